@@ -1,0 +1,142 @@
+//! The contract between a PCI device model and the machine it is plugged in.
+//!
+//! The machine owns configuration space, address decoding, time and memory; it calls the
+//! [`Device`]. During each call the device sees its machine as a [`Bus`]. Addresses a device
+//! masters are logical: what lies behind them, an IOMMU for instance, is the machine's affair.
+
+use core::any::Any;
+use core::fmt;
+
+/// Why a bus-master access did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BusError {
+    /// Bus mastering is off in the command register.
+    NotMaster,
+    /// Nothing answers at that address: an IOMMU miss, or a hole.
+    Miss,
+    /// The address is mapped, but not for this direction.
+    Permission,
+}
+
+impl fmt::Display for BusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotMaster => "bus mastering is off",
+            Self::Miss => "nothing answers at the address",
+            Self::Permission => "the address is not mapped for this direction",
+        })
+    }
+}
+
+impl core::error::Error for BusError {}
+
+/// What a device model sees of its machine.
+pub trait Bus {
+    /// Machine time in nanoseconds. It never goes back.
+    fn now(&self) -> u64;
+
+    /// Sets the device's one deadline, in nanoseconds of machine time, in place of the one before;
+    /// `None` clears it. A deadline in the past is due at once. The machine calls
+    /// [`Device::on_timer`] once for it, never from within this call.
+    fn set_timer(&mut self, at: Option<u64>);
+
+    /// Bus-master read of a contiguous range of logical addresses. The machine splits it at pages.
+    ///
+    /// # Errors
+    ///
+    /// Some part of the range could not be read; then nothing in `data` may be relied on.
+    fn read(&mut self, address: u64, data: &mut [u8]) -> Result<(), BusError>;
+
+    /// Bus-master write of a contiguous range of logical addresses. The machine splits it at pages.
+    ///
+    /// # Errors
+    ///
+    /// Some part of the range could not be written.
+    fn write(&mut self, address: u64, data: &[u8]) -> Result<(), BusError>;
+
+    /// Whether MSI, or MSI-X, is enabled in the device's configuration space.
+    fn msi_enabled(&self) -> bool;
+
+    /// Sends message number `message`, counted from 0. The machine drops it while bus mastering is
+    /// off, since a message is a write by the device.
+    fn send_msi(&mut self, message: u16);
+
+    /// Sets the level of the INTx pin. Enabling MSI drops the pin without the device's doing.
+    fn set_line(&mut self, asserted: bool);
+}
+
+/// A memory BAR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BarInfo {
+    /// Size in bytes, a power of two.
+    pub size: u64,
+    /// Whether it takes a 64-bit address, and with it the next BAR's register.
+    pub bits64: bool,
+    /// Whether reads have no side effects.
+    pub prefetchable: bool,
+}
+
+/// What the machine builds the device's configuration space from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Vendor ID.
+    pub vendor: u16,
+    /// Device ID.
+    pub device: u16,
+    /// Subsystem vendor ID.
+    pub subsystem_vendor: u16,
+    /// Subsystem ID.
+    pub subsystem: u16,
+    /// Revision ID.
+    pub revision: u8,
+    /// Class code in 24 bits: base class, subclass, programming interface.
+    pub class: u32,
+    /// Interrupt pin: 0 none, 1 INTA.
+    pub interrupt_pin: u8,
+    /// The BARs, by number. After a 64-bit one comes `None`.
+    pub bars: [Option<BarInfo>; 6],
+    /// MSI messages it can send; 0 without that capability.
+    pub msi_messages: u16,
+    /// Whether its MSI capability has a 64-bit address.
+    pub msi64: bool,
+    /// Entries of its MSI-X table; 0 without that capability.
+    pub msix_messages: u16,
+}
+
+/// A PCI device model.
+///
+/// A device does nothing by itself: it acts inside these calls only.
+pub trait Device: Send {
+    /// What its configuration space says. Constant over the life of the device.
+    fn identity(&self) -> Identity;
+
+    /// Reads `size` bytes (1, 2, 4 or 8) at byte `offset` of BAR number `bar`. An access that
+    /// nothing in the device claims gives all ones of that width.
+    fn read(&mut self, bus: &mut dyn Bus, bar: u8, offset: u64, size: u8) -> u64;
+
+    /// Writes the low `size` bytes (1, 2, 4 or 8) of `value` at byte `offset` of BAR number `bar`.
+    fn write(&mut self, bus: &mut dyn Bus, bar: u8, offset: u64, size: u8, value: u64);
+
+    /// Called at or after the deadline that the device set. A device tolerates it without need.
+    fn on_timer(&mut self, bus: &mut dyn Bus);
+
+    /// `Any` access, so that a test can look at the model.
+    fn as_any(&mut self) -> &mut dyn Any;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn each_error_says_what_happened() {
+        let errors = [BusError::NotMaster, BusError::Miss, BusError::Permission];
+
+        let texts = errors.map(|error| error.to_string());
+
+        assert!(texts[0].contains("mastering"));
+        assert!(texts[1].contains("answers"));
+        assert!(texts[2].contains("direction"));
+    }
+}
