@@ -1,0 +1,54 @@
+//! What the benchmarks share: a machine with the driver on a device without artificial delay, and
+//! a way to measure ratios.
+
+use std::time::{Duration, Instant};
+
+use dmaproof_driver::driver_entry;
+use nthost::{Access, File, Machine, Profile, Scheduling};
+use testdev::model::edu::{Edu, EduConfig};
+
+/// Rounds of which the median counts.
+pub const ROUNDS: usize = 9;
+
+/// Runs `body` on a machine of `profile` whose edu device answers at once.
+///
+/// # Panics
+/// When the driver breaks a rule or does not start: there is nothing to measure then.
+pub fn with_device<T: Send + 'static>(
+    profile: Profile,
+    body: impl FnOnce(&File) -> T + Send + 'static,
+) -> T {
+    let machine =
+        Machine::builder(profile).scheduling(Scheduling::Threads { processors: 1 }).build();
+    let result = machine.run(move |m: &Machine| {
+        m.load("dmaproof", driver_entry).expect("the driver loads");
+        let config = EduConfig { dma_delay_ns: 0, ..EduConfig::default() };
+        m.plug(Box::new(Edu::new(config))).expect("the device starts");
+        let path = m.interfaces(&interface()).pop().expect("the device has an interface");
+        let file = m.open(&path, Access::READ_WRITE).expect("the device opens");
+        body(&file)
+    });
+    result.unwrap_or_else(|stopped| panic!("{stopped}"))
+}
+
+/// The driver's device interface.
+#[must_use]
+pub fn interface() -> wdk_lite::GUID {
+    let (data1, data2, data3, data4) = dmaproof_protocol::GUID_FIELDS;
+    wdk_lite::GUID { Data1: data1, Data2: data2, Data3: data3, Data4: data4 }
+}
+
+/// Median time of one call of `body`, over [`ROUNDS`] rounds of `calls` calls each.
+pub fn median(calls: u32, mut body: impl FnMut()) -> Duration {
+    let mut rounds: Vec<Duration> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            for _ in 0..calls {
+                body();
+            }
+            start.elapsed() / calls
+        })
+        .collect();
+    rounds.sort_unstable();
+    rounds[ROUNDS / 2]
+}

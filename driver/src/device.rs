@@ -1,0 +1,122 @@
+//! The device: its context and how it is added.
+
+mod add;
+mod hardware;
+mod power;
+
+use core::cell::UnsafeCell;
+use core::ffi::c_void;
+
+pub use add::evt_driver_device_add;
+pub(crate) use hardware::Hardware;
+
+use wdk_dma::ddk::ContextType;
+use wdk_dma::irql::{AtMostDispatch, Dispatch};
+
+use crate::engine::edu::Edu;
+use crate::statistics::Counters;
+use crate::sync::SpinLock;
+use crate::sys::{
+    PDEVICE_OBJECT, WDFDEVICE, WDFDPC, WDFINTERRUPT, WDFOBJECT, WDFTIMER,
+    call_unsafe_wdf_function_binding,
+};
+use crate::transfer::slot::{SLOT_COUNT, Token};
+use crate::transfer::state::State;
+
+/// The context type of the framework's device object.
+pub(crate) static DEVICE_CONTEXT: ContextType<DeviceContext> =
+    ContextType::new(c"DeviceContext", &raw const DEVICE_CONTEXT);
+
+/// What the driver keeps for a device: in the framework's context space, which is nonpaged
+/// (DMA-13) and lives as long as the device object.
+#[derive(Debug)]
+pub struct DeviceContext {
+    device: WDFDEVICE,
+    interrupt: WDFINTERRUPT,
+    watchdog: WDFTIMER,
+    pump_dpc: WDFDPC,
+    pub(crate) state: SpinLock<State>,
+    hardware: UnsafeCell<Hardware>,
+    pub(crate) edu: Edu,
+    pub(crate) statistics: Counters,
+    tokens: [Token; SLOT_COUNT],
+}
+
+impl DeviceContext {
+    /// The context of a device; `None` if the device is not one of this driver's.
+    ///
+    /// # Safety
+    /// `device` is live and its context has been initialised, as it is before any callback but
+    /// EvtDriverDeviceAdd.
+    pub(crate) unsafe fn of<'a>(device: WDFDEVICE) -> Option<&'a Self> {
+        // SAFETY: live by the caller's promise.
+        let context = unsafe { DEVICE_CONTEXT.of(device as WDFOBJECT) };
+        // SAFETY: null or an initialised context, shared from then on; interior mutability guards
+        // what changes.
+        unsafe { context.as_ref() }
+    }
+
+    pub(crate) fn device(&self) -> WDFDEVICE {
+        self.device
+    }
+
+    pub(crate) fn interrupt(&self) -> WDFINTERRUPT {
+        self.interrupt
+    }
+
+    pub(crate) fn watchdog(&self) -> WDFTIMER {
+        self.watchdog
+    }
+
+    /// The WDM device object, for the DMA operations. Any IRQL up to DISPATCH_LEVEL.
+    pub(crate) fn device_object(&self) -> PDEVICE_OBJECT {
+        // SAFETY: the live device.
+        unsafe { call_unsafe_wdf_function_binding!(WdfDeviceWdmGetDeviceObject, self.device) }
+    }
+
+    /// What a callback of the system gets to find a slot by.
+    pub(crate) fn token(&self, index: usize) -> *mut c_void {
+        match self.tokens.get(index) {
+            Some(token) => core::ptr::from_ref(token).cast_mut().cast(),
+            None => core::ptr::null_mut(),
+        }
+    }
+
+    /// The adapters and what comes with them.
+    ///
+    /// Steps of transfers and callbacks of pending allocations use it; they come to an end before
+    /// [`hardware_mut`](Self::hardware_mut) is used.
+    pub(crate) fn hardware(&self) -> &Hardware {
+        // SAFETY: nobody holds the exclusive reference, as its contract says.
+        unsafe { &*self.hardware.get() }
+    }
+
+    /// The same for the PnP callbacks that acquire and release it.
+    ///
+    /// # Safety
+    /// `present` is not set in the state, the pump rests or completes requests only, and no
+    /// allocation or build is pending: then nobody else looks at the hardware.
+    #[expect(clippy::mut_from_ref, reason = "the contract above makes it exclusive")]
+    pub(crate) unsafe fn hardware_mut(&self) -> &mut Hardware {
+        // SAFETY: exclusive by the caller's promise.
+        unsafe { &mut *self.hardware.get() }
+    }
+
+    /// Where on the device byte `done` of a slot's transfer lies.
+    pub(crate) fn device_offset(
+        &self,
+        index: usize,
+        done: u64,
+        dispatch: &Dispatch,
+    ) -> Option<u64> {
+        let state = self.state.lock(dispatch);
+        let asked = state.slots.get(index)?.asked.as_ref()?;
+        asked.offset().checked_add(done)
+    }
+
+    /// Has the pump run in a DPC of its own. IRQL: at most DISPATCH_LEVEL.
+    pub(crate) fn queue_pump(&self, _level: &impl AtMostDispatch) {
+        // SAFETY: the device's live DPC object; queueing it twice has no effect.
+        let _was_idle = unsafe { call_unsafe_wdf_function_binding!(WdfDpcEnqueue, self.pump_dpc) };
+    }
+}

@@ -1,0 +1,262 @@
+//! PnP and power callbacks.
+
+use wdk_dma::irql::Passive;
+
+use super::{DeviceContext, hardware};
+use crate::engine::edu::EngineState;
+use crate::sys::{
+    _MODE, BOOLEAN, FALSE, KPROCESSOR_MODE, LARGE_INTEGER, NTSTATUS, STATUS_DEVICE_NOT_READY,
+    STATUS_SUCCESS, TRUE, WDF_PNPPOWER_EVENT_CALLBACKS, WDF_POWER_DEVICE_STATE, WDFCMRESLIST,
+    WDFDEVICE, call_unsafe_wdf_function_binding, ntddk,
+};
+use crate::trace::{Event, trace};
+use crate::transfer;
+use crate::transfer::pump::{fail_device, interrupt_time};
+use crate::transfer::slot::Stage;
+use crate::transfer::state::{Engine, Finish};
+
+/// How long the driver waits for the device to stop, in units of 100 ns: 250 ms.
+const QUIESCE: u64 = 250 * 10_000;
+
+/// How long it sleeps between looks: 1 ms.
+const LOOK: i64 = 10_000;
+
+/// Looks at most this often, whatever the clock says (SUR-02).
+const LOOKS_MAX: u32 = 1_000;
+
+/// Fills in the callbacks of this module.
+pub(super) fn register(callbacks: &mut WDF_PNPPOWER_EVENT_CALLBACKS) {
+    callbacks.EvtDevicePrepareHardware = Some(evt_prepare_hardware);
+    callbacks.EvtDeviceReleaseHardware = Some(evt_release_hardware);
+    callbacks.EvtDeviceD0Entry = Some(evt_d0_entry);
+    callbacks.EvtDeviceD0EntryPostInterruptsEnabled = Some(evt_d0_entry_post_interrupts_enabled);
+    callbacks.EvtDeviceD0Exit = Some(evt_d0_exit);
+    callbacks.EvtDeviceSurpriseRemoval = Some(evt_surprise_removal);
+}
+
+/// Waits until `done` says so, within [`QUIESCE`]; tells whether it did.
+fn wait_until(_passive: &Passive, mut done: impl FnMut() -> bool) -> bool {
+    let start = interrupt_time();
+    for _ in 0..LOOKS_MAX {
+        if done() {
+            return true;
+        }
+        if interrupt_time().saturating_sub(start) >= QUIESCE {
+            return done();
+        }
+        let mut interval = LARGE_INTEGER { QuadPart: -LOOK };
+        // CAST: the mode is 0.
+        // SAFETY: PASSIVE_LEVEL by the token; a relative time.
+        let _status = unsafe {
+            ntddk::KeDelayExecutionThread(
+                _MODE::KernelMode as KPROCESSOR_MODE,
+                FALSE as BOOLEAN,
+                &mut interval,
+            )
+        };
+    }
+    done()
+}
+
+/// EvtDevicePrepareHardware.
+unsafe extern "C" fn evt_prepare_hardware(
+    device: WDFDEVICE,
+    _raw: WDFCMRESLIST,
+    translated: WDFCMRESLIST,
+) -> NTSTATUS {
+    // SAFETY: called after device add.
+    let Some(context) = (unsafe { DeviceContext::of(device) }) else {
+        return STATUS_DEVICE_NOT_READY;
+    };
+    // SAFETY: called at PASSIVE_LEVEL (KMDF-01).
+    let passive = unsafe { Passive::assume() };
+    match hardware::prepare(context, translated, &passive) {
+        Ok(()) => STATUS_SUCCESS,
+        Err(status) => {
+            trace(Event::PrepareFailed(status));
+            status
+        }
+    }
+}
+
+/// EvtDeviceD0Entry: edu has no reset, so old interrupt causes are acknowledged and an old run is
+/// waited for. The interrupt is not connected yet (KMDF-05).
+unsafe extern "C" fn evt_d0_entry(
+    device: WDFDEVICE,
+    _previous: WDF_POWER_DEVICE_STATE,
+) -> NTSTATUS {
+    // SAFETY: called after device add.
+    let Some(context) = (unsafe { DeviceContext::of(device) }) else {
+        return STATUS_DEVICE_NOT_READY;
+    };
+    // SAFETY: called at PASSIVE_LEVEL (KMDF-05).
+    let mut passive = unsafe { Passive::assume() };
+    let idle = context.edu.is_present()
+        && wait_until(&passive, || context.edu.state() != EngineState::Running);
+    if !idle || context.edu.state() != EngineState::Idle {
+        trace(Event::DeviceNotReady);
+        return STATUS_DEVICE_NOT_READY;
+    }
+    if let Some(causes) = context.edu.causes() {
+        context.edu.acknowledge(causes);
+    }
+    context.state.lock(&passive).run_ended(Finish::Idle);
+    transfer::pump(context, &mut passive);
+    STATUS_SUCCESS
+}
+
+/// EvtDeviceD0EntryPostInterruptsEnabled: from here on runs may be started.
+unsafe extern "C" fn evt_d0_entry_post_interrupts_enabled(
+    device: WDFDEVICE,
+    _previous: WDF_POWER_DEVICE_STATE,
+) -> NTSTATUS {
+    // SAFETY: called after device add.
+    let Some(context) = (unsafe { DeviceContext::of(device) }) else {
+        return STATUS_DEVICE_NOT_READY;
+    };
+    // SAFETY: called at PASSIVE_LEVEL (KMDF-05).
+    let mut passive = unsafe { Passive::assume() };
+    context.state.lock(&passive).powered = true;
+    transfer::pump(context, &mut passive);
+    STATUS_SUCCESS
+}
+
+/// EvtDeviceD0Exit: by its return the device does no more DMA and raises no interrupt (KMDF-08).
+unsafe extern "C" fn evt_d0_exit(device: WDFDEVICE, _target: WDF_POWER_DEVICE_STATE) -> NTSTATUS {
+    // SAFETY: called after device add.
+    let Some(context) = (unsafe { DeviceContext::of(device) }) else { return STATUS_SUCCESS };
+    // SAFETY: called at PASSIVE_LEVEL (KMDF-06).
+    let mut passive = unsafe { Passive::assume() };
+    context.state.lock(&passive).powered = false;
+    stop_watchdog(context, &passive);
+    let stopped = quiesce(context, &mut passive);
+    // A late step of the pump may have started the watchdog again.
+    stop_watchdog(context, &passive);
+    if let Some(causes) = context.edu.causes() {
+        // A line that stays high would trouble whoever shares it.
+        context.edu.acknowledge(causes);
+    }
+    if !stopped {
+        let first = {
+            let mut state = context.state.lock(&passive);
+            !core::mem::replace(&mut state.failed, true)
+        };
+        if first {
+            fail_device(context, &passive);
+        }
+    }
+    STATUS_SUCCESS
+}
+
+fn stop_watchdog(context: &DeviceContext, _passive: &Passive) {
+    // SAFETY: the device's live timer, PASSIVE_LEVEL by the token, not in its own callback.
+    let _was_queued = unsafe {
+        call_unsafe_wdf_function_binding!(WdfTimerStop, context.watchdog(), TRUE as BOOLEAN)
+    };
+}
+
+/// Starts nothing and waits, bounded, until the engine has stopped and the pump rests. Then the
+/// pieces that were under way are ended. Tells whether the engine stopped.
+fn quiesce(context: &DeviceContext, passive: &mut Passive) -> bool {
+    let mut engine = EngineState::Running;
+    wait_until(passive, || {
+        if context.state.lock(passive).pumping {
+            return false;
+        }
+        engine = context.edu.state();
+        engine != EngineState::Running
+    });
+    let finish = match engine {
+        EngineState::Idle => Finish::Idle,
+        EngineState::Gone => Finish::Gone,
+        EngineState::Running => return false,
+    };
+    if finish == Finish::Gone {
+        trace(Event::DeviceGone);
+    }
+    context.state.lock(passive).run_ended(finish);
+    transfer::pump(context, passive);
+    true
+}
+
+/// EvtDeviceSurpriseRemoval: only marks the state (SUR-03); queues stop next, and EvtIoStop acts
+/// on it.
+unsafe extern "C" fn evt_surprise_removal(device: WDFDEVICE) {
+    // SAFETY: called after device add.
+    let Some(context) = (unsafe { DeviceContext::of(device) }) else { return };
+    // SAFETY: called at PASSIVE_LEVEL (SUR-03).
+    let passive = unsafe { Passive::assume() };
+    context.state.lock(&passive).surprise_removed = true;
+}
+
+/// EvtDeviceReleaseHardware: undoes PrepareHardware, however far it got.
+///
+/// The bus does not know of the removal yet, so a device that has not stopped may still master it
+/// here: the driver waits once more, bounded, and if the engine still runs, abandons what it uses.
+unsafe extern "C" fn evt_release_hardware(
+    device: WDFDEVICE,
+    _translated: WDFCMRESLIST,
+) -> NTSTATUS {
+    // SAFETY: called after device add.
+    let Some(context) = (unsafe { DeviceContext::of(device) }) else { return STATUS_SUCCESS };
+    // SAFETY: called at PASSIVE_LEVEL (KMDF-02).
+    let mut passive = unsafe { Passive::assume() };
+    let running = {
+        let mut state = context.state.lock(&passive);
+        state.powered = false;
+        state.releasing = true;
+        state.engine.owner.is_some()
+    };
+    let stopped = !running || quiesce(context, &mut passive);
+    transfer::pump(context, &mut passive);
+    let rested = wait_until(&passive, || {
+        let state = context.state.lock(&passive);
+        !state.pumping && state.pending.is_none()
+    });
+    let never_stopped = !stopped || !rested;
+    if never_stopped {
+        trace(Event::DeviceNeverStopped);
+        abandon(context, &passive);
+    }
+    hardware::release(context, never_stopped, &passive);
+    context.state.lock(&passive).releasing = false;
+    STATUS_SUCCESS
+}
+
+/// Gives up what the device may still use, for good: the request is never completed, nothing is
+/// flushed, freed or put (DMA-100).
+fn abandon(context: &DeviceContext, passive: &Passive) {
+    let mut state = context.state.lock(passive);
+    let owner = state.engine.owner.take();
+    let pending = state.pending;
+    state.engine = Engine::IDLE;
+    for index in [owner, pending].into_iter().flatten() {
+        let stage = match state.take(index) {
+            Some(Stage::Mapped(mapping)) => {
+                mapping.abandon();
+                Stage::NeverStopped
+            }
+            Some(Stage::Listed(list)) => {
+                list.abandon();
+                Stage::NeverStopped
+            }
+            Some(Stage::MappedV3(mapping)) => {
+                mapping.abandon();
+                Stage::NeverStopped
+            }
+            // The request goes out of reach with its transfer, uncompleted.
+            Some(Stage::CarryingCached(_, buffer, _)) => {
+                buffer.abandon();
+                Stage::NeverStopped
+            }
+            Some(Stage::CarryingUncached(_, buffer, _)) => {
+                buffer.abandon();
+                Stage::NeverStopped
+            }
+            // The pending callback still finds its slot.
+            Some(stage) => stage,
+            None => continue,
+        };
+        state.set(index, stage);
+    }
+}

@@ -1,0 +1,3 @@
+//! The devices' DMA engines, one file for each device.
+
+pub mod edu;

@@ -1,0 +1,110 @@
+//! Transfers through a common buffer: copy, run the engine, copy back. Nothing is mapped.
+//!
+//! Cached and uncached buffers differ in their types only: making the cached one ready flushes the
+//! processor's caches, for the uncached one there is nothing to flush.
+
+use wdk_dma::common_buffer::Kind;
+use wdk_dma::irql::Dispatch;
+use wdk_dma::{Cached, CommonBuffer, Direction, DmaError, ReadyCommonBuffer, Transfer, Uncached};
+
+use super::packet::start_engine;
+use super::slot::Stage;
+use super::state::{Finish, State};
+use crate::device::DeviceContext;
+use crate::engine::edu::Run;
+use crate::request::Request;
+use crate::sys::STATUS_IO_DEVICE_ERROR;
+use crate::trace::{Event, trace};
+
+/// A kind of common buffer, with its place in the device's state.
+pub(crate) trait Carrier: Kind + Sized {
+    /// The stage while the engine works on the buffer.
+    fn stage(transfer: Transfer<Request>, buffer: ReadyCommonBuffer<Self>, length: u32) -> Stage;
+
+    /// Puts the buffer back for the next transfer.
+    fn give_back(state: &mut State, buffer: CommonBuffer<Self>);
+}
+
+impl Carrier for Cached {
+    fn stage(transfer: Transfer<Request>, buffer: ReadyCommonBuffer<Self>, length: u32) -> Stage {
+        Stage::CarryingCached(transfer, buffer, length)
+    }
+
+    fn give_back(state: &mut State, buffer: CommonBuffer<Self>) {
+        state.cached = Some(buffer);
+    }
+}
+
+impl Carrier for Uncached {
+    fn stage(transfer: Transfer<Request>, buffer: ReadyCommonBuffer<Self>, length: u32) -> Stage {
+        Stage::CarryingUncached(transfer, buffer, length)
+    }
+
+    fn give_back(state: &mut State, buffer: CommonBuffer<Self>) {
+        state.uncached = Some(buffer);
+    }
+}
+
+/// Copies the next bytes to the buffer, where they go to the device, and starts the engine.
+pub(crate) fn start<K: Carrier>(
+    context: &DeviceContext,
+    index: usize,
+    transfer: Transfer<Request>,
+    mut buffer: CommonBuffer<K>,
+    length: u32,
+    dispatch: &Dispatch,
+) {
+    let direction = transfer.direction();
+    let copied = match direction {
+        Direction::ToDevice => transfer.copy_to(&mut buffer, length, dispatch),
+        Direction::FromDevice => Ok(()),
+    };
+    if let Err(error) = copied {
+        set_waiting(context, index, transfer.failed(error), buffer, dispatch);
+        return;
+    }
+    let device = context.device_offset(index, transfer.done(), dispatch);
+    let ready = buffer.make_ready(direction, dispatch);
+    let Some(run) = device.and_then(|at| Run::new(ready.address(), at, length, direction)) else {
+        // SAFETY: the device was never given the buffer.
+        let buffer = unsafe { ready.finish() };
+        let transfer = transfer.failed(DmaError::Refused(STATUS_IO_DEVICE_ERROR));
+        set_waiting(context, index, transfer, buffer, dispatch);
+        return;
+    };
+    let stage = K::stage(transfer, ready, length);
+    start_engine(context, index, stage, &run, length, dispatch);
+}
+
+/// Takes the buffer back after the engine has stopped, and copies what the device wrote.
+pub(crate) fn finish<K: Carrier>(
+    context: &DeviceContext,
+    index: usize,
+    transfer: Transfer<Request>,
+    ready: ReadyCommonBuffer<K>,
+    length: u32,
+    finish: Finish,
+    dispatch: &Dispatch,
+) {
+    // SAFETY: the engine reads idle, or the device is gone.
+    let buffer = unsafe { ready.finish() };
+    trace(Event::PieceEnded);
+    let transfer = match finish {
+        Finish::Idle => transfer.carried(&buffer, length, dispatch),
+        // Nothing old may reach the caller (SEC-08).
+        Finish::Gone => transfer,
+    };
+    set_waiting(context, index, transfer, buffer, dispatch);
+}
+
+fn set_waiting<K: Carrier>(
+    context: &DeviceContext,
+    index: usize,
+    transfer: Transfer<Request>,
+    buffer: CommonBuffer<K>,
+    dispatch: &Dispatch,
+) {
+    let mut state = context.state.lock(dispatch);
+    K::give_back(&mut state, buffer);
+    state.set(index, Stage::Waiting(transfer));
+}

@@ -1,0 +1,187 @@
+//! Packet transfers: channel, map registers, one piece after the other.
+
+use core::ffi::c_void;
+
+use wdk_dma::irql::Dispatch;
+use wdk_dma::packet::{GIVE_BACK, KEEP_REGISTERS};
+use wdk_dma::{DmaError, Granted, MapRegisters, Mapping, Transfer};
+
+use super::pump::{self, start_watchdog};
+use super::slot::{Stage, Token};
+use super::state::Finish;
+use crate::device::DeviceContext;
+use crate::engine::edu::Run;
+use crate::request::Request;
+use crate::sys::{IO_ALLOCATION_ACTION, PDEVICE_OBJECT, PIRP, PVOID, STATUS_IO_DEVICE_ERROR};
+use crate::trace::{Event, trace};
+
+/// Flushes the caches and asks for a channel.
+pub(crate) fn request_channel(
+    context: &DeviceContext,
+    index: usize,
+    transfer: Transfer<Request>,
+    dispatch: &Dispatch,
+) {
+    let Some(adapter) = context.hardware().v2.as_ref() else {
+        let mut state = context.state.lock(dispatch);
+        state.pending = None;
+        state.set(index, Stage::Waiting(transfer.failed(DmaError::NoAdapter)));
+        return;
+    };
+    let ready = transfer.make_ready(dispatch);
+    let request = ready.channel_request(adapter);
+    let registers = request.map_registers();
+    // AdapterControl may run before the call returns, so the transfer is in place first (DMA-36).
+    context.state.lock(dispatch).set(index, Stage::ChannelPending(ready, registers));
+    // SAFETY: `pending` admits one allocation of the device at a time (DMA-17, DMA-35); the token
+    // lives as long as the device; the routine keeps the registers or gives them back.
+    let issued = unsafe {
+        request.issue(
+            context.device_object(),
+            Some(adapter_control),
+            context.token(index),
+            dispatch,
+        )
+    };
+    if let Err(error) = issued {
+        // The routine never runs (DMA-34).
+        let mut state = context.state.lock(dispatch);
+        state.pending = None;
+        match state.take(index) {
+            Some(Stage::ChannelPending(ready, _)) => {
+                state.set(index, Stage::Waiting(ready.cancel().failed(error)));
+            }
+            Some(stage) => state.set(index, stage),
+            None => {}
+        }
+    }
+}
+
+/// AdapterControl: takes the map registers, or gives them back if the request is gone. It maps
+/// nothing and starts nothing; the pump does. DISPATCH_LEVEL, on any processor.
+unsafe extern "C" fn adapter_control(
+    _device: PDEVICE_OBJECT,
+    _irp: PIRP,
+    base: PVOID,
+    token: *mut c_void,
+) -> IO_ALLOCATION_ACTION {
+    // SAFETY: the token of `request_channel`; the device exists while the allocation is pending.
+    let (context, index) = unsafe { Token::of(token) };
+    // SAFETY: the system calls AdapterControl at DISPATCH_LEVEL (DMA-36).
+    let dispatch = unsafe { Dispatch::assume() };
+    let mut state = context.state.lock(&dispatch);
+    state.pending = None;
+    // Without `present` nobody but ReleaseHardware looks at the hardware.
+    let adapter = if state.present { context.hardware().v2.as_ref() } else { None };
+    let (stage, action) = match (state.take(index), adapter) {
+        (Some(Stage::ChannelPending(ready, count)), Some(adapter)) => {
+            let alignment = state.pieces.alignment;
+            // SAFETY: this routine's own MapRegisterBase and the number asked for (DMA-39).
+            let registers =
+                unsafe { MapRegisters::from_adapter_control(adapter, base, count, alignment) };
+            (Stage::Granted(ready.granted(registers)), KEEP_REGISTERS)
+        }
+        // The request was completed meanwhile; nothing of it is touched.
+        (Some(Stage::Abandoned), _) => {
+            context.statistics.slots_abandoned.increment();
+            (Stage::Free, GIVE_BACK)
+        }
+        // The hardware was given up; nobody wants the registers.
+        (Some(Stage::ChannelPending(ready, _)), None) => {
+            (Stage::Waiting(ready.cancel()), GIVE_BACK)
+        }
+        (stage, _) => (stage.unwrap_or(Stage::Free), GIVE_BACK),
+    };
+    state.set(index, stage);
+    let pumping = state.pumping;
+    drop(state);
+    if !pumping {
+        // The next allocation may not be made from inside this routine (DMA-35).
+        context.queue_pump(&dispatch);
+    }
+    action
+}
+
+/// Maps the next piece and starts the engine on it.
+pub(crate) fn start(
+    context: &DeviceContext,
+    index: usize,
+    granted: Granted<Request>,
+    dispatch: &Dispatch,
+) {
+    let mapping = match granted.map(dispatch) {
+        Ok(mapping) => mapping,
+        Err(granted) => {
+            let mut state = context.state.lock(dispatch);
+            // Over, or marked as failed: the pump releases it.
+            let granted = match granted.transfer().is_over() {
+                true => granted,
+                false => granted.failed(DmaError::WrongPiece),
+            };
+            state.set(index, Stage::Granted(granted));
+            return;
+        }
+    };
+    context.statistics.pieces_mapped.increment();
+    let transfer = mapping.transfer();
+    let device = context.device_offset(index, transfer.done(), dispatch);
+    let direction = transfer.direction();
+    let run = device.and_then(|at| Run::new(mapping.address(), at, mapping.length(), direction));
+    let Some(run) = run else {
+        // SAFETY: the device was never given the piece (DMA-54).
+        let granted = unsafe { mapping.flush(false, dispatch) };
+        context.statistics.pieces_flushed.increment();
+        let granted = granted.failed(DmaError::Refused(STATUS_IO_DEVICE_ERROR));
+        context.state.lock(dispatch).set(index, Stage::Granted(granted));
+        return;
+    };
+    let length = mapping.length();
+    start_engine(context, index, Stage::Mapped(mapping), &run, length, dispatch);
+}
+
+/// Starts the engine and its watchdog. The slot owns the engine first, so that an interrupt finds
+/// it, however early it comes.
+pub(crate) fn start_engine(
+    context: &DeviceContext,
+    index: usize,
+    stage: Stage,
+    run: &Run,
+    length: u32,
+    dispatch: &Dispatch,
+) {
+    let deadline = pump::interrupt_time().saturating_add(pump::LATE);
+    context.state.lock(dispatch).run(index, stage, deadline);
+    context.edu.start(run);
+    start_watchdog(context, dispatch);
+    trace(Event::PieceStarted { length });
+}
+
+/// Ends a piece after the engine has stopped, or the device is gone.
+pub(crate) fn flush(
+    context: &DeviceContext,
+    index: usize,
+    mapping: Mapping<Request>,
+    finish: Finish,
+    dispatch: &Dispatch,
+) {
+    // SAFETY: the engine reads idle, or the device is gone (DMA-54).
+    let granted = unsafe { mapping.flush(finish == Finish::Idle, dispatch) };
+    context.statistics.pieces_flushed.increment();
+    if granted.transfer().outcome() == Err(DmaError::FlushFailed) {
+        context.statistics.flush_failures.increment();
+    }
+    trace(Event::PieceEnded);
+    context.state.lock(dispatch).set(index, Stage::Granted(granted));
+}
+
+/// Frees the map registers; the transfer is over, ends, or goes on in another way.
+pub(crate) fn release(
+    context: &DeviceContext,
+    index: usize,
+    granted: Granted<Request>,
+    dispatch: &Dispatch,
+) {
+    let Some(adapter) = context.hardware().v2.as_ref() else { return };
+    let transfer = granted.release(adapter, dispatch);
+    context.state.lock(dispatch).set(index, Stage::Waiting(transfer));
+}

@@ -1,0 +1,291 @@
+//! The decision what to do next. Everything here runs under the device's lock and only looks at
+//! what is recorded; the steps themselves are taken outside.
+
+use dmaproof_protocol::Path;
+use wdk_dma::v3::{GrantedV3, MappingV3};
+use wdk_dma::{
+    Cached, CommonBuffer, Granted, Mapping, NextPiece, PieceLimits, ReadyCommonBuffer,
+    ScatterGatherList, Transfer, Uncached,
+};
+
+use super::slot::{SLOT_COUNT, Slot, Stage};
+use super::state::{Engine, Finish, State};
+use crate::request::Request;
+use crate::sys::NTSTATUS;
+
+/// A step of a transfer, taken without the lock. The numbers are slots.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Complete(Transfer<Request>, Ending),
+    CheckEngine(usize),
+    Flush(usize, Mapping<Request>, Finish),
+    Release(usize, Granted<Request>),
+    Put(usize, ScatterGatherList<Request>),
+    FinishCached(usize, Transfer<Request>, ReadyCommonBuffer<Cached>, u32, Finish),
+    FinishUncached(usize, Transfer<Request>, ReadyCommonBuffer<Uncached>, u32, Finish),
+    RequestChannel(usize, Transfer<Request>),
+    BuildList(usize, Transfer<Request>),
+    StartMapped(usize, Granted<Request>),
+    StartElement(usize, ScatterGatherList<Request>),
+    CarryCached(usize, Transfer<Request>, CommonBuffer<Cached>, u32),
+    CarryUncached(usize, Transfer<Request>, CommonBuffer<Uncached>, u32),
+    RequestChannelV3(usize, Transfer<Request>),
+    CancelChannelV3(usize),
+    MapV3(usize, GrantedV3<Request>),
+    StartElementV3(usize, MappingV3<Request>),
+    FlushV3(usize, MappingV3<Request>),
+    ReleaseV3(usize, GrantedV3<Request>),
+    Pio(usize, Transfer<Request>),
+}
+
+/// How a request ends, as far as the slot knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub(crate) status: Option<NTSTATUS>,
+    pub(crate) asked: Option<dmaproof_protocol::Transfer>,
+}
+
+/// How a waiting transfer can go on.
+enum Start {
+    Channel,
+    ChannelV3,
+    List,
+    Cached(u32),
+    Uncached(u32),
+    Pio,
+}
+
+impl State {
+    /// Whether hardware may be started.
+    fn can_start(&self) -> bool {
+        let leaving = self.releasing || self.surprise_removed || self.gone || self.failed;
+        self.powered && self.present && !leaving
+    }
+
+    /// The next step, if there is one to take.
+    pub(crate) fn next_action(&mut self) -> Option<Action> {
+        self.finish_run().or_else(|| self.settle()).or_else(|| self.start())
+    }
+
+    /// A run of the engine that ended, or may have.
+    fn finish_run(&mut self) -> Option<Action> {
+        let owner = self.engine.owner?;
+        let Some(finish) = self.engine.finished else {
+            let check = self.engine.check && self.powered;
+            self.engine.check = false;
+            return check.then_some(Action::CheckEngine(owner));
+        };
+        self.engine = Engine::IDLE;
+        let slot = self.slots.get_mut(owner)?;
+        match slot.take() {
+            Stage::Mapped(mapping) => Some(Action::Flush(owner, mapping, finish)),
+            Stage::CarryingCached(transfer, buffer, length) => {
+                Some(Action::FinishCached(owner, transfer, buffer, length, finish))
+            }
+            Stage::CarryingUncached(transfer, buffer, length) => {
+                Some(Action::FinishUncached(owner, transfer, buffer, length, finish))
+            }
+            Stage::Listed(mut list) => {
+                if finish == Finish::Idle {
+                    list.element_done();
+                }
+                slot.stage = Stage::Listed(list);
+                None
+            }
+            Stage::MappedV3(mut mapping) => {
+                if finish == Finish::Idle {
+                    mapping.element_done();
+                }
+                slot.stage = Stage::MappedV3(mapping);
+                None
+            }
+            other => {
+                slot.stage = other;
+                None
+            }
+        }
+    }
+
+    /// A transfer that has to give something back or to be completed.
+    fn settle(&mut self) -> Option<Action> {
+        (0..SLOT_COUNT).find_map(|index| self.settle_slot(index))
+    }
+
+    fn settle_slot(&mut self, index: usize) -> Option<Action> {
+        let running = self.engine.owner == Some(index);
+        let releasing = self.releasing;
+        let slot = self.slots.get_mut(index)?;
+        let ending = slot.ending.is_some();
+        match slot.take() {
+            Stage::Waiting(transfer) if (transfer.is_over() || ending) && slot.claim() => {
+                let ending = Ending { status: slot.ending, asked: slot.asked };
+                slot.forget_request();
+                slot.stage = Stage::Free;
+                Some(Action::Complete(transfer, ending))
+            }
+            // The request need not wait for its channel; the slot does.
+            Stage::ChannelPending(ready, _) if ending && slot.claim() => {
+                let ending = Ending { status: slot.ending, asked: slot.asked };
+                slot.forget_request();
+                slot.stage = Stage::Abandoned;
+                Some(Action::Complete(ready.cancel(), ending))
+            }
+            Stage::Granted(granted)
+                if ending || releasing || !matches!(granted.next_piece(), NextPiece::Mapped(_)) =>
+            {
+                Some(Action::Release(index, granted))
+            }
+            Stage::Listed(list)
+                if !running && (ending || releasing || list.current().is_none()) =>
+            {
+                Some(Action::Put(index, list))
+            }
+            Stage::ChannelPendingV3(allocating, count, false) if ending || releasing => {
+                slot.stage = Stage::ChannelPendingV3(allocating, count, true);
+                Some(Action::CancelChannelV3(index))
+            }
+            Stage::GrantedV3(granted)
+                if ending || releasing || !matches!(granted.next_piece(), NextPiece::Mapped(_)) =>
+            {
+                Some(Action::ReleaseV3(index, granted))
+            }
+            Stage::MappedV3(mapping)
+                if !running && (ending || releasing || mapping.current().is_none()) =>
+            {
+                Some(Action::FlushV3(index, mapping))
+            }
+            stage => {
+                slot.stage = stage;
+                None
+            }
+        }
+    }
+
+    /// A transfer that can go on.
+    fn start(&mut self) -> Option<Action> {
+        if !self.can_start() {
+            return None;
+        }
+        let mut from = 0;
+        // Oldest first: each turn looks at the next in order of arrival.
+        for _ in 0..SLOT_COUNT {
+            let (sequence, index) = self.next_in_line(from)?;
+            if let Some(action) = self.start_slot(index) {
+                return Some(action);
+            }
+            from = sequence.saturating_add(1);
+        }
+        None
+    }
+
+    /// The oldest transfer with at least this sequence number that may go on.
+    fn next_in_line(&self, from: u64) -> Option<(u64, usize)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| !slot.handle.is_null() && !slot.stopped && slot.sequence >= from)
+            .map(|(index, slot)| (slot.sequence, index))
+            .min()
+    }
+
+    fn start_slot(&mut self, index: usize) -> Option<Action> {
+        if let Stage::Waiting(transfer) = &self.slots.get(index)?.stage {
+            let start = self.waiting_start(index, transfer)?;
+            return self.start_waiting(index, start);
+        }
+        if self.engine.owner.is_some() {
+            return None;
+        }
+        let slot = self.slots.get_mut(index)?;
+        match slot.take() {
+            Stage::Granted(granted) => Some(Action::StartMapped(index, granted)),
+            Stage::Listed(list) => Some(Action::StartElement(index, list)),
+            Stage::GrantedV3(granted) => Some(Action::MapV3(index, granted)),
+            Stage::MappedV3(mapping) => Some(Action::StartElementV3(index, mapping)),
+            stage => {
+                slot.stage = stage;
+                None
+            }
+        }
+    }
+
+    /// How a waiting transfer goes on, if what it needs is free and no other transfer that is
+    /// under way, or came earlier, shares memory with it (DMA-51, DMA-94).
+    fn waiting_start(&self, index: usize, transfer: &Transfer<Request>) -> Option<Start> {
+        let slot = self.slots.get(index)?;
+        if slot.ending.is_some() || transfer.is_over() {
+            return None;
+        }
+        let idle = self.engine.owner.is_none();
+        let rest = u32::try_from(transfer.remaining()).unwrap_or(u32::MAX);
+        let whole = |length: u32| rest.min(length);
+        let start = match slot.asked.as_ref()?.path() {
+            Path::Pio => Some(Start::Pio),
+            Path::CommonBufferCached => {
+                self.cached.as_ref().filter(|_| idle).map(|b| Start::Cached(whole(b.length())))
+            }
+            Path::CommonBufferUncached => {
+                self.uncached.as_ref().filter(|_| idle).map(|b| Start::Uncached(whole(b.length())))
+            }
+            path => match transfer.next_piece(self.piece_limits(path)) {
+                NextPiece::None => None,
+                NextPiece::Copied(length) => {
+                    self.cached.as_ref().filter(|_| idle).map(|_| Start::Cached(length))
+                }
+                NextPiece::Mapped(_) if self.pending.is_some() => None,
+                NextPiece::Mapped(_) if path == Path::ScatterGather => Some(Start::List),
+                NextPiece::Mapped(_) if path == Path::Version3 => Some(Start::ChannelV3),
+                NextPiece::Mapped(_) => Some(Start::Channel),
+            },
+        }?;
+        (!self.is_blocked(index, slot)).then_some(start)
+    }
+
+    fn piece_limits(&self, path: Path) -> &PieceLimits {
+        if path == Path::Version3 { &self.pieces_v3 } else { &self.pieces }
+    }
+
+    fn is_blocked(&self, index: usize, slot: &Slot) -> bool {
+        let Some(chain) = slot.chain else { return true };
+        self.slots.iter().enumerate().any(|(other, theirs)| {
+            other != index
+                && (theirs.is_in_flight() || theirs.sequence < slot.sequence)
+                && theirs.chain.is_some_and(|theirs| theirs.overlaps(chain))
+        })
+    }
+
+    fn start_waiting(&mut self, index: usize, start: Start) -> Option<Action> {
+        let slot = self.slots.get_mut(index)?;
+        let transfer = match slot.take() {
+            Stage::Waiting(transfer) => transfer,
+            other => {
+                slot.stage = other;
+                return None;
+            }
+        };
+        let action = match start {
+            Start::Pio => Action::Pio(index, transfer),
+            Start::List => Action::BuildList(index, transfer),
+            Start::Channel => Action::RequestChannel(index, transfer),
+            Start::ChannelV3 => Action::RequestChannelV3(index, transfer),
+            Start::Cached(length) => match self.cached.take() {
+                Some(buffer) => Action::CarryCached(index, transfer, buffer, length),
+                None => return self.put_back(index, transfer),
+            },
+            Start::Uncached(length) => match self.uncached.take() {
+                Some(buffer) => Action::CarryUncached(index, transfer, buffer, length),
+                None => return self.put_back(index, transfer),
+            },
+        };
+        if !matches!(action, Action::Pio(..) | Action::CarryCached(..) | Action::CarryUncached(..))
+        {
+            self.pending = Some(index);
+        }
+        Some(action)
+    }
+
+    fn put_back(&mut self, index: usize, transfer: Transfer<Request>) -> Option<Action> {
+        self.set(index, Stage::Waiting(transfer));
+        None
+    }
+}

@@ -1,0 +1,202 @@
+//! The PCI bus: slots, configuration space, address windows, and the device models behind them.
+
+mod config;
+pub(crate) mod ddi;
+pub(crate) mod registers;
+mod view;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use testdev::bus::{Device, Identity};
+
+use crate::machine::Kernel;
+use crate::machine::interrupts::LineId;
+pub(crate) use config::{Config, Window};
+use view::View;
+
+/// Physical address of the first window; windows lie in one gigabyte from here on.
+const WINDOWS: u64 = 0xC000_0000;
+
+/// One function of the bus with its device model.
+pub(crate) struct Function {
+    pub index: usize,
+    pub config: Config,
+    pub identity: Identity,
+    /// The INTx line and the first message's line.
+    pub line: LineId,
+    pub messages: Vec<LineId>,
+    model: Mutex<Box<dyn Device>>,
+    deadline: AtomicU64,
+    /// False after a surprise removal: registers read all ones, the model does not run.
+    present: AtomicBool,
+}
+
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Function").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl Function {
+    /// Whether the device is there.
+    pub(crate) fn is_present(&self) -> bool {
+        self.present.load(Ordering::Acquire)
+    }
+
+    /// The device vanishes: no access reaches the model any more, and it masters nothing.
+    pub(crate) fn vanish(&self, kernel: &Kernel) {
+        self.present.store(false, Ordering::Release);
+        self.deadline.store(u64::MAX, Ordering::Release);
+        kernel.interrupts.lower(self.line);
+    }
+
+    /// Looks at the model.
+    pub(crate) fn inspect<R>(&self, look: impl FnOnce(&mut dyn Device) -> R) -> R {
+        look(self.model.lock().as_mut())
+    }
+
+    /// A register read; all ones when the device is gone.
+    pub(crate) fn read(&self, kernel: &Kernel, bar: u8, offset: u64, size: u8) -> u64 {
+        if !self.is_present() || !self.config.memory_enabled() {
+            return all_ones(size);
+        }
+        let mut model = self.model.lock();
+        model.read(&mut View { kernel, function: self }, bar, offset, size)
+    }
+
+    /// A register write; lost when the device is gone.
+    pub(crate) fn write(&self, kernel: &Kernel, bar: u8, offset: u64, size: u8, value: u64) {
+        if !self.is_present() || !self.config.memory_enabled() {
+            return;
+        }
+        let mut model = self.model.lock();
+        model.write(&mut View { kernel, function: self }, bar, offset, size, value);
+    }
+
+    fn run(&self, kernel: &Kernel) -> bool {
+        let now = kernel.clock.now();
+        let due = self.deadline.load(Ordering::Acquire);
+        if due > now || !self.is_present() {
+            return false;
+        }
+        let mut model = self.model.lock();
+        if self
+            .deadline
+            .compare_exchange(due, u64::MAX, Ordering::AcqRel, Ordering::Acquire)
+            .is_err()
+        {
+            return false;
+        }
+        model.on_timer(&mut View { kernel, function: self });
+        true
+    }
+}
+
+/// All bits of a `size`-byte register.
+pub(crate) const fn all_ones(size: u8) -> u64 {
+    if size >= 8 { u64::MAX } else { (1 << (size * 8)) - 1 }
+}
+
+/// The bus of one machine.
+#[derive(Debug)]
+pub(crate) struct Bus {
+    functions: RwLock<Vec<std::sync::Arc<Function>>>,
+    /// The earliest deadline of all models.
+    next: AtomicU64,
+    next_window: AtomicU64,
+    mappings: registers::Mappings,
+}
+
+impl Bus {
+    pub(crate) fn new() -> Self {
+        Self {
+            functions: RwLock::new(Vec::new()),
+            next: AtomicU64::new(u64::MAX),
+            next_window: AtomicU64::new(WINDOWS),
+            mappings: registers::Mappings::default(),
+        }
+    }
+
+    /// Puts a device into the next free slot and assigns its windows; returns the slot.
+    pub(crate) fn plug(&self, kernel: &Kernel, model: Box<dyn Device>) -> usize {
+        let identity = model.identity();
+        let windows = identity.bars.map(|bar| {
+            bar.map(|bar| {
+                let size = bar.size.next_power_of_two().max(4096);
+                let base = self.next_window.fetch_add(size * 2, Ordering::Relaxed);
+                Window { base: base.next_multiple_of(size), size: bar.size, bits64: bar.bits64 }
+            })
+        });
+        let mut functions = self.functions.write();
+        let index = functions.len();
+        let line = kernel.interrupts.allocate(true);
+        let messages = identity.msi_messages.max(identity.msix_messages);
+        functions.push(std::sync::Arc::new(Function {
+            index,
+            config: Config::new(&identity, windows),
+            line,
+            messages: (0..messages).map(|_| kernel.interrupts.allocate(false)).collect(),
+            identity,
+            model: Mutex::new(model),
+            deadline: AtomicU64::new(u64::MAX),
+            present: AtomicBool::new(true),
+        }));
+        index
+    }
+
+    /// The device in a slot.
+    pub(crate) fn function(&self, slot: usize) -> Option<std::sync::Arc<Function>> {
+        self.functions.read().get(slot).cloned()
+    }
+
+    /// The device and BAR whose window holds a physical address, with the offset in it.
+    pub(crate) fn decode(&self, address: u64) -> Option<(std::sync::Arc<Function>, u8, u64)> {
+        let functions = self.functions.read();
+        functions.iter().find_map(|f| {
+            let (bar, offset) = f.config.decode(address)?;
+            Some((std::sync::Arc::clone(f), bar, offset))
+        })
+    }
+
+    /// The earliest deadline of any device model; `u64::MAX` if none.
+    pub(crate) fn next_deadline(&self) -> u64 {
+        self.next.load(Ordering::Acquire)
+    }
+
+    /// Whether some device model wants to run.
+    #[inline]
+    pub(crate) fn is_due(&self, now: u64) -> bool {
+        self.next.load(Ordering::Acquire) <= now
+    }
+
+    /// Runs the device models that are due; `false` if none was.
+    pub(crate) fn run_due(&self, kernel: &Kernel) -> bool {
+        let mut ran = false;
+        let count = self.functions.read().len();
+        for slot in 0..count {
+            let function = self.functions.read().get(slot).cloned();
+            ran |= function.is_some_and(|f| f.run(kernel));
+        }
+        self.update_next();
+        ran
+    }
+
+    fn update_next(&self) {
+        let functions = self.functions.read();
+        let earliest = functions.iter().map(|f| f.deadline.load(Ordering::Acquire)).min();
+        self.next.store(earliest.unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    fn set_deadline(&self, function: &Function, at: Option<u64>) {
+        function.deadline.store(at.unwrap_or(u64::MAX), Ordering::Release);
+        if let Some(at) = at {
+            self.next.fetch_min(at, Ordering::AcqRel);
+        }
+    }
+
+    /// Register windows that drivers mapped and did not unmap.
+    pub(crate) fn mapped(&self) -> usize {
+        self.mappings.live()
+    }
+}

@@ -1,0 +1,64 @@
+//! What a device model sees of the machine.
+
+use testdev::bus::{Bus, BusError};
+
+use super::Function;
+use crate::hal::BusMaster;
+use crate::machine::Kernel;
+
+/// The machine as one function's model sees it during one call.
+pub(super) struct View<'a> {
+    pub kernel: &'a Kernel,
+    pub function: &'a Function,
+}
+
+impl View<'_> {
+    fn master(&self, address: u64, access: BusMaster<'_>) -> Result<(), BusError> {
+        if !self.function.config.bus_master() {
+            return Err(BusError::NotMaster);
+        }
+        self.kernel.hal.access(self.kernel, self.function.index, address, access)
+    }
+}
+
+impl Bus for View<'_> {
+    fn now(&self) -> u64 {
+        self.kernel.clock.now()
+    }
+
+    fn set_timer(&mut self, at: Option<u64>) {
+        self.kernel.bus.set_deadline(self.function, at);
+    }
+
+    fn read(&mut self, address: u64, data: &mut [u8]) -> Result<(), BusError> {
+        self.master(address, BusMaster::Read(data))
+    }
+
+    fn write(&mut self, address: u64, data: &[u8]) -> Result<(), BusError> {
+        self.master(address, BusMaster::Write(data))
+    }
+
+    fn msi_enabled(&self) -> bool {
+        self.function.config.messages_enabled()
+    }
+
+    fn send_msi(&mut self, message: u16) {
+        // A message is a memory write by the device: without bus mastering it goes nowhere.
+        if !self.function.config.bus_master() {
+            return;
+        }
+        if let Some(&line) = self.function.messages.get(usize::from(message)) {
+            self.kernel.interrupts.raise(line);
+            self.kernel.poke();
+        }
+    }
+
+    fn set_line(&mut self, asserted: bool) {
+        if asserted {
+            self.kernel.interrupts.raise(self.function.line);
+            self.kernel.poke();
+        } else {
+            self.kernel.interrupts.lower(self.function.line);
+        }
+    }
+}

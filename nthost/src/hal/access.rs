@@ -1,0 +1,338 @@
+//! The device's side: what a bus-master access reaches, and what it says about the driver.
+//!
+//! An access is translated page by page through the adapters of the device. What nothing maps is
+//! a violation in waiting: there is no driver frame here, so it is kept for the next crossing. On
+//! a machine without remapping the access goes through where the memory still exists; behind an
+//! IOMMU it is blocked.
+
+// UNSAFETY: the memory that devices reach is raw.
+
+use std::ptr;
+use std::sync::atomic::Ordering;
+
+use testdev::bus::BusError;
+
+use super::Hal;
+use super::adapter::{Adapter, Retirement, State};
+use crate::RuleId;
+use crate::machine::Kernel;
+use crate::memory::{PAGE, PAGE_SHIFT};
+use crate::verifier::{Violation, broken};
+
+/// One bus-master access of a device.
+#[derive(Debug)]
+pub(crate) enum BusMaster<'a> {
+    /// The device reads memory.
+    Read(&'a mut [u8]),
+    /// The device writes memory.
+    Write(&'a [u8]),
+}
+
+impl BusMaster<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Read(data) => data.len(),
+            Self::Write(data) => data.len(),
+        }
+    }
+
+    fn is_write(&self) -> bool {
+        matches!(self, Self::Write(_))
+    }
+
+    /// Moves bytes `at..at + length` of the access from or to host memory.
+    fn copy(&mut self, at: usize, length: usize, host: *mut u8) {
+        match self {
+            Self::Read(data) => {
+                let target = data[at..at + length].as_mut_ptr();
+                // SAFETY: `host` names `length` bytes that are mapped for the device, or lie in a
+                // bounce page or common buffer; the caller holds the adapter's lock.
+                unsafe { ptr::copy_nonoverlapping(host, target, length) };
+            }
+            Self::Write(data) => {
+                let source = data[at..at + length].as_ptr();
+                // SAFETY: as above; mapped bytes of the driver's were locked for writing.
+                unsafe { ptr::copy_nonoverlapping(source, host, length) };
+            }
+        }
+    }
+}
+
+/// What part of a page an access reaches.
+#[derive(Debug)]
+enum Reach {
+    /// Nothing of this adapter's.
+    Elsewhere,
+    /// Host memory.
+    Memory(usize),
+    /// Memory that still exists but must not be accessed so, or none.
+    Forbidden { error: BusError, memory: Option<usize>, violation: Violation },
+}
+
+/// A part of an access that lies in one page.
+#[derive(Clone, Copy, Debug)]
+struct Touch {
+    address: u64,
+    length: usize,
+    write: bool,
+}
+
+impl Touch {
+    fn offset(self) -> u32 {
+        // CAST: below a page.
+        (self.address % PAGE as u64) as u32
+    }
+
+    /// Offset behind its last byte.
+    fn end(self) -> u32 {
+        // CAST: at most a page.
+        self.offset() + self.length as u32
+    }
+
+    fn verb(self) -> &'static str {
+        if self.write { "wrote" } else { "read" }
+    }
+}
+
+impl Hal {
+    /// A bus-master access of the device in `slot` at a logical address.
+    pub(crate) fn access(
+        &self,
+        kernel: &Kernel,
+        slot: usize,
+        address: u64,
+        mut access: BusMaster<'_>,
+    ) -> Result<(), BusError> {
+        let mut done = 0;
+        while done < access.len() {
+            let at = address.wrapping_add(done as u64);
+            // CAST: below a page.
+            let in_page = PAGE - (at % PAGE as u64) as usize;
+            let length = in_page.min(access.len() - done);
+            let touch = Touch { address: at, length, write: access.is_write() };
+            self.touch(kernel, slot, touch, |host| access.copy(done, length, host))?;
+            done += length;
+        }
+        Ok(())
+    }
+
+    fn touch(
+        &self,
+        kernel: &Kernel,
+        slot: usize,
+        touch: Touch,
+        copy: impl FnOnce(*mut u8),
+    ) -> Result<(), BusError> {
+        let adapters = self.adapters.read();
+        for handle in adapters.iter().rev() {
+            let adapter = handle.get();
+            if adapter.slot != slot || !adapter.may_hold(touch.address) {
+                continue;
+            }
+            let mut state = adapter.state.lock();
+            match self.reach(kernel, adapter, &mut state, touch) {
+                Reach::Elsewhere => {}
+                Reach::Memory(host) => {
+                    copy(ptr::with_exposed_provenance_mut(host));
+                    return Ok(());
+                }
+                Reach::Forbidden { error, memory, violation } => {
+                    if let (Some(host), false) = (memory, kernel.options.profile.remaps()) {
+                        copy(ptr::with_exposed_provenance_mut(host));
+                        self.blame(violation);
+                        return Ok(());
+                    }
+                    self.blame(with_code(kernel, touch, error, violation));
+                    return Err(error);
+                }
+            }
+        }
+        drop(adapters);
+        let violation = nothing_there(kernel, touch);
+        self.blame(with_code(kernel, touch, BusError::Miss, violation));
+        Err(BusError::Miss)
+    }
+
+    /// Keeps the first violation for the next crossing.
+    fn blame(&self, violation: Violation) {
+        self.fault.lock().get_or_insert(violation);
+        self.unsettled.store(true, Ordering::Release);
+    }
+
+    fn reach(&self, kernel: &Kernel, adapter: &Adapter, state: &mut State, touch: Touch) -> Reach {
+        let windows = &adapter.windows;
+        if let Some(common) = state.commons.iter_mut().find(|common| {
+            (common.address..common.address + common.span()).contains(&touch.address)
+        }) {
+            if common.cached && !common.flushed && !common.noted && adapter.traits.version < 3 {
+                common.noted = true;
+                let message = "the device used a cached common buffer for which KeFlushIoBuffers \
+                               was never called";
+                self.notes.lock().push((RuleId::Dma90, message.to_owned()));
+                self.unsettled.store(true, Ordering::Release);
+            }
+            // CAST: below the buffer's length.
+            return Reach::Memory(common.host + (touch.address - common.address) as usize);
+        }
+        let register = touch.address.wrapping_sub(windows.registers) >> PAGE_SHIFT;
+        if adapter.bounces && register < u64::from(state.file.count()) {
+            // CAST: a register number, as just checked.
+            return reach_bounce(state, register as u32, touch);
+        }
+        let direct = windows.direct.filter(|_| !adapter.bounces);
+        let physical = direct.map(|offset| touch.address.wrapping_sub(offset));
+        if let Some(physical) = physical.filter(|&p| kernel.memory.is_physical(p)) {
+            return reach_direct(kernel, state, physical >> PAGE_SHIFT, touch);
+        }
+        ended(explain_range(state, touch), None)
+    }
+}
+
+/// What an access to a map register's page reaches.
+fn reach_bounce(state: &State, register: u32, touch: Touch) -> Reach {
+    let memory = state.file.bounce_page(register).map(|page| page.addr() + touch.offset() as usize);
+    let entry = state.file.get(register).copied();
+    match (entry.filter(|entry| entry.mapped), memory) {
+        (Some(entry), Some(memory)) if !(touch.write && entry.to_device) => {
+            // The rest of the page is looked at when it is flushed (E6/0F).
+            Reach::Memory(memory)
+        }
+        (Some(entry), memory) => {
+            let violation = wrong_direction(state, entry.operation, touch);
+            Reach::Forbidden { error: BusError::Permission, memory, violation }
+        }
+        (None, memory) => {
+            let operation = entry.map_or(0, |entry| entry.operation);
+            ended(explain(state, operation, touch), memory)
+        }
+    }
+}
+
+/// What an access to a page behind an adapter's offset reaches.
+fn reach_direct(kernel: &Kernel, state: &State, frame: u64, touch: Touch) -> Reach {
+    let (from, to) = (touch.offset(), touch.end());
+    let found = state.file.overlapping(frame, from, to).and_then(|r| state.file.get(r));
+    let Some(entry) = found else {
+        let last = state.file.last_with(frame, from).map_or(0, |register| register.operation);
+        return ended(explain(state, last, touch), None);
+    };
+    if touch.write && entry.to_device {
+        let violation = wrong_direction(state, entry.operation, touch);
+        return Reach::Forbidden { error: BusError::Permission, memory: None, violation };
+    }
+    if state.file.covers(frame, from, to) {
+        return Reach::Memory(entry.page + from as usize);
+    }
+    let message = format!(
+        "the device {} {} bytes at {:#x}, beyond the bytes mapped there",
+        touch.verb(),
+        touch.length,
+        touch.address
+    );
+    let violation = broken(unmapped_rule(kernel), message);
+    Reach::Forbidden { error: BusError::Miss, memory: None, violation }
+}
+
+/// An access to what is mapped no more; another adapter may know more.
+fn ended(violation: Option<Violation>, memory: Option<usize>) -> Reach {
+    match violation {
+        Some(violation) => Reach::Forbidden { error: BusError::Miss, memory, violation },
+        None => Reach::Elsewhere,
+    }
+}
+
+impl Adapter {
+    /// Whether an address lies in one of the adapter's windows.
+    fn may_hold(&self, address: u64) -> bool {
+        let windows = &self.windows;
+        let within = |start: u64, pages: u32| {
+            address >= start && address - start < u64::from(pages) << PAGE_SHIFT
+        };
+        within(windows.registers, windows.register_limit)
+            || within(windows.commons, windows.common_pages)
+            || windows.direct.is_some_and(|offset| {
+                address >= offset && address - offset < crate::memory::pages::END_OF_MEMORY
+            })
+    }
+}
+
+/// The rule for an access that nothing maps.
+fn unmapped_rule(kernel: &Kernel) -> RuleId {
+    if kernel.options.profile.remaps() { RuleId::Dma114 } else { RuleId::Sim02 }
+}
+
+/// Adds the code that an IOMMU's fault has.
+fn with_code(kernel: &Kernel, touch: Touch, error: BusError, mut found: Violation) -> Violation {
+    if !kernel.options.profile.remaps() {
+        return found;
+    }
+    let (kind, name) = match error {
+        BusError::Permission => (2, "a permission failure"),
+        _ => (1, "a miss"),
+    };
+    found.message = format!("{}; the IOMMU reports {name}", found.message);
+    found.code(0xE6, [0x26, 0, touch.address, kind])
+}
+
+/// No window of the device's adapters holds the address.
+fn nothing_there(kernel: &Kernel, touch: Touch) -> Violation {
+    let Touch { address, length, .. } = touch;
+    if kernel.memory.is_physical(address) {
+        let message = format!(
+            "the device {} {length} bytes at {address:#x}, which is a physical address; it must \
+             be given logical ones",
+            touch.verb()
+        );
+        return broken(RuleId::Sim01, message);
+    }
+    let message = format!(
+        "the device {} {length} bytes at {address:#x}, which was never mapped",
+        touch.verb()
+    );
+    broken(unmapped_rule(kernel), message)
+}
+
+/// DMA-52: the device wrote what was mapped for reading.
+fn wrong_direction(state: &State, operation: u64, touch: Touch) -> Violation {
+    let message = format!(
+        "the device wrote {} bytes at {:#x}, which are mapped for transfer to the device",
+        touch.length, touch.address
+    );
+    let violation = broken(RuleId::Dma52, message);
+    match state.find_operation(operation) {
+        Some(mapping) => violation.from(mapping.origin),
+        None => violation,
+    }
+}
+
+/// An address that an operation mapped which has ended.
+fn explain(state: &State, operation: u64, touch: Touch) -> Option<Violation> {
+    let retired = state.retired.iter().rev().find(|retired| retired.operation == operation);
+    let Some(retired) = retired.filter(|_| operation != 0) else {
+        return explain_range(state, touch);
+    };
+    let message = format!(
+        "the device {} {} bytes at {:#x} after their mapping was flushed",
+        touch.verb(),
+        touch.length,
+        touch.address
+    );
+    Some(broken(RuleId::Dma57, message).from(retired.origin))
+}
+
+/// An address in a window where nothing lies, or no more.
+fn explain_range(state: &State, touch: Touch) -> Option<Violation> {
+    let holds = |r: &&super::adapter::Retired| (r.from..r.to).contains(&touch.address);
+    let retired = state.retired.iter().rev().find(holds)?;
+    let (rule, what) = match retired.how {
+        Retirement::Flushed => (RuleId::Dma57, "their mapping was flushed"),
+        Retirement::Freed => (RuleId::Dma115, "their common buffer was freed"),
+    };
+    let message = format!(
+        "the device {} {} bytes at {:#x} after {what}",
+        touch.verb(),
+        touch.length,
+        touch.address
+    );
+    Some(broken(rule, message).from(retired.origin))
+}

@@ -1,0 +1,502 @@
+//! Common buffers (RULES section C).
+//!
+//! Tags stand right before and behind the bytes the driver asked for; the rest of the last page is
+//! filled. They are looked at when the buffer is freed (DMA-25).
+
+// UNSAFETY: common buffers are raw memory shared by driver and device.
+#![allow(non_snake_case, clippy::too_many_arguments, reason = "names and shapes are the WDK's")]
+
+use std::alloc::{Layout, alloc, dealloc};
+use std::ptr::NonNull;
+
+use wdk_lite::*;
+
+use super::adapter::{Adapter, Retired, Retirement, State};
+use super::registers::FILL;
+use super::{logical, number};
+use crate::RuleId;
+use crate::machine::{Kernel, context};
+use crate::memory::mdl::Content;
+use crate::memory::{PAGE, PAGE_SHIFT};
+use crate::verifier::{CallStack, Violation, broken};
+
+/// What stands before and behind a common buffer.
+const TAG: [u8; 8] = *b"DmaVrfy0";
+
+/// Memory of a common buffer: a page for the tag before it, its pages, a page for the tag behind.
+#[derive(Debug)]
+struct Backing {
+    memory: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: owned memory without an owner's thread.
+unsafe impl Send for Backing {}
+
+impl Backing {
+    fn new(length: usize) -> Option<Self> {
+        let pages = length.div_ceil(PAGE) + 2;
+        let layout = Layout::from_size_align(pages * PAGE, PAGE).ok()?;
+        // SAFETY: the layout has a size.
+        let memory = NonNull::new(unsafe { alloc(layout) })?;
+        // SAFETY: the layout's size was just allocated.
+        unsafe { memory.write_bytes(FILL, layout.size()) };
+        memory.as_ptr().expose_provenance();
+        let backing = Self { memory, layout };
+        backing.write_tag(PAGE - TAG.len());
+        backing.write_tag(PAGE + length);
+        Some(backing)
+    }
+
+    fn at(&self, offset: usize) -> *mut u8 {
+        assert!(offset < self.layout.size());
+        // SAFETY: within the allocation, as just asserted.
+        unsafe { self.memory.as_ptr().add(offset) }
+    }
+
+    fn write_tag(&self, offset: usize) {
+        assert!(offset + TAG.len() <= self.layout.size());
+        let place: *mut [u8; 8] = self.at(offset).cast();
+        // SAFETY: the tag's bytes lie within the allocation, as just asserted.
+        unsafe { place.write(TAG) };
+    }
+
+    /// Address of the first byte in a range of the allocation that is not what was written.
+    fn first_change(&self, from: usize, expected: impl Iterator<Item = u8>) -> Option<usize> {
+        expected.zip(from..).find_map(|(byte, offset)| {
+            let at = self.at(offset);
+            // SAFETY: within the allocation.
+            let found = unsafe { at.read() };
+            (found != byte).then(|| at.addr())
+        })
+    }
+}
+
+impl Drop for Backing {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout.
+        unsafe { dealloc(self.memory.as_ptr(), self.layout) };
+    }
+}
+
+/// A live common buffer.
+#[derive(Debug)]
+pub(super) struct Common {
+    /// Names it.
+    pub serial: u64,
+    /// Logical address of the first byte.
+    pub address: u64,
+    /// Bytes asked for.
+    pub length: usize,
+    /// Address of the first byte for the CPU.
+    pub host: usize,
+    pub cached: bool,
+    /// KeFlushIoBuffers was called for an MDL of it (DMA-90).
+    pub flushed: bool,
+    /// DMA-90 was noted.
+    pub noted: bool,
+    /// First page of the logical window.
+    page: u32,
+    pages: u32,
+    /// `None` for one made from an MDL.
+    backing: Option<Backing>,
+    origin: CallStack,
+}
+
+impl Common {
+    /// Bytes of the pages it lies in.
+    pub(super) fn span(&self) -> u64 {
+        u64::from(self.pages) << PAGE_SHIFT
+    }
+
+    /// Where it was allocated.
+    pub(super) fn origin(&self) -> CallStack {
+        self.origin
+    }
+
+    /// DMA-25: nobody wrote outside.
+    fn check_tags(&self) -> Result<(), Violation> {
+        let Some(backing) = &self.backing else { return Ok(()) };
+        let end = PAGE + self.length;
+        let padding = end.next_multiple_of(PAGE).max(end + TAG.len()) - end - TAG.len();
+        let before = backing.first_change(PAGE - TAG.len(), TAG.into_iter());
+        let behind = TAG.into_iter().chain(std::iter::repeat_n(FILL, padding));
+        let behind = backing.first_change(end, behind);
+        let (kind, at, place) = match (before, behind) {
+            (None, None) => return Ok(()),
+            (Some(at), _) => (1, at, "before"),
+            (None, Some(at)) => (2, at, "behind"),
+        };
+        let message = format!(
+            "the device or the driver wrote {place} a common buffer of {} bytes, at {at:#x}",
+            self.length
+        );
+        // CAST: a length and an address.
+        let code = [0x0F, kind, self.length as u64, self.host as u64];
+        Err(broken(RuleId::Dma25, message).code(0xE6, code).from(self.origin))
+    }
+}
+
+/// What a common buffer is to be like.
+#[derive(Clone, Copy, Debug)]
+struct Wish {
+    length: usize,
+    cached: bool,
+    /// First address behind it, and first address it may have.
+    below: u64,
+    from: u64,
+}
+
+/// Allocates a common buffer: CPU address and logical address.
+fn allocate(kernel: &Kernel, adapter: &Adapter, wish: Wish) -> Option<(PVOID, u64)> {
+    let origin = context::stack();
+    let mut state = adapter.state.lock();
+    let pages = u32::try_from(wish.length.div_ceil(PAGE)).ok().filter(|&n| n != 0)?;
+    // A page between two buffers belongs to neither.
+    let page = state.common_pages.take(pages + 1)?;
+    let address = adapter.windows.commons + (u64::from(page) << PAGE_SHIFT);
+    let end = address + (u64::from(pages) << PAGE_SHIFT);
+    let backing = Backing::new(wish.length).filter(|_| address >= wish.from && end <= wish.below);
+    let Some(backing) = backing else {
+        state.common_pages.give(page, pages + 1);
+        return None;
+    };
+    let memory = backing.at(PAGE);
+    state.commons.push(Common {
+        serial: kernel.hal.next_serial(),
+        address,
+        length: wish.length,
+        host: memory.addr(),
+        cached: wish.cached,
+        flushed: false,
+        noted: false,
+        page,
+        pages,
+        backing: Some(backing),
+        origin,
+    });
+    Some((memory.cast(), address))
+}
+
+/// Hands the result to the driver.
+fn answer(made: Option<(PVOID, u64)>, LogicalAddress: PPHYSICAL_ADDRESS) -> PVOID {
+    let (memory, address) = made.unwrap_or((std::ptr::null_mut(), 0));
+    if !memory.is_null() {
+        // SAFETY: not null (checked by the callers), and the page promises a valid pointer.
+        unsafe { LogicalAddress.write(logical(address)) };
+    }
+    memory
+}
+
+fn check_place(
+    LogicalAddress: PPHYSICAL_ADDRESS,
+    call: &str,
+    rule: RuleId,
+) -> Result<(), Violation> {
+    if LogicalAddress.is_null() {
+        return Err(broken(rule, format!("{call} was given no place for the logical address")));
+    }
+    Ok(())
+}
+
+/// An optional bound.
+fn bound(address: PPHYSICAL_ADDRESS, otherwise: u64) -> u64 {
+    if address.is_null() {
+        return otherwise;
+    }
+    // SAFETY: not null, and the page promises a valid pointer.
+    number(unsafe { address.read() })
+}
+
+/// Allocates a common buffer (DMA-22; wdm, PALLOCATE_COMMON_BUFFER), cached whatever CacheEnabled
+/// says (DMA-27), filled with 0x0F (SEC-08). NULL without room (DMA-23).
+pub(crate) unsafe fn AllocateCommonBuffer(
+    kernel: &Kernel,
+    DmaAdapter: PDMA_ADAPTER,
+    Length: ULONG,
+    LogicalAddress: PPHYSICAL_ADDRESS,
+    CacheEnabled: BOOLEAN,
+) -> Result<PVOID, Violation> {
+    let adapter = kernel.hal.adapter(kernel, DmaAdapter)?;
+    check_place(LogicalAddress, "AllocateCommonBuffer", RuleId::Dma22)?;
+    // CAST: 32 bits.
+    let length = Length as usize;
+    let wish = Wish { length, cached: CacheEnabled != 0, below: u64::MAX, from: 0 };
+    Ok(answer(allocate(kernel, adapter, wish), LogicalAddress))
+}
+
+/// Allocates a common buffer below an address (DMA-28; wdm, PALLOCATE_COMMON_BUFFER_EX).
+pub(crate) unsafe fn AllocateCommonBufferEx(
+    kernel: &Kernel,
+    DmaAdapter: PDMA_ADAPTER,
+    MaximumAddress: PPHYSICAL_ADDRESS,
+    Length: ULONG,
+    LogicalAddress: PPHYSICAL_ADDRESS,
+    CacheEnabled: BOOLEAN,
+    PreferredNode: NODE_REQUIREMENT,
+) -> Result<PVOID, Violation> {
+    let adapter = kernel.hal.adapter(kernel, DmaAdapter)?;
+    check_place(LogicalAddress, "AllocateCommonBufferEx", RuleId::Dma28)?;
+    if PreferredNode != 0 && PreferredNode != 0x8000_0000 {
+        return Ok(std::ptr::null_mut());
+    }
+    let below = bound(MaximumAddress, u64::MAX);
+    // CAST: 32 bits.
+    let length = Length as usize;
+    let wish = Wish { length, cached: CacheEnabled != 0, below, from: 0 };
+    Ok(answer(allocate(kernel, adapter, wish), LogicalAddress))
+}
+
+/// Allocates a common buffer between two addresses (DMA-29; wdm,
+/// PALLOCATE_COMMON_BUFFER_WITH_BOUNDS).
+pub(crate) unsafe fn AllocateCommonBufferWithBounds(
+    kernel: &Kernel,
+    DmaAdapter: PDMA_ADAPTER,
+    MinimumAddress: PPHYSICAL_ADDRESS,
+    MaximumAddress: PPHYSICAL_ADDRESS,
+    Length: ULONG,
+    Flags: ULONG,
+    CacheType: *mut MEMORY_CACHING_TYPE,
+    _PreferredNode: NODE_REQUIREMENT,
+    LogicalAddress: PPHYSICAL_ADDRESS,
+) -> Result<PVOID, Violation> {
+    const LARGE_PAGE: u32 = 1;
+    let adapter = kernel.hal.adapter(kernel, DmaAdapter)?;
+    check_place(LogicalAddress, "AllocateCommonBufferWithBounds", RuleId::Dma29)?;
+    let cached = match CacheType.is_null() {
+        true => _MEMORY_CACHING_TYPE::MmCached,
+        // SAFETY: not null, and the page promises a valid pointer.
+        false => unsafe { CacheType.read() },
+    };
+    let known = [_MEMORY_CACHING_TYPE::MmCached, _MEMORY_CACHING_TYPE::MmNonCached];
+    if Flags & !LARGE_PAGE != 0 || !known.contains(&cached) {
+        return Ok(std::ptr::null_mut());
+    }
+    let wish = Wish {
+        // CAST: 32 bits.
+        length: Length as usize,
+        cached: cached == _MEMORY_CACHING_TYPE::MmCached,
+        below: bound(MaximumAddress, u64::MAX),
+        from: bound(MinimumAddress, 0),
+    };
+    Ok(answer(allocate(kernel, adapter, wish), LogicalAddress))
+}
+
+/// Allocates a common buffer of a DMA domain. This system has one domain for each device, so the
+/// handle must be the adapter's own; otherwise STATUS_NOT_SUPPORTED.
+pub(crate) unsafe fn AllocateDomainCommonBuffer(
+    kernel: &Kernel,
+    DmaAdapter: PDMA_ADAPTER,
+    DomainHandle: HANDLE,
+    MaximumAddress: PPHYSICAL_ADDRESS,
+    Length: ULONG,
+    _Flags: ULONG,
+    _CacheType: *mut MEMORY_CACHING_TYPE,
+    _PreferredNode: NODE_REQUIREMENT,
+    LogicalAddress: PPHYSICAL_ADDRESS,
+    VirtualAddress: *mut PVOID,
+) -> Result<NTSTATUS, Violation> {
+    let adapter = kernel.hal.adapter(kernel, DmaAdapter)?;
+    if DomainHandle != super::domains::domain_of(adapter) {
+        return Ok(STATUS_NOT_SUPPORTED);
+    }
+    if LogicalAddress.is_null() || VirtualAddress.is_null() {
+        return Ok(STATUS_INVALID_PARAMETER);
+    }
+    let below = bound(MaximumAddress, u64::MAX);
+    // CAST: 32 bits.
+    let length = Length as usize;
+    let made = allocate(kernel, adapter, Wish { length, cached: true, below, from: 0 });
+    let memory = answer(made, LogicalAddress);
+    // SAFETY: not null, and the caller promises a valid pointer.
+    unsafe { VirtualAddress.write(memory) };
+    Ok(if memory.is_null() { STATUS_INSUFFICIENT_RESOURCES } else { STATUS_SUCCESS })
+}
+
+/// Frees a common buffer (DMA-30; wdm, PFREE_COMMON_BUFFER): once, with the values of its
+/// allocation (DMA-27), its tags intact (DMA-25).
+pub(crate) unsafe fn FreeCommonBuffer(
+    kernel: &Kernel,
+    DmaAdapter: PDMA_ADAPTER,
+    Length: ULONG,
+    LogicalAddress: PHYSICAL_ADDRESS,
+    VirtualAddress: PVOID,
+    CacheEnabled: BOOLEAN,
+) -> Result<(), Violation> {
+    let adapter = kernel.hal.adapter(kernel, DmaAdapter)?;
+    let mut state = adapter.state.lock();
+    let host = VirtualAddress.addr();
+    let Some(at) = state.commons.iter().position(|common| common.host == host) else {
+        let message = "FreeCommonBuffer was given a buffer that this adapter has not allocated";
+        return Err(broken(RuleId::Dma30, message).code(0xE6, [0x03, 1, 0, 0]));
+    };
+    let common = &state.commons[at];
+    // CAST: 32 bits.
+    let same = common.length == Length as usize && common.address == number(LogicalAddress);
+    if !same {
+        let message = format!(
+            "FreeCommonBuffer was given {Length} bytes at {:#x}; {} at {:#x} were allocated",
+            number(LogicalAddress),
+            common.length,
+            common.address
+        );
+        return Err(broken(RuleId::Dma30, message).from(common.origin));
+    }
+    if common.cached != (CacheEnabled != 0) && common.backing.is_some() {
+        let message = "FreeCommonBuffer's CacheEnabled is not the allocation's";
+        return Err(broken(RuleId::Dma27, message).from(common.origin));
+    }
+    kernel.memory.check_not_mapped(host, common.length, "a common buffer was freed")?;
+    state.free_common(at, context::stack())
+}
+
+impl State {
+    /// Frees a common buffer after looking at its tags.
+    pub(super) fn free_common(&mut self, at: usize, from: CallStack) -> Result<(), Violation> {
+        let common = self.commons.swap_remove(at);
+        common.check_tags()?;
+        self.common_pages.give(common.page, common.pages + 1);
+        let to = common.address + common.span();
+        let Common { serial: operation, address, .. } = common;
+        self.retire(Retired { operation, from: address, to, how: Retirement::Freed, origin: from });
+        Ok(())
+    }
+}
+
+/// Allocates one element of a vector of common buffers; `None` without room.
+pub(super) fn allocate_element(
+    kernel: &Kernel,
+    adapter: &Adapter,
+    length: usize,
+    cached: bool,
+    bounds: (u64, u64),
+) -> Option<(PVOID, u64)> {
+    let wish = Wish { length, cached, below: bounds.1, from: bounds.0 };
+    allocate(kernel, adapter, wish)
+}
+
+/// Makes a common buffer of memory that an MDL describes (DMA-31; wdm,
+/// PCREATE_COMMON_BUFFER_FROM_MDL): whole pages, one MDL, mapped in system space; contiguous and in
+/// reach, unless the IOMMU makes it so.
+pub(crate) unsafe fn CreateCommonBufferFromMdl(
+    kernel: &Kernel,
+    DmaAdapter: PDMA_ADAPTER,
+    Mdl: PMDL,
+    _ExtendedConfigs: PVOID,
+    ExtendedConfigsCount: ULONG,
+    LogicalAddress: PPHYSICAL_ADDRESS,
+) -> Result<NTSTATUS, Violation> {
+    let adapter = kernel.hal.adapter(kernel, DmaAdapter)?;
+    let mdl = kernel.memory.usable(Mdl, "CreateCommonBufferFromMdl")?;
+    if ExtendedConfigsCount != 0 {
+        return Ok(STATUS_NOT_SUPPORTED);
+    }
+    let whole = mdl.start().is_multiple_of(PAGE) && mdl.byte_count().is_multiple_of(PAGE);
+    let described = !matches!(mdl.content(), Content::Empty);
+    if !whole || !described || !mdl.next().is_null() || LogicalAddress.is_null() {
+        return Ok(STATUS_INVALID_PARAMETER);
+    }
+    let pages = mdl.byte_count() / PAGE;
+    let first = mdl.frame(0);
+    // CAST: a page of an MDL.
+    let contiguous = (1..pages).all(|page| mdl.frame(page) == first + page as u64);
+    let reachable = adapter.windows.direct.is_some() && contiguous;
+    if !kernel.options.profile.remaps() && !reachable {
+        return Ok(STATUS_INVALID_PARAMETER);
+    }
+    let mut state = adapter.state.lock();
+    // CAST: pages of less than 4 GiB.
+    let pages = pages as u32;
+    let Some(page) = state.common_pages.take(pages + 1) else {
+        return Ok(STATUS_INSUFFICIENT_RESOURCES);
+    };
+    let address = adapter.windows.commons + (u64::from(page) << PAGE_SHIFT);
+    state.commons.push(Common {
+        serial: kernel.hal.next_serial(),
+        address,
+        length: mdl.byte_count(),
+        host: mdl.start(),
+        cached: false,
+        flushed: false,
+        noted: false,
+        page,
+        pages,
+        backing: None,
+        origin: context::stack(),
+    });
+    // SAFETY: not null, and the page promises a valid pointer.
+    unsafe { LogicalAddress.write(logical(address)) };
+    Ok(STATUS_SUCCESS)
+}
+
+impl super::Hal {
+    /// The common buffer that holds these bytes of process memory: adapter and number.
+    pub(crate) fn common_buffer_at(&self, start: usize, length: usize) -> Option<(usize, u64)> {
+        let count = self.adapters.read().len();
+        (0..count).filter_map(|number| self.adapter_at(number)).find_map(|adapter| {
+            let state = adapter.state.lock();
+            let within = |c: &&Common| c.host <= start && start + length <= c.host + c.length;
+            state.commons.iter().find(within).map(|common| (adapter.number, common.serial))
+        })
+    }
+
+    /// KeFlushIoBuffers was called for an MDL of a common buffer (DMA-90).
+    pub(super) fn common_buffer_flushed(&self, adapter: usize, serial: u64) {
+        let Some(adapter) = self.adapter_at(adapter) else { return };
+        let mut state = adapter.state.lock();
+        if let Some(common) = state.commons.iter_mut().find(|common| common.serial == serial) {
+            common.flushed = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn common(length: usize) -> Common {
+        let backing = Backing::new(length).expect("there is memory");
+        Common {
+            serial: 1,
+            address: 0,
+            length,
+            host: backing.at(PAGE).addr(),
+            cached: true,
+            flushed: false,
+            noted: false,
+            page: 0,
+            pages: 1,
+            backing: Some(backing),
+            origin: CallStack::default(),
+        }
+    }
+
+    fn poke(common: &Common, offset: usize) {
+        let place = common.backing.as_ref().expect("it has one").at(offset);
+        // SAFETY: within the allocation.
+        unsafe { place.write(0) };
+    }
+
+    #[test]
+    fn writes_outside_a_common_buffer_are_found() {
+        for (length, offset, kind) in
+            [(100, PAGE - 1, 1), (100, PAGE + 100, 2), (PAGE, 2 * PAGE, 2), (100, 2 * PAGE - 1, 2)]
+        {
+            let common = common(length);
+            common.check_tags().expect("nobody wrote yet");
+
+            poke(&common, offset);
+
+            let found = common.check_tags().expect_err("a tag is destroyed");
+            assert_eq!(found.rule, RuleId::Dma25);
+            assert_eq!(found.bug_check.expect("it has a code").parameters[1], kind);
+        }
+    }
+
+    #[test]
+    fn writes_inside_are_free() {
+        let common = common(100);
+        (0..100).for_each(|byte| poke(&common, PAGE + byte));
+        common.check_tags().expect("the tags are intact");
+    }
+}

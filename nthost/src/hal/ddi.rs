@@ -1,0 +1,91 @@
+//! The DMA functions a driver calls by name.
+
+// UNSAFETY: arguments are the driver's.
+#![allow(non_snake_case, clippy::too_many_arguments, reason = "names and shapes are the WDK's")]
+
+use wdk_lite::*;
+
+use super::adapter::Parts;
+use super::description::{Traits, examine};
+use crate::RuleId;
+use crate::machine::{Kernel, context};
+use crate::memory::pages::mix;
+use crate::pnp::physical_object;
+use crate::verifier::{Violation, broken};
+
+/// Map registers of an adapter for each one the driver is told of, unless the machine is short of
+/// them: transfers overlap.
+const PLENTY: u32 = 4;
+
+/// Makes an adapter for a device (RULES section A; wdm, IoGetDmaAdapter): the PDO (DMA-02), a
+/// description that was zeroed (DMA-03) and makes sense. NULL for a version that this system does
+/// not offer (DMA-04) or no address width (DMA-06). NumberOfMapRegisters is an output that may be
+/// small (DMA-10).
+pub(crate) unsafe fn IoGetDmaAdapter(
+    kernel: &Kernel,
+    PhysicalDeviceObject: PDEVICE_OBJECT,
+    DeviceDescription: *mut _DEVICE_DESCRIPTION,
+    NumberOfMapRegisters: PULONG,
+) -> Result<*mut _DMA_ADAPTER, Violation> {
+    kernel.hal.settle(kernel)?;
+    let slot = kernel.pnp.slot_of(PhysicalDeviceObject);
+    let Some(slot) = slot.filter(|&slot| physical_object(slot) == PhysicalDeviceObject) else {
+        let message = "IoGetDmaAdapter was not given the device's physical device object";
+        return Err(broken(RuleId::Dma02, message));
+    };
+    if DeviceDescription.is_null() || NumberOfMapRegisters.is_null() {
+        let message = "IoGetDmaAdapter needs a description and a place for NumberOfMapRegisters";
+        return Err(broken(RuleId::Dma10, message));
+    }
+    // SAFETY: not null, and the page promises a valid description.
+    let description = unsafe { DeviceDescription.read() };
+    let Some(traits) = examine(&description, kernel.options.versions)? else {
+        return Ok(std::ptr::null_mut());
+    };
+    let Some(adapter) = make(kernel, slot, traits) else { return Ok(std::ptr::null_mut()) };
+    // SAFETY: not null, and the page promises a valid pointer.
+    unsafe { NumberOfMapRegisters.write(adapter.granted) };
+    Ok(adapter.pointer())
+}
+
+fn make(kernel: &Kernel, slot: usize, traits: Traits) -> Option<&super::Adapter> {
+    let limit = kernel.options.map_registers;
+    let parts = |number, area| {
+        // CAST: a slot number.
+        let windows = traits.class().windows(area, mix(kernel.options.seed ^ mix(slot as u64)));
+        let granted =
+            traits.registers().min(limit.unwrap_or(u32::MAX)).min(windows.register_limit).max(1);
+        let registers = if limit.is_some() { granted } else { granted.saturating_mul(PLENTY) };
+        let direct = windows.direct.is_some() && traits.scatter_gather;
+        Some(Parts {
+            number,
+            slot,
+            traits,
+            granted,
+            registers: registers.min(windows.register_limit),
+            windows,
+            area,
+            bounces: !direct || kernel.options.double_buffer,
+            origin: context::stack(),
+        })
+    };
+    kernel.hal.add(parts, slot, traits.class())
+}
+
+/// Makes the CPU's caches and memory agree for one MDL (RULES section H; wdm, KeFlushIoBuffers).
+/// Nothing happens on coherent machines but that it is remembered: a version 1 or 2 transfer
+/// without it is noted (DMA-85).
+pub(crate) unsafe fn KeFlushIoBuffers(
+    kernel: &Kernel,
+    Mdl: PMDL,
+    ReadOperation: BOOLEAN,
+    DmaOperation: BOOLEAN,
+) -> Result<(), Violation> {
+    kernel.hal.settle(kernel)?;
+    let mdl = kernel.memory.usable(Mdl, "KeFlushIoBuffers")?;
+    mdl.cache_flushed(ReadOperation != 0, DmaOperation != 0);
+    if let Some((adapter, buffer)) = mdl.common_buffer() {
+        kernel.hal.common_buffer_flushed(adapter, buffer);
+    }
+    Ok(())
+}

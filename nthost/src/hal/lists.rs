@@ -1,0 +1,574 @@
+//! Scatter/gather lists (RULES section G).
+
+// UNSAFETY: lists are memory shared with the driver, and arguments are its.
+#![allow(non_snake_case, clippy::too_many_arguments, reason = "names and shapes are the WDK's")]
+
+use std::mem::offset_of;
+
+use wdk_lite::*;
+
+use super::adapter::{Adapter, State};
+use super::channel::{Turn, submit};
+use super::logical;
+use super::mapping::{Coherency, Mapping, examine, walk};
+use super::packet::too_long;
+use super::waiting::{Build, Device, Opaque, Waiting};
+use crate::RuleId;
+use crate::ddi::callback::{self, routine};
+use crate::machine::{DISPATCH, Kernel, context};
+use crate::memory::mdl::Mdl;
+use crate::memory::pages::span;
+use crate::verifier::{CallStack, Violation, broken};
+
+/// Private bytes behind a list's elements: a fixed part and a part for each element.
+const PRIVATE: usize = 16;
+const PRIVATE_EACH: usize = 8;
+/// What the private part is filled with.
+const PRIVATE_FILL: u64 = 0x4C41_4820_4147_5353;
+/// What a list of the HAL's is filled with when it is put (DMA-77).
+const PUT_FILL: u64 = 0x0F0F_0F0F_0F0F_0F0F;
+/// Offset of the elements in a list.
+const ELEMENTS: usize = offset_of!(SCATTER_GATHER_LIST, Elements);
+
+/// A list that was built and not put.
+#[derive(Debug, Default)]
+pub(super) struct List {
+    pub live: bool,
+    /// Address of the SCATTER_GATHER_LIST.
+    pub address: usize,
+    /// Bytes of the list with its private part.
+    pub bytes: usize,
+    /// The HAL's own memory, if GetScatterGatherList made the list.
+    pub buffer: Option<Buffer>,
+    /// Its registers.
+    pub grant: usize,
+    pub mapping: Mapping,
+    /// Of what the HAL wrote.
+    pub digest: u64,
+    pub context: usize,
+    /// Built synchronously without a routine: FreeAdapterObject may end it.
+    pub bare: bool,
+    pub origin: CallStack,
+}
+
+/// Memory of a list that the HAL provides.
+#[derive(Debug, Default)]
+pub(super) struct Buffer(Vec<u64>);
+
+/// Bytes of a list with `elements` elements, with the HAL's private part.
+pub(super) fn list_size(elements: usize) -> usize {
+    ELEMENTS + elements * (size_of::<SCATTER_GATHER_ELEMENT>() + PRIVATE_EACH) + PRIVATE
+}
+
+/// Most elements of a list of this size.
+pub(super) fn elements_in(bytes: usize) -> usize {
+    bytes.saturating_sub(ELEMENTS + PRIVATE) / (size_of::<SCATTER_GATHER_ELEMENT>() + PRIVATE_EACH)
+}
+
+/// What a transfer needs: registers, elements, and whether the chain is long enough.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Demand {
+    pub registers: u32,
+    pub elements: usize,
+    pub missing: usize,
+}
+
+/// Counts registers and elements for bytes of a chain: summed for each MDL (DMA-78).
+pub(super) fn demand(
+    kernel: &Kernel,
+    adapter: &Adapter,
+    mdl: Mdl,
+    offset: usize,
+    length: usize,
+) -> Result<Demand, Violation> {
+    let mut demand = Demand::default();
+    demand.missing = walk(kernel, mdl, offset, length, |part| {
+        demand.registers += part.pages();
+        // CAST: pages of an MDL.
+        demand.elements += if adapter.traits.scatter_gather { part.pages() as usize } else { 1 };
+        Ok(())
+    })?;
+    Ok(demand)
+}
+
+/// Offset of CurrentVa in the first MDL (DMA-46).
+fn offset_in(mdl: Mdl, CurrentVa: PVOID, length: ULONG, call: &str) -> Result<usize, Violation> {
+    let (start, end, at) = (mdl.start(), mdl.start() + mdl.byte_count(), CurrentVa.addr());
+    if length == 0 {
+        let message = format!("{call} was asked to map zero bytes");
+        return Err(broken(RuleId::Dma50, message).code(0xE6, [0x21, 0, 0, 0]));
+    }
+    if at >= start && at < end {
+        return Ok(at - start);
+    }
+    let kind = if at < start { 1 } else { 2 };
+    let message =
+        format!("{call}: CurrentVa {at:#x} lies outside the first MDL, {start:#x}..{end:#x}");
+    // CAST: addresses.
+    let code = [0x1F, kind, at as u64, mdl.pointer().addr() as u64];
+    Err(broken(RuleId::Dma46, message).code(0xE6, code))
+}
+
+/// Builds a list in memory of the HAL's (DMA-72; wdm, PGET_SCATTER_GATHER_LIST).
+/// STATUS_BUFFER_TOO_SMALL for a chain shorter than the length, STATUS_INSUFFICIENT_RESOURCES for
+/// more registers than the adapter has.
+pub(crate) unsafe fn GetScatterGatherList(
+    kernel: &Kernel,
+    DmaAdapter: PDMA_ADAPTER,
+    DeviceObject: PDEVICE_OBJECT,
+    Mdl: PMDL,
+    CurrentVa: PVOID,
+    Length: ULONG,
+    ExecutionRoutine: PDRIVER_LIST_CONTROL,
+    Context: PVOID,
+    WriteToDevice: BOOLEAN,
+) -> Result<NTSTATUS, Violation> {
+    let adapter = kernel.hal.adapter(kernel, DmaAdapter)?;
+    let to_device = WriteToDevice != 0;
+    let mdl = examine(kernel, Mdl, to_device, "GetScatterGatherList")?;
+    let offset = offset_in(mdl, CurrentVa, Length, "GetScatterGatherList")?;
+    let buffer = Opaque(std::ptr::null_mut());
+    // CAST: 32 bits.
+    let length = Length as usize;
+    let build = Build { mdl, offset, length, to_device, buffer, buffer_length: 0 };
+    let asked = Asked {
+        routine: routine(ExecutionRoutine),
+        context: Opaque(Context),
+        device: Device(DeviceObject),
+        transfer: 0,
+    };
+    request(kernel, adapter, build, asked, Turn::Chosen)
+}
+
+/// Builds a list in the driver's buffer (DMA-80; wdm, PBUILD_SCATTER_GATHER_LIST), as
+/// GetScatterGatherList does in the HAL's.
+pub(crate) unsafe fn BuildScatterGatherList(
+    kernel: &Kernel,
+    DmaAdapter: PDMA_ADAPTER,
+    DeviceObject: PDEVICE_OBJECT,
+    Mdl: PMDL,
+    CurrentVa: PVOID,
+    Length: ULONG,
+    ExecutionRoutine: PDRIVER_LIST_CONTROL,
+    Context: PVOID,
+    WriteToDevice: BOOLEAN,
+    ScatterGatherBuffer: PVOID,
+    ScatterGatherLength: ULONG,
+) -> Result<NTSTATUS, Violation> {
+    let adapter = kernel.hal.adapter(kernel, DmaAdapter)?;
+    let to_device = WriteToDevice != 0;
+    let mdl = examine(kernel, Mdl, to_device, "BuildScatterGatherList")?;
+    let offset = offset_in(mdl, CurrentVa, Length, "BuildScatterGatherList")?;
+    if ScatterGatherBuffer.is_null() {
+        return Err(broken(RuleId::Dma80, "BuildScatterGatherList was given no buffer"));
+    }
+    let buffer = Opaque(ScatterGatherBuffer);
+    // CAST: 32 bits.
+    let length = Length as usize;
+    let build =
+        Build { mdl, offset, length, to_device, buffer, buffer_length: ScatterGatherLength };
+    let asked = Asked {
+        routine: routine(ExecutionRoutine),
+        context: Opaque(Context),
+        device: Device(DeviceObject),
+        transfer: 0,
+    };
+    request(kernel, adapter, build, asked, Turn::Chosen)
+}
+
+/// Who asks for a list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub routine: callback::Routine,
+    pub context: Opaque,
+    pub device: Device,
+    pub transfer: usize,
+}
+
+/// Serves or queues a list; the statuses are the pages'.
+pub(super) fn request(
+    kernel: &Kernel,
+    adapter: &Adapter,
+    build: Build,
+    asked: Asked,
+    turn: Turn,
+) -> Result<NTSTATUS, Violation> {
+    let demand = demand(kernel, adapter, build.mdl, build.offset, build.length)?;
+    if demand.missing != 0 {
+        return Ok(STATUS_BUFFER_TOO_SMALL);
+    }
+    if demand.registers > adapter.granted {
+        return Ok(STATUS_INSUFFICIENT_RESOURCES);
+    }
+    if !build.buffer.0.is_null() && elements_in(build.buffer_length as usize) < demand.elements {
+        return Ok(STATUS_BUFFER_TOO_SMALL);
+    }
+    if build.length > adapter.traits.maximum_length as usize {
+        return Err(too_long(adapter, build.length));
+    }
+    let Asked { routine, context, device, transfer } = asked;
+    if turn == Turn::Chosen && !routine.is_some() {
+        return Err(broken(
+            RuleId::Sim11,
+            "a list was asked for without an AdapterListControl routine",
+        ));
+    }
+    let origin = context::stack();
+    let registers = demand.registers;
+    let waiting =
+        Waiting { routine, context, device, registers, transfer, build: Some(build), origin };
+    let served = submit(kernel, adapter, waiting, turn)?;
+    Ok(if served { STATUS_SUCCESS } else { STATUS_INSUFFICIENT_RESOURCES })
+}
+
+/// Maps the bytes, writes the list and calls AdapterListControl, if there is one. Returns the
+/// list's address.
+pub(super) fn build(
+    kernel: &Kernel,
+    adapter: &Adapter,
+    waiting: Waiting,
+    build: Build,
+    grant: usize,
+) -> Result<usize, Violation> {
+    let (address, coherency) = {
+        let mut state = adapter.state.lock();
+        state.build(kernel, adapter, &waiting, build, grant)?
+    };
+    if adapter.traits.version < 3 {
+        coherency.report(kernel, build.to_device)?;
+    }
+    if waiting.routine.is_some() {
+        let (device, context) = (waiting.device.0, waiting.context.0);
+        let list = std::ptr::with_exposed_provenance_mut(address);
+        kernel.at_irql(DISPATCH, || {
+            // SAFETY: the driver registered this routine as its AdapterListControl; the list was
+            // just written. The Irp argument is for drivers with StartIo only (DMA-73).
+            unsafe {
+                callback::DRIVER_LIST_CONTROL(
+                    kernel,
+                    waiting.routine,
+                    device,
+                    std::ptr::null_mut(),
+                    list,
+                    context,
+                );
+            }
+        });
+    }
+    Ok(address)
+}
+
+impl State {
+    fn build(
+        &mut self,
+        kernel: &Kernel,
+        adapter: &Adapter,
+        waiting: &Waiting,
+        build: Build,
+        grant: usize,
+    ) -> Result<(usize, Coherency), Violation> {
+        let operation = kernel.hal.next_serial();
+        let Build { mdl, offset, length, to_device, .. } = build;
+        let first = self.grants[grant].first;
+        let mut mapping = self.begin(operation, first, (mdl, offset), to_device, waiting.origin);
+        let elements = waiting.registers as usize;
+        let (address, buffer) = self.list_memory(build, elements);
+        let mut coherency = Coherency::default();
+        if adapter.traits.version < 3 {
+            walk(kernel, mdl, offset, length, |part| {
+                coherency.look(part, to_device);
+                Ok(())
+            })?;
+        }
+        let range = (mdl, offset, length);
+        let (bytes, digest) = write_list(kernel, adapter, self, &mut mapping, range, address)?;
+        let list = List {
+            live: true,
+            address,
+            bytes,
+            buffer,
+            grant,
+            mapping,
+            digest,
+            context: waiting.transfer,
+            bare: !waiting.routine.is_some(),
+            origin: waiting.origin,
+        };
+        match self.lists.iter().position(|list| !list.live) {
+            Some(free) => self.lists[free] = list,
+            None => self.lists.push(list),
+        }
+        Ok((address, coherency))
+    }
+
+    /// Where the list goes: the driver's buffer, or one of the HAL's.
+    fn list_memory(&mut self, build: Build, elements: usize) -> (usize, Option<Buffer>) {
+        if !build.buffer.0.is_null() {
+            return (build.buffer.0.expose_provenance(), None);
+        }
+        let words = list_size(elements).div_ceil(8);
+        let fits = self.buffers.iter().position(|buffer| buffer.0.len() >= words);
+        let mut buffer = match fits {
+            Some(at) => self.buffers.swap_remove(at),
+            None => Buffer(vec![PUT_FILL; words.next_power_of_two()]),
+        };
+        (buffer.0.as_mut_ptr().expose_provenance(), Some(buffer))
+    }
+
+    /// Address of the live list that was asked for with this transfer context.
+    pub(super) fn list_of(&self, context: usize) -> Option<usize> {
+        self.lists.iter().find(|list| list.live && list.context == context).map(|l| l.address)
+    }
+
+    /// Position of the live list at this address.
+    pub(super) fn find_list(&self, address: usize) -> Option<usize> {
+        self.lists.iter().position(|list| list.live && list.address == address)
+    }
+}
+
+/// Maps `range` (first MDL, offset, length) and writes its list to `address`. Returns the list's
+/// bytes and digest.
+pub(super) fn write_list(
+    kernel: &Kernel,
+    adapter: &Adapter,
+    state: &mut State,
+    mapping: &mut Mapping,
+    range: (Mdl, usize, usize),
+    address: usize,
+) -> Result<(usize, u64), Violation> {
+    let mut writer = Writer::new(address, adapter, kernel);
+    walk(kernel, range.0, range.1, range.2, |part| {
+        writer.begin_part();
+        state.map(kernel, adapter, mapping, part, |logical, length| writer.add(logical, length))
+    })?;
+    Ok(writer.end(mapping.operation))
+}
+
+/// Writes a list's elements one after the other.
+struct Writer<'a> {
+    address: usize,
+    count: usize,
+    /// The element under way.
+    current: Option<(u64, u32)>,
+    part_begins: bool,
+    adapter: &'a Adapter,
+    kernel: &'a Kernel,
+}
+
+impl<'a> Writer<'a> {
+    fn new(address: usize, adapter: &'a Adapter, kernel: &'a Kernel) -> Self {
+        Self { address, count: 0, current: None, part_begins: true, adapter, kernel }
+    }
+
+    /// The next bytes are another MDL's.
+    fn begin_part(&mut self) {
+        self.part_begins = true;
+    }
+
+    /// Adds a page: to the element under way if it is contiguous with it. A list of fragments may
+    /// also split there, as the seed decides.
+    fn add(&mut self, logical: u64, length: u32) {
+        let begins = std::mem::take(&mut self.part_begins);
+        if let Some((start, bytes)) = self.current {
+            let joins = !begins
+                && start + u64::from(bytes) == logical
+                && (!self.adapter.traits.scatter_gather || self.kernel.hal.coin(2));
+            if joins {
+                self.current = Some((start, bytes + length));
+                return;
+            }
+            self.flush(start, bytes);
+        }
+        self.current = Some((logical, length));
+    }
+
+    fn flush(&mut self, address: u64, length: u32) {
+        // The element's place is within the buffer: its size was checked against the demand.
+        let at = self.address + ELEMENTS + self.count * size_of::<SCATTER_GATHER_ELEMENT>();
+        let element =
+            SCATTER_GATHER_ELEMENT { Address: logical(address), Length: length, Reserved: 0 };
+        let place: *mut SCATTER_GATHER_ELEMENT = std::ptr::with_exposed_provenance_mut(at);
+        // SAFETY: within the list's memory, which is the HAL's or the driver's for this purpose
+        // (DMA-80); it may be less aligned than the structure if the driver's.
+        unsafe { place.write_unaligned(element) };
+        self.count += 1;
+    }
+
+    /// Ends the list; returns its bytes and its digest.
+    fn end(mut self, operation: u64) -> (usize, u64) {
+        if let Some((address, length)) = self.current.take() {
+            self.flush(address, length);
+        }
+        let bytes = list_size(self.count);
+        let private = self.address + ELEMENTS + self.count * size_of::<SCATTER_GATHER_ELEMENT>();
+        for at in (private..self.address + bytes).step_by(8) {
+            write_word(at, PRIVATE_FILL);
+        }
+        // CAST: at most one element for each register. The upper half is padding.
+        write_word(self.address, self.count as u64);
+        write_word(self.address + offset_of!(SCATTER_GATHER_LIST, Reserved), operation);
+        (bytes, digest(self.address, bytes))
+    }
+}
+
+fn write_word(at: usize, value: u64) {
+    let place: *mut u64 = std::ptr::with_exposed_provenance_mut(at);
+    // SAFETY: within the list's memory, see `Writer::flush`.
+    unsafe { place.write_unaligned(value) };
+}
+
+/// A digest of a list's memory.
+fn digest(address: usize, bytes: usize) -> u64 {
+    let words = (0..bytes / 8).map(|word| {
+        let place: *const u64 = std::ptr::with_exposed_provenance(address + word * 8);
+        // SAFETY: within the memory that the list was written to; the driver keeps it alive until
+        // PutScatterGatherList (DMA-80).
+        unsafe { place.read_unaligned() }
+    });
+    words.fold(0, |sum, word| (sum ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23))
+}
+
+/// Ends a list (DMA-75; wdm, PPUT_SCATTER_GATHER_LIST): flushes it, frees its registers and, if the
+/// HAL made it, its memory. Once, with the list as it was and the direction of the mapping.
+pub(crate) unsafe fn PutScatterGatherList(
+    kernel: &Kernel,
+    DmaAdapter: PDMA_ADAPTER,
+    ScatterGather: PSCATTER_GATHER_LIST,
+    WriteToDevice: BOOLEAN,
+) -> Result<(), Violation> {
+    let adapter = kernel.hal.adapter(kernel, DmaAdapter)?;
+    let mut state = adapter.state.lock();
+    let Some(at) = state.find_list(ScatterGather.addr()) else {
+        let live = state.lists.iter().filter(|list| list.live).count();
+        let message = "PutScatterGatherList was given a list that this adapter has not outstanding";
+        // CAST: a count.
+        return Err(broken(RuleId::Dma75, message).code(0xE6, [0x06, live as u64, 0, 0]));
+    };
+    if state.lists[at].mapping.to_device != (WriteToDevice != 0) {
+        let message = "the direction of PutScatterGatherList is not the list's";
+        return Err(broken(RuleId::Dma52, message).from(state.lists[at].origin));
+    }
+    state.end_list(kernel, adapter, at)
+}
+
+impl State {
+    /// Flushes a list and frees what it holds.
+    pub(super) fn end_list(
+        &mut self,
+        kernel: &Kernel,
+        adapter: &Adapter,
+        at: usize,
+    ) -> Result<(), Violation> {
+        let list = &mut self.lists[at];
+        list.mapping.check_chain()?;
+        if digest(list.address, list.bytes) != list.digest {
+            let rule = if list.buffer.is_some() { RuleId::Dma75 } else { RuleId::Dma80 };
+            let message = "the scatter/gather list was changed before it was put";
+            return Err(broken(rule, message).from(list.origin));
+        }
+        list.live = false;
+        let mapping = std::mem::take(&mut list.mapping);
+        let (grant, buffer) = (list.grant, list.buffer.take());
+        if let Some(mut buffer) = buffer {
+            buffer.0.fill(PUT_FILL);
+            self.buffers.push(buffer);
+        }
+        self.unmap(adapter, mapping, true, context::stack())?;
+        self.revoke(grant);
+        self.kick(kernel, adapter);
+        Ok(())
+    }
+}
+
+/// Tells the size of a list (DMA-79; wdm, PCALCULATE_SCATTER_GATHER_LIST_SIZE): the worst case for
+/// the length without an MDL. STATUS_INSUFFICIENT_RESOURCES for more registers than the adapter
+/// has, STATUS_BUFFER_TOO_SMALL for a chain shorter than the length.
+pub(crate) unsafe fn CalculateScatterGatherList(
+    kernel: &Kernel,
+    DmaAdapter: PDMA_ADAPTER,
+    Mdl: PMDL,
+    CurrentVa: PVOID,
+    Length: ULONG,
+    ScatterGatherListSize: PULONG,
+    pNumberOfMapRegisters: PULONG,
+) -> Result<NTSTATUS, Violation> {
+    let adapter = kernel.hal.adapter(kernel, DmaAdapter)?;
+    if ScatterGatherListSize.is_null() {
+        return Err(broken(
+            RuleId::Dma79,
+            "CalculateScatterGatherList was given no size to fill in",
+        ));
+    }
+    // CAST: 32 bits.
+    let length = Length as usize;
+    let needs = if Mdl.is_null() {
+        // CAST: pages of less than 4 GiB.
+        let registers = span(CurrentVa.addr(), length) as u32;
+        Demand { registers, elements: registers as usize, missing: 0 }
+    } else {
+        let mdl = kernel.memory.usable(Mdl, "CalculateScatterGatherList")?;
+        let offset = offset_in(mdl, CurrentVa, Length.max(1), "CalculateScatterGatherList")?;
+        demand(kernel, adapter, mdl, offset, length)?
+    };
+    if needs.missing != 0 {
+        return Ok(STATUS_BUFFER_TOO_SMALL);
+    }
+    if needs.registers > adapter.granted {
+        return Ok(STATUS_INSUFFICIENT_RESOURCES);
+    }
+    // CAST: at most the adapter's registers times a few bytes.
+    let size = list_size(needs.elements.max(1)) as u32;
+    // SAFETY: not null, and the page promises a valid pointer.
+    unsafe { ScatterGatherListSize.write(size) };
+    if !pNumberOfMapRegisters.is_null() {
+        // SAFETY: as above.
+        unsafe { pNumberOfMapRegisters.write(needs.registers) };
+    }
+    Ok(STATUS_SUCCESS)
+}
+
+/// Describes the memory a list maps (DMA-82; wdm, PBUILD_MDL_FROM_SCATTER_GATHER_LIST). Reserved
+/// for the system: the original MDL is the answer where nothing was copied; elsewhere no MDL can
+/// be made.
+pub(crate) unsafe fn BuildMdlFromScatterGatherList(
+    kernel: &Kernel,
+    DmaAdapter: PDMA_ADAPTER,
+    ScatterGather: PSCATTER_GATHER_LIST,
+    OriginalMdl: PMDL,
+    TargetMdl: *mut PMDL,
+) -> Result<NTSTATUS, Violation> {
+    let adapter = kernel.hal.adapter(kernel, DmaAdapter)?;
+    if OriginalMdl.is_null() || TargetMdl.is_null() {
+        return Ok(STATUS_INVALID_PARAMETER);
+    }
+    if adapter.state.lock().find_list(ScatterGather.addr()).is_none() {
+        let message = "BuildMdlFromScatterGatherList was given a list that is not outstanding";
+        return Err(broken(RuleId::Dma82, message));
+    }
+    if adapter.bounces {
+        return Ok(STATUS_INSUFFICIENT_RESOURCES);
+    }
+    // SAFETY: not null, and the page promises a valid pointer.
+    unsafe { TargetMdl.write(OriginalMdl) };
+    Ok(STATUS_SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_calculated_size_holds_its_elements(elements in 1usize..100_000) {
+            prop_assert_eq!(elements_in(list_size(elements)), elements);
+            prop_assert!(list_size(elements) > ELEMENTS + elements * 24);
+        }
+    }
+
+    #[test]
+    fn too_small_a_buffer_holds_nothing() {
+        assert_eq!(elements_in(0), 0);
+        assert_eq!(elements_in(list_size(1) - 1), 0);
+    }
+}

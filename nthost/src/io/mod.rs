@@ -1,0 +1,146 @@
+//! The I/O manager: files, requests, buffers, cancellation.
+//!
+//! A request is an IRP ([`irp::Irp`]) from a pool. The driver's stack here is one KMDF device:
+//! IRPs go to the framework ([`crate::wdf`]) and come back through `IrpRef::complete`, after which
+//! the requester, in its own thread, copies buffered output back and sees the result.
+
+// UNSAFETY: buffers of requesters are handled by address.
+
+mod access;
+pub(crate) mod body;
+mod buffer;
+mod cancel;
+mod file;
+pub(crate) mod irp;
+mod pending;
+#[cfg(test)]
+mod tests;
+
+pub use access::{Access, Caller};
+pub use body::Completion;
+pub(crate) use body::{Major, Method};
+pub use buffer::{Buffer, Operation, Request};
+pub(crate) use cancel::Cancelled;
+pub use file::File;
+pub(crate) use file::FileState;
+pub(crate) use irp::IrpRef;
+pub use pending::Pending;
+
+use parking_lot::Mutex;
+
+use crate::RuleId;
+use crate::machine::Kernel;
+use crate::machine::Wait;
+use crate::verifier::{Violation, broken};
+use crate::wdf::object::Handle;
+
+/// The I/O manager's state in one machine.
+#[derive(Debug)]
+pub(crate) struct Io {
+    irps: irp::Pool,
+    /// The device of each open file.
+    opened: Mutex<Vec<Handle>>,
+}
+
+impl Io {
+    pub(crate) fn new() -> Self {
+        Self { irps: irp::Pool::default(), opened: Mutex::default() }
+    }
+
+    /// A file is opened on a device; returns whether it is the only one.
+    pub(crate) fn open(&self, device: Handle) -> bool {
+        let mut opened = self.opened.lock();
+        let first = !opened.contains(&device);
+        opened.push(device);
+        first
+    }
+
+    /// A file of a device is gone.
+    pub(crate) fn forget(&self, device: Handle) {
+        let mut opened = self.opened.lock();
+        if let Some(at) = opened.iter().position(|&other| other == device) {
+            opened.swap_remove(at);
+        }
+    }
+}
+
+/// The result, or the end of the machine.
+#[inline]
+pub(crate) fn must<T>(kernel: &Kernel, result: Result<T, Violation>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(violation) => kernel.stop(violation),
+    }
+}
+
+/// Waits until the IRP is complete; one that can never be stops the machine (SIM-04).
+fn wait_for(kernel: &Kernel, irp: IrpRef) {
+    if irp.is_done() {
+        return;
+    }
+    match kernel.wait(None, || irp.is_done()) {
+        Wait::Satisfied => {}
+        Wait::TimedOut | Wait::Never => never_completes(kernel, irp),
+    }
+}
+
+/// Nothing left in the machine can complete this request.
+#[cold]
+fn never_completes(kernel: &Kernel, irp: IrpRef) -> ! {
+    let message = {
+        let body = irp.body();
+        let what = match body.major {
+            Major::Create => "create".to_owned(),
+            Major::Read => format!("read of {} bytes at offset {}", body.length, body.offset),
+            Major::Write => format!("write of {} bytes at offset {}", body.length, body.offset),
+            Major::DeviceControl => format!("device control request {:#010X}", body.code),
+        };
+        format!("a {what} can never complete; its history: {}", body.trace)
+    };
+    // CAST: an address.
+    let address = irp.pointer().addr() as u64;
+    kernel.stop(broken(RuleId::Sim04, message).code(0x9F, [3, 0, 0, address]))
+}
+
+/// Makes the system buffer the request's method needs and copies `input` to it.
+fn prepare_system_buffer(body: &mut body::Body, input: &[u8]) {
+    let length = match (body.major, body.method) {
+        (Major::DeviceControl, Method::Buffered) => body.length.max(input.len()),
+        (Major::DeviceControl, Method::InDirect | Method::OutDirect) => input.len(),
+        (Major::Read | Major::Write, Method::Buffered) => body.length,
+        _ => return,
+    };
+    body.fill_system_buffer(input, length);
+}
+
+/// Locks the pages of a direct request's buffer: for writing if the device may write them
+/// (DMA-104). In kernel mode, in the requester's thread.
+fn lock_buffer(kernel: &Kernel, irp: IrpRef) {
+    let mut body = irp.body();
+    if !body.method.is_direct() || body.length == 0 {
+        return;
+    }
+    let write = match body.major {
+        Major::Read => true,
+        Major::Write | Major::Create => false,
+        Major::DeviceControl => body.method == Method::OutDirect,
+    };
+    let (user, length) = (body.user.0, body.length);
+    let owned = body.take_owned();
+    let Some(mut request) = owned else {
+        body.mdl.0 = kernel.memory.lock_user_buffer(user, length, write);
+        return;
+    };
+    let mut last = std::ptr::null_mut();
+    for segment in request.segments.iter_mut().filter(|segment| !segment.is_empty()) {
+        let length = segment.len();
+        let mdl = kernel.memory.lock_user_buffer(segment.address(), length, write);
+        if body.mdl.0.is_null() {
+            body.mdl.0 = mdl;
+        } else {
+            kernel.memory.chain(last, mdl);
+        }
+        last = mdl;
+    }
+    body.own(request);
+}

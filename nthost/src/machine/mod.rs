@@ -1,0 +1,200 @@
+//! The machine: processors, IRQL, DPCs, timers, the clock, and the application threads.
+
+pub(crate) mod clock;
+pub(crate) mod context;
+pub(crate) mod ddi;
+pub(crate) mod executor;
+pub(crate) mod interrupts;
+pub(crate) mod processor;
+mod profile;
+mod threads;
+
+pub(crate) use executor::Wait;
+pub(crate) use profile::Options;
+pub use profile::{Builder, Profile, Scheduling};
+pub use threads::{Machine, Stopped};
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::bus::Bus;
+use crate::hal::Hal;
+use crate::io::Io;
+use crate::memory::Memory;
+use crate::pnp::Pnp;
+use crate::verifier::{Report, Verifier, Violation, broken};
+use crate::wdf::Wdf;
+use crate::{RuleId, verifier};
+use clock::{Clock, Deferred};
+use interrupts::Interrupts;
+use processor::Processor;
+
+/// DISPATCH_LEVEL as the processors keep it.
+pub(crate) const DISPATCH: u8 = 2;
+
+/// The state of one machine, shared by its threads.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    /// This machine, for handles given to tests.
+    this: std::sync::Weak<Self>,
+    pub options: Options,
+    pub clock: Clock,
+    pub processors: Vec<Processor>,
+    pub interrupts: Interrupts,
+    pub verifier: Verifier,
+    pub memory: Memory,
+    pub bus: Bus,
+    pub hal: Hal,
+    pub io: Io,
+    pub pnp: Pnp,
+    pub wdf: Wdf,
+    /// Crossings so far.
+    pub events: AtomicU64,
+    pub injections: Injections,
+    stopped: AtomicBool,
+    idle: executor::Idle,
+    work: Mutex<std::collections::VecDeque<Deferred>>,
+    /// Woken when the machine stops or an application thread ends.
+    harness: (Mutex<()>, Condvar),
+}
+
+/// Actions of a test at chosen crossings.
+#[derive(Default)]
+pub(crate) struct Injections {
+    at: AtomicU64,
+    action: Mutex<Option<Injected>>,
+}
+
+/// What a test does at a crossing.
+type Injected = Box<dyn FnOnce(&Machine) + Send>;
+
+impl std::fmt::Debug for Injections {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Injections").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl Kernel {
+    pub(crate) fn new(options: Options, this: std::sync::Weak<Self>) -> Self {
+        Self {
+            this,
+            clock: Clock::new(),
+            processors: (0..options.processors()).map(|_| Processor::new()).collect(),
+            interrupts: Interrupts::new(),
+            verifier: Verifier::default(),
+            memory: Memory::new(&options),
+            bus: Bus::new(),
+            hal: Hal::new(&options),
+            io: Io::new(),
+            pnp: Pnp::new(),
+            wdf: Wdf::new(),
+            events: AtomicU64::new(0),
+            injections: Injections::default(),
+            stopped: AtomicBool::new(false),
+            idle: executor::Idle::default(),
+            work: Mutex::new(std::collections::VecDeque::with_capacity(32)),
+            harness: (Mutex::new(()), Condvar::new()),
+            options,
+        }
+    }
+
+    /// The processor the calling thread holds.
+    #[inline]
+    pub(crate) fn processor(&self) -> &Processor {
+        &self.processors[context::with(|c| c.processor.get())]
+    }
+
+    /// The calling thread's interrupt request level.
+    #[inline]
+    pub(crate) fn irql(&self) -> u8 {
+        self.processor().irql()
+    }
+
+    /// Runs `body` at `irql` (not below the current one) and returns to the old level.
+    pub(crate) fn at_irql<R>(&self, irql: u8, body: impl FnOnce() -> R) -> R {
+        let old = self.processor().set_irql(irql);
+        let result = body();
+        self.processor().set_irql(old);
+        result
+    }
+
+    /// Queues `work` for a system worker thread, at PASSIVE_LEVEL.
+    pub(crate) fn queue_work(&self, work: Deferred) {
+        self.work.lock().push_back(work);
+        self.poke();
+    }
+
+    /// Queues a DPC on the calling thread's processor.
+    pub(crate) fn queue_dpc(&self, dpc: Deferred) {
+        self.processor().queue_dpc(dpc);
+        self.poke();
+    }
+
+    /// Removes a queued DPC from whichever processor has it.
+    pub(crate) fn remove_dpc(&self, dpc: Deferred) -> bool {
+        self.processors.iter().any(|p| p.remove_dpc(dpc))
+    }
+
+    /// Whether a violation has stopped the machine.
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Stops the machine: records the violation and parks this thread for ever.
+    ///
+    /// No lock may be held: whoever waits for it would never get it.
+    #[cold]
+    #[expect(clippy::boxed_local, reason = "violations travel boxed, to keep results small")]
+    pub(crate) fn stop(&self, violation: Violation) -> ! {
+        let report = self.report(*violation);
+        self.verifier.record(report);
+        self.stopped.store(true, Ordering::Release);
+        self.poke();
+        self.wake_harness();
+        self.park()
+    }
+
+    /// Parks this thread for ever; the machine is abandoned.
+    pub(crate) fn park(&self) -> ! {
+        self.idle.thread_leaves();
+        self.wake_harness();
+        loop {
+            std::thread::park();
+        }
+    }
+
+    /// Notes a rule that was not followed where that is harmless on this machine; with
+    /// `strict` it stops the machine like any other violation.
+    pub(crate) fn note(&self, rule: RuleId, message: impl Into<String>) -> Result<(), Violation> {
+        if self.options.strict {
+            return Err(broken(rule, message));
+        }
+        let report = self.report(*broken(rule, message));
+        self.verifier.note(report);
+        Ok(())
+    }
+
+    fn report(&self, broken: verifier::Broken) -> Report {
+        let (call, stack) = context::with(|c| {
+            (c.ddi.get().map_or(c.callback.get(), |ddi| ddi.name), context::stack())
+        });
+        Report {
+            rule: broken.rule,
+            message: broken.message,
+            bug_check: broken.bug_check,
+            call,
+            stack,
+            origin: broken.origin,
+            event: self.events.load(Ordering::Relaxed),
+            seed: self.options.seed,
+            count: 1,
+        }
+    }
+
+    fn wake_harness(&self) {
+        let _guard = self.harness.0.lock();
+        self.harness.1.notify_all();
+    }
+}

@@ -1,0 +1,107 @@
+//! Virtual processors: IRQL, DPC queue, and the lock that kernel-mode code holds.
+
+// UNSAFETY: a processor is acquired on one call and released on another, so its lock is used raw.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+use parking_lot::RawMutex;
+use parking_lot::lock_api::RawMutex as _;
+
+use super::clock::Deferred;
+
+/// A virtual processor.
+pub(crate) struct Processor {
+    lock: RawMutex,
+    irql: AtomicU8,
+    /// DPCs waiting, so that the common case is one load.
+    waiting: AtomicU32,
+    dpcs: Mutex<VecDeque<Deferred>>,
+}
+
+impl std::fmt::Debug for Processor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Processor").field("irql", &self.irql).finish_non_exhaustive()
+    }
+}
+
+impl Processor {
+    pub(crate) fn new() -> Self {
+        Self {
+            lock: RawMutex::INIT,
+            irql: AtomicU8::new(0),
+            waiting: AtomicU32::new(0),
+            dpcs: Mutex::new(VecDeque::with_capacity(64)),
+        }
+    }
+
+    /// Takes the processor for kernel-mode code, if it is free.
+    #[inline]
+    pub(super) fn try_acquire(&self) -> bool {
+        self.lock.try_lock()
+    }
+
+    /// Takes the processor, waiting until it is free.
+    pub(super) fn acquire(&self) {
+        self.lock.lock();
+    }
+
+    /// Gives the processor back.
+    ///
+    /// # Safety
+    /// The calling thread holds it.
+    #[inline]
+    pub(super) unsafe fn release(&self) {
+        // SAFETY: the caller holds the lock.
+        unsafe { self.lock.unlock() }
+    }
+
+    /// The current interrupt request level.
+    #[inline]
+    pub(crate) fn irql(&self) -> u8 {
+        self.irql.load(Ordering::Relaxed)
+    }
+
+    /// Sets the level; returns the old one.
+    #[inline]
+    pub(crate) fn set_irql(&self, irql: u8) -> u8 {
+        self.irql.swap(irql, Ordering::Relaxed)
+    }
+
+    /// Appends a DPC.
+    pub(crate) fn queue_dpc(&self, dpc: Deferred) {
+        let mut dpcs = self.dpcs.lock();
+        dpcs.push_back(dpc);
+        self.waiting.fetch_add(1, Ordering::Release);
+    }
+
+    /// Removes a DPC that has not started; `false` if there is none such.
+    pub(crate) fn remove_dpc(&self, dpc: Deferred) -> bool {
+        let mut dpcs = self.dpcs.lock();
+        let same =
+            |d: &Deferred| d.argument == dpc.argument && std::ptr::fn_addr_eq(d.run, dpc.run);
+        let Some(at) = dpcs.iter().position(same) else {
+            return false;
+        };
+        dpcs.remove(at);
+        self.waiting.fetch_sub(1, Ordering::Release);
+        true
+    }
+
+    /// Whether a DPC waits.
+    #[inline]
+    pub(crate) fn has_dpc(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) != 0
+    }
+
+    /// Takes the next DPC.
+    pub(super) fn take_dpc(&self) -> Option<Deferred> {
+        if !self.has_dpc() {
+            return None;
+        }
+        let dpc = self.dpcs.lock().pop_front()?;
+        self.waiting.fetch_sub(1, Ordering::Release);
+        Some(dpc)
+    }
+}

@@ -1,0 +1,166 @@
+//! What kind of machine to build.
+
+use std::sync::Arc;
+
+use super::{Kernel, Machine};
+
+/// A kind of machine, see the design's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Profile {
+    /// Coherent caches; transfers beyond an adapter's reach, or not contiguous for an adapter
+    /// without scatter/gather, are bounced.
+    X64,
+    /// As [`Profile::X64`], behind an IOMMU that lets a device reach mapped ranges only.
+    X64Dmar,
+}
+
+impl Profile {
+    /// All profiles.
+    pub const ALL: [Self; 2] = [Self::X64, Self::X64Dmar];
+
+    /// The name on command lines and in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X64 => "x64",
+            Self::X64Dmar => "x64-dmar",
+        }
+    }
+
+    /// Whether device accesses go through an IOMMU.
+    #[must_use]
+    pub const fn remaps(self) -> bool {
+        matches!(self, Self::X64Dmar)
+    }
+}
+
+/// Who decides what runs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheduling {
+    /// Real threads on this many virtual processors.
+    Threads {
+        /// At least one.
+        processors: usize,
+    },
+    /// One application thread; everything runs to completion on it.
+    Straight,
+}
+
+/// The options of a machine, as [`Builder`] collected them.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub profile: Profile,
+    pub scheduling: Scheduling,
+    pub seed: u64,
+    pub strict: bool,
+    pub map_registers: Option<u32>,
+    pub double_buffer: bool,
+    pub versions: u32,
+    pub messages: bool,
+    pub flush_failure: Option<u64>,
+    pub left_out: Option<&'static str>,
+}
+
+impl Options {
+    pub(crate) fn processors(&self) -> usize {
+        match self.scheduling {
+            Scheduling::Threads { processors } => processors.max(1),
+            // One for the driver, one for what a test injects as if from another processor.
+            Scheduling::Straight => 2,
+        }
+    }
+}
+
+/// Builds a [`Machine`].
+#[derive(Clone, Debug)]
+pub struct Builder(Options);
+
+impl Builder {
+    pub(super) fn new(profile: Profile) -> Self {
+        Self(Options {
+            profile,
+            scheduling: Scheduling::Straight,
+            seed: 1,
+            strict: false,
+            map_registers: None,
+            double_buffer: false,
+            versions: 3,
+            messages: true,
+            flush_failure: None,
+            left_out: None,
+        })
+    }
+
+    /// Who decides what runs next; [`Scheduling::Straight`] unless set.
+    #[must_use]
+    pub fn scheduling(mut self, scheduling: Scheduling) -> Self {
+        self.0.scheduling = scheduling;
+        self
+    }
+
+    /// Seed of every choice the machine makes; 1 unless set.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.0.seed = seed;
+        self
+    }
+
+    /// Notes become violations.
+    #[must_use]
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.0.strict = strict;
+        self
+    }
+
+    /// At most this many map registers for each adapter (DMA-10); no limit but the demand if
+    /// `None`.
+    #[must_use]
+    pub fn map_registers(mut self, limit: Option<u32>) -> Self {
+        self.0.map_registers = limit;
+        self
+    }
+
+    /// Bounce every transfer, as Driver Verifier does (DMA-97).
+    #[must_use]
+    pub fn double_buffer(mut self, always: bool) -> Self {
+        self.0.double_buffer = always;
+        self
+    }
+
+    /// The newest `DEVICE_DESCRIPTION.Version` this system offers, 1 to 3; 3 unless set (DMA-04).
+    #[must_use]
+    pub fn adapter_versions(mut self, newest: u32) -> Self {
+        self.0.versions = newest;
+        self
+    }
+
+    /// Whether devices that can send messages (MSI) get them; line-based interrupts otherwise.
+    #[must_use]
+    pub fn message_interrupts(mut self, messages: bool) -> Self {
+        self.0.messages = messages;
+        self
+    }
+
+    /// The `n`-th flush of adapter buffers (counted from 1) fails: FlushAdapterBuffers returns
+    /// FALSE (DMA-55).
+    #[must_use]
+    pub fn fail_flush(mut self, n: u64) -> Self {
+        self.0.flush_failure = Some(n);
+        self
+    }
+
+    /// Sabotage: calls of this function by the driver do nothing, as if its author had forgotten
+    /// them. Takes effect for functions that return nothing or a BOOLEAN, which is then TRUE.
+    #[must_use]
+    pub fn leave_out(mut self, function: &'static str) -> Self {
+        self.0.left_out = Some(function);
+        self
+    }
+
+    /// Builds the machine.
+    #[must_use]
+    pub fn build(self) -> Machine {
+        crate::ddi::install();
+        Machine { kernel: Arc::new_cyclic(|this| Kernel::new(self.0, this.clone())) }
+    }
+}

@@ -1,0 +1,157 @@
+//! The machine as its user holds it: application threads, and how a run ends.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::Mutex;
+
+use super::profile::{Builder, Profile};
+use super::{Kernel, context};
+use crate::verifier::Report;
+
+/// A simulated NT machine.
+///
+/// A handle: clones name the same machine. Requests are made on the machine's application
+/// threads, see [`Machine::run`].
+#[derive(Clone, Debug)]
+pub struct Machine {
+    pub(crate) kernel: Arc<Kernel>,
+}
+
+/// The machine stopped because a rule was broken.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{report}")]
+pub struct Stopped {
+    /// What was broken, and where.
+    pub report: Box<Report>,
+}
+
+type Outcome<T> = Result<T, Box<dyn Any + Send>>;
+
+/// An application thread that is running.
+#[derive(Debug)]
+pub struct Running<T> {
+    kernel: Arc<Kernel>,
+    outcome: Arc<Mutex<Option<Outcome<T>>>>,
+}
+
+impl Machine {
+    /// A machine of this kind, to be configured.
+    #[must_use]
+    pub fn builder(profile: Profile) -> Builder {
+        Builder::new(profile)
+    }
+
+    /// Runs `body` as an application thread of the machine.
+    ///
+    /// # Errors
+    /// [`Stopped`] when a rule was broken: the machine stopped, and `body` will never return.
+    ///
+    /// # Panics
+    /// When `body` panics.
+    pub fn run<T: Send + 'static>(
+        &self,
+        body: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        self.spawn(body).join()
+    }
+
+    /// Starts `body` as an application thread of the machine.
+    ///
+    /// # Panics
+    /// When the system has no thread to give.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        body: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Running<T> {
+        let outcome = Arc::new(Mutex::new(None));
+        let (machine, result) = (self.clone(), Arc::clone(&outcome));
+        let number = self.kernel.thread_joins();
+        std::thread::Builder::new()
+            .name(format!("application {number}"))
+            .stack_size(4 << 20)
+            .spawn(move || {
+                context::with(|c| c.thread.set(number));
+                let ended = catch_unwind(AssertUnwindSafe(|| body(&machine)));
+                *result.lock() = Some(ended);
+                machine.kernel.thread_leaves();
+                machine.kernel.wake_harness();
+            })
+            .expect("the system has no thread to give");
+        Running { kernel: Arc::clone(&self.kernel), outcome }
+    }
+
+    /// The rules that were not followed where that is harmless on this machine.
+    #[must_use]
+    pub fn notes(&self) -> Vec<Report> {
+        self.kernel.verifier.notes()
+    }
+
+    /// Machine time, nanoseconds.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.kernel.clock.now()
+    }
+
+    /// Crossings between driver and host so far; the unit of [`Machine::inject`].
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.kernel.events.load(Ordering::Relaxed)
+    }
+
+    /// Lets `nanoseconds` of machine time pass, running what is due.
+    pub fn sleep(&self, nanoseconds: u64) {
+        let due = self.kernel.clock.now().saturating_add(nanoseconds);
+        self.kernel.wait(Some(due), || false);
+    }
+
+    /// Runs `action` at the first crossing not before number `event` at which the driver holds no
+    /// lock, as if another processor did it.
+    pub fn inject(&self, event: u64, action: impl FnOnce(&Self) + Send + 'static) {
+        *self.kernel.injections.action.lock() = Some(Box::new(action));
+        self.kernel.injections.at.store(event.max(1), Ordering::Release);
+    }
+}
+
+impl Kernel {
+    /// Runs a pending injection if this is its crossing.
+    #[inline]
+    pub(crate) fn inject(&self, event: u64) {
+        let at = self.injections.at.load(Ordering::Relaxed);
+        if at != 0 && event >= at && context::with(|c| c.locks.get()) == 0 {
+            self.inject_now();
+        }
+    }
+
+    #[cold]
+    fn inject_now(&self) {
+        let Some(kernel) = self.this.upgrade() else { return };
+        let Some(action) = self.injections.action.lock().take() else { return };
+        self.injections.at.store(0, Ordering::Release);
+        self.on_another_processor(|| action(&Machine { kernel }));
+    }
+}
+
+impl<T> Running<T> {
+    /// Waits until the thread ends.
+    ///
+    /// # Errors
+    /// [`Stopped`] when a rule was broken meanwhile.
+    ///
+    /// # Panics
+    /// When the thread's body panicked.
+    pub fn join(self) -> Result<T, Stopped> {
+        let mut guard = self.kernel.harness.0.lock();
+        loop {
+            if let Some(outcome) = self.outcome.lock().take() {
+                return outcome.map_err(|panic| resume_unwind(panic));
+            }
+            if let Some(report) = self.kernel.verifier.violation() {
+                return Err(Stopped { report: Box::new(report) });
+            }
+            self.kernel.harness.1.wait(&mut guard);
+        }
+    }
+}

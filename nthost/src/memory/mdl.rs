@@ -1,0 +1,615 @@
+//! Memory descriptor lists with what the kernel knows about them privately.
+//!
+//! Each MDL is the middle of a [`Block`]: private state in front, the page frame numbers behind.
+//! Blocks are kept by size and never returned to the allocator while the machine lives, so that a
+//! pointer to a freed MDL stays readable and is recognised.
+
+// UNSAFETY: MDLs are shared with driver code by raw pointer.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::collections::VecDeque;
+use std::ptr::{self, NonNull};
+
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use wdk_lite::*;
+
+use super::pages::{NumberMap, PAGE, PAGE_SHIFT, span};
+use crate::RuleId;
+use crate::verifier::{CallStack, Violation, broken};
+
+/// Who made an MDL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nobody: it was freed, or released with its request.
+    #[default]
+    Free,
+    /// The I/O manager, for a request.
+    Request,
+    /// The driver, with IoAllocateMdl.
+    Driver,
+}
+
+/// What an MDL describes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Nothing yet: its pages are neither locked nor known.
+    #[default]
+    Empty,
+    /// Locked pages, probed for writing or for reading only.
+    Locked { write: bool },
+    /// Nonpaged memory.
+    Nonpaged,
+    /// A part of another MDL, which must outlive it.
+    Partial { source: Mdl, generation: u64 },
+}
+
+/// What KeFlushIoBuffers last did for an MDL, and which bytes were transferred since.
+#[derive(Clone, Copy, Debug, Default)]
+struct CacheFlush {
+    /// ReadOperation and DmaOperation of the last call.
+    last: Option<(bool, bool)>,
+    /// The range mapped since; unknown (and nothing is reported) once pieces left gaps.
+    used: Option<(usize, usize)>,
+    gaps: bool,
+}
+
+/// What the last KeFlushIoBuffers is worth for a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// It was called as the page demands.
+    Properly,
+    /// It was not called since the last transfer of these bytes.
+    Never,
+    /// It was called with other arguments: ReadOperation, DmaOperation.
+    Otherwise(bool, bool),
+}
+
+/// Private state of an MDL.
+#[derive(Debug, Default)]
+struct State {
+    kind: Kind,
+    /// What it was before it was freed.
+    was: Kind,
+    content: Content,
+    /// Moves with each release, so that a partial MDL notices that its source is gone.
+    generation: u64,
+    /// The header as the kernel left it.
+    header: Option<MDL>,
+    start: usize,
+    /// Pages it was allocated for.
+    room: usize,
+    mappings: u32,
+    mapped_at: CallStack,
+    builds: u32,
+    build_at: CallStack,
+    origin: CallStack,
+    /// The chain as the I/O manager made it.
+    next: usize,
+    flush: CacheFlush,
+    /// The common buffer it describes: adapter and number.
+    common: Option<(usize, u64)>,
+}
+
+/// Memory of an MDL: the page frame numbers follow.
+#[repr(C, align(16))]
+pub(super) struct Block {
+    state: Mutex<State>,
+    class: u32,
+    mdl: std::cell::UnsafeCell<MDL>,
+}
+
+impl std::fmt::Debug for Block {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Block").field("class", &self.class).finish_non_exhaustive()
+    }
+}
+
+/// An MDL of this machine. Blocks live as long as the machine, so a handle never dangles within
+/// it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mdl(NonNull<Block>);
+
+// SAFETY: the block's state is behind a lock; its header and frames are plain memory that driver
+// and host access through raw pointers only, and the block is freed with the machine.
+unsafe impl Send for Mdl {}
+// SAFETY: as above.
+unsafe impl Sync for Mdl {}
+
+/// Flags the kernel sets and the driver may not change.
+const FLAGS: u32 = MDL_MAPPED_TO_SYSTEM_VA
+    | MDL_PAGES_LOCKED
+    | MDL_SOURCE_IS_NONPAGED_POOL
+    | MDL_PARTIAL
+    | MDL_PARTIAL_HAS_BEEN_MAPPED
+    | MDL_WRITE_OPERATION;
+
+impl Mdl {
+    fn block(&self) -> &Block {
+        // SAFETY: blocks live as long as the machine (see the type).
+        unsafe { self.0.as_ref() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.block().state.lock()
+    }
+
+    /// The address the driver knows.
+    pub(crate) fn pointer(self) -> PMDL {
+        // SAFETY: a field of a live block; no reference is made.
+        unsafe { &raw mut (*self.0.as_ptr()).mdl }.cast()
+    }
+
+    fn header(self) -> MDL {
+        // SAFETY: the header lies in a live block and is always initialised; the driver may write
+        // it at the same time only against DMA-102.
+        unsafe { self.pointer().read() }
+    }
+
+    fn set_header(self, state: &mut State, header: MDL) {
+        state.header = Some(header);
+        // SAFETY: as for reading.
+        unsafe { self.pointer().write(header) };
+    }
+
+    fn update(self, state: &mut State, change: impl FnOnce(&mut MDL)) {
+        let mut header = self.header();
+        change(&mut header);
+        self.set_header(state, header);
+    }
+
+    fn frames(self) -> *mut PFN_NUMBER {
+        // SAFETY: the frames begin right behind the header, in the same allocation.
+        unsafe { self.pointer().add(1) }.cast()
+    }
+
+    /// The frame of a page of the buffer.
+    #[inline]
+    pub(crate) fn frame(self, page: usize) -> u64 {
+        debug_assert!(page < 1 << self.block().class);
+        let frame = self.frames().wrapping_add(page);
+        // SAFETY: within the block: callers stay within the byte count it was sized for.
+        unsafe { frame.read() }
+    }
+
+    /// Writes the frame of a page.
+    #[inline]
+    pub(super) fn set_frame(self, page: usize, frame: u64) {
+        debug_assert!(page < 1 << self.block().class);
+        let place = self.frames().wrapping_add(page);
+        // SAFETY: within the block, as for reading.
+        unsafe { place.write(frame) }
+    }
+
+    /// Starts the life of an MDL for `length` bytes at `address`.
+    pub(super) fn initialise(self, address: usize, length: usize, kind: Kind, origin: CallStack) {
+        let mut state = self.state();
+        let generation = state.generation;
+        let room = span(address, length);
+        *state = State { kind, generation, start: address, room, origin, ..State::default() };
+        let size = size_of::<MDL>() + room * size_of::<PFN_NUMBER>();
+        let header = MDL {
+            Next: ptr::null_mut(),
+            Size: i16::try_from(size).unwrap_or(i16::MAX),
+            MdlFlags: 0,
+            Process: ptr::null_mut(),
+            MappedSystemVa: ptr::null_mut(),
+            StartVa: ptr::with_exposed_provenance_mut(address & !(PAGE - 1)),
+            // CAST: an MDL describes less than 4 GiB.
+            ByteCount: length as u32,
+            // CAST: below a page.
+            ByteOffset: (address % PAGE) as u32,
+        };
+        self.set_header(&mut state, header);
+    }
+
+    /// Its pages are locked, or known to be nonpaged.
+    pub(super) fn become_filled(self, content: Content) {
+        let mut state = self.state();
+        state.content = content;
+        let start = state.start;
+        self.update(&mut state, |header| match content {
+            Content::Locked { write } => {
+                let writable = if write { MDL_WRITE_OPERATION } else { 0 };
+                // CAST: flags of 16 bits.
+                header.MdlFlags |= (MDL_PAGES_LOCKED | writable) as i16;
+            }
+            _ => {
+                // CAST: flags of 16 bits.
+                header.MdlFlags |= MDL_SOURCE_IS_NONPAGED_POOL as i16;
+                header.MappedSystemVa = ptr::with_exposed_provenance_mut(start);
+            }
+        });
+    }
+
+    /// Its pages are locked no more; `false` if it had none of its own.
+    pub(super) fn become_empty(self) -> bool {
+        let mut state = self.state();
+        let own = matches!(state.content, Content::Locked { .. } | Content::Nonpaged);
+        state.content = Content::Empty;
+        self.update(&mut state, |header| {
+            // CAST: flags of 16 bits.
+            header.MdlFlags &= !(FLAGS as i16);
+            header.MappedSystemVa = ptr::null_mut();
+        });
+        own
+    }
+
+    /// Makes it a part of `source`: `length` bytes at `address`.
+    pub(super) fn become_partial(self, source: Self, address: usize, length: usize) {
+        let (source_start, generation, source_header) = {
+            let state = source.state();
+            (state.start, state.generation, source.header())
+        };
+        let first = (address >> PAGE_SHIFT) - (source_start >> PAGE_SHIFT);
+        for page in 0..span(address, length) {
+            self.set_frame(page, source.frame(first + page));
+        }
+        let mut state = self.state();
+        state.content = Content::Partial { source, generation };
+        state.start = address;
+        state.flush = CacheFlush::default();
+        // CAST: flags of 16 bits.
+        let kept = (MDL_SOURCE_IS_NONPAGED_POOL | MDL_MAPPED_TO_SYSTEM_VA) as i16;
+        self.update(&mut state, |header| {
+            // CAST: flags of 16 bits.
+            header.MdlFlags = source_header.MdlFlags & kept | MDL_PARTIAL as i16;
+            header.StartVa = ptr::with_exposed_provenance_mut(address & !(PAGE - 1));
+            // CAST: an MDL describes less than 4 GiB.
+            header.ByteCount = length as u32;
+            // CAST: below a page.
+            header.ByteOffset = (address % PAGE) as u32;
+            if source_header.MdlFlags & kept != 0 {
+                header.MappedSystemVa = ptr::with_exposed_provenance_mut(address);
+            }
+        });
+    }
+
+    /// Maps it into system space or takes the mapping away; the address is the process's own.
+    pub(super) fn set_mapped(self, mapped: bool) {
+        let mut state = self.state();
+        let start = state.start;
+        let partial = matches!(state.content, Content::Partial { .. });
+        self.update(&mut state, |header| {
+            let partly = if partial { MDL_PARTIAL_HAS_BEEN_MAPPED } else { 0 };
+            // CAST: flags of 16 bits.
+            let flags = (MDL_MAPPED_TO_SYSTEM_VA | partly) as i16;
+            header.MdlFlags =
+                if mapped { header.MdlFlags | flags } else { header.MdlFlags & !flags };
+            header.MappedSystemVa =
+                ptr::with_exposed_provenance_mut(if mapped { start } else { 0 });
+        });
+    }
+
+    /// Links the chain.
+    pub(super) fn set_next(self, next: PMDL) {
+        let mut state = self.state();
+        state.next = next.expose_provenance();
+        self.update(&mut state, |header| header.Next = next);
+    }
+
+    /// The next MDL as the I/O manager linked it.
+    pub(super) fn recorded_next(self) -> PMDL {
+        ptr::with_exposed_provenance_mut(self.state().next)
+    }
+
+    /// The next MDL as the header says now.
+    pub(crate) fn next(self) -> PMDL {
+        self.header().Next
+    }
+
+    /// Address of the first byte (an index into the MDL, DMA-46).
+    #[inline]
+    pub(crate) fn start(self) -> usize {
+        self.state().start
+    }
+
+    /// Bytes described.
+    #[inline]
+    pub(crate) fn byte_count(self) -> usize {
+        // CAST: 32 bits.
+        self.header().ByteCount as usize
+    }
+
+    /// First page number and number of pages.
+    pub(super) fn page_range(self) -> (usize, usize) {
+        let state = self.state();
+        let length = state.header.map_or(0, |header| header.ByteCount as usize);
+        (state.start >> PAGE_SHIFT, span(state.start, length))
+    }
+
+    /// Pages it was allocated for.
+    pub(super) fn room(self) -> usize {
+        self.state().room
+    }
+
+    /// What it describes.
+    pub(crate) fn content(self) -> Content {
+        self.state().content
+    }
+
+    pub(super) fn kind(self) -> Kind {
+        self.state().kind
+    }
+
+    /// Where it was allocated.
+    pub(super) fn origin(self) -> CallStack {
+        self.state().origin
+    }
+
+    /// Whether nobody owns it.
+    pub(crate) fn is_free(self) -> bool {
+        self.state().kind == Kind::Free
+    }
+
+    /// Moves with each release.
+    pub(crate) fn generation(self) -> u64 {
+        self.state().generation
+    }
+
+    /// Whether a device may write the pages (DMA-104).
+    pub(crate) fn is_writable(self) -> bool {
+        match self.content() {
+            Content::Locked { write } => write,
+            Content::Partial { source, .. } => source.is_writable(),
+            Content::Nonpaged | Content::Empty => true,
+        }
+    }
+
+    /// The common buffer it describes.
+    pub(crate) fn common_buffer(self) -> Option<(usize, u64)> {
+        self.state().common
+    }
+
+    /// Remembers the common buffer it describes.
+    pub(super) fn set_common_buffer(self, common: Option<(usize, u64)>) {
+        self.state().common = common;
+    }
+
+    pub(super) fn check_usable(self, call: &str) -> Result<(), Violation> {
+        let state = self.state();
+        let (Some(expected), false) = (state.header, state.kind == Kind::Free) else {
+            let (rule, what) = match state.was {
+                Kind::Request => (RuleId::Dma101, "an MDL whose request was completed"),
+                _ => (RuleId::Sim11, "an MDL that was freed"),
+            };
+            return Err(broken(rule, format!("{call} was given {what}")).from(state.origin));
+        };
+        let found = self.header();
+        if (found.MdlFlags ^ expected.MdlFlags) & FLAGS as i16 != 0 {
+            let (is, was) = (found.MdlFlags, expected.MdlFlags);
+            let message =
+                format!("{call}: the MDL's flags were changed from {was:#06x} to {is:#06x}");
+            return Err(broken(RuleId::Dma99, message).from(state.origin));
+        }
+        let same = found.StartVa.addr() == expected.StartVa.addr()
+            && (found.ByteCount, found.ByteOffset) == (expected.ByteCount, expected.ByteOffset);
+        if !same {
+            let message =
+                format!("{call}: the MDL's header was changed by something not the kernel");
+            return Err(broken(RuleId::Dma102, message).from(state.origin));
+        }
+        if let Content::Partial { source, generation } = state.content {
+            drop(state);
+            return self.check_source(source, generation, call);
+        }
+        Ok(())
+    }
+
+    fn check_source(self, source: Self, generation: u64, call: &str) -> Result<(), Violation> {
+        if source.generation() == generation {
+            return Ok(());
+        }
+        let message = format!("{call} was given a partial MDL whose source is gone");
+        Err(broken(RuleId::Dma103, message).from(self.origin()))
+    }
+
+    pub(super) fn check_unmapped(self, deed: &str) -> Result<(), Violation> {
+        let state = self.state();
+        if state.mappings != 0 {
+            let message = format!("{deed} while its buffer was still mapped for DMA");
+            let code = [0x0D, u64::from(expected_bytes(&state)), 0, 0];
+            return Err(broken(RuleId::Dma100, message).code(0xE6, code).from(state.mapped_at));
+        }
+        if state.builds != 0 {
+            let message =
+                format!("{deed} while a scatter/gather list was still being built for it");
+            return Err(broken(RuleId::Sim12, message).from(state.build_at));
+        }
+        Ok(())
+    }
+
+    /// A mapping names it from now on.
+    pub(crate) fn begin_mapping(self, origin: CallStack) {
+        if let Content::Partial { source, .. } = self.content() {
+            source.begin_mapping(origin);
+        }
+        let mut state = self.state();
+        state.mappings += 1;
+        state.mapped_at = origin;
+    }
+
+    /// That mapping is gone.
+    pub(crate) fn end_mapping(self) {
+        if let Content::Partial { source, .. } = self.content() {
+            source.end_mapping();
+        }
+        let mut state = self.state();
+        state.mappings = state.mappings.saturating_sub(1);
+    }
+
+    /// A pending list build names it from now on.
+    pub(crate) fn begin_build(self, origin: CallStack) {
+        let mut state = self.state();
+        state.builds += 1;
+        state.build_at = origin;
+    }
+
+    /// That build is done or withdrawn.
+    pub(crate) fn end_build(self) {
+        let mut state = self.state();
+        state.builds = state.builds.saturating_sub(1);
+    }
+
+    /// Whether a mapping or a pending build names it.
+    pub(super) fn is_busy(self) -> bool {
+        let state = self.state();
+        state.mappings != 0 || state.builds != 0
+    }
+
+    /// KeFlushIoBuffers was called for it.
+    pub(crate) fn cache_flushed(self, read: bool, dma: bool) {
+        self.state().flush = CacheFlush { last: Some((read, dma)), used: None, gaps: false };
+    }
+
+    /// Bytes `from..to` are mapped now: was KeFlushIoBuffers called for that?
+    pub(crate) fn use_cache_flush(self, from: usize, to: usize, to_device: bool) -> Flushed {
+        self.state().flush.consume(from, to, to_device)
+    }
+}
+
+fn expected_bytes(state: &State) -> u32 {
+    state.header.map_or(0, |header| header.ByteCount)
+}
+
+impl CacheFlush {
+    fn consume(&mut self, from: usize, to: usize, to_device: bool) -> Flushed {
+        let Some(last) = self.last else { return Flushed::Never };
+        if last != (!to_device, true) {
+            return Flushed::Otherwise(last.0, last.1);
+        }
+        match self.used {
+            None => self.used = Some((from, to)),
+            Some(_) if self.gaps => {}
+            Some((low, high)) if to <= low || high <= from => {
+                self.gaps = to != low && from != high;
+                self.used = Some((low.min(from), high.max(to)));
+            }
+            Some(_) => return Flushed::Never,
+        }
+        Flushed::Properly
+    }
+}
+
+/// Number of size classes: MDLs of 1, 2, 4, ... pages.
+const CLASSES: usize = 21;
+
+/// The MDLs of one machine.
+#[derive(Debug, Default)]
+pub(super) struct Mdls {
+    /// Every block ever made, by the address of its MDL.
+    known: RwLock<NumberMap<usize, Mdl>>,
+    free: Mutex<[VecDeque<Mdl>; CLASSES]>,
+}
+
+fn layout(class: u32) -> Layout {
+    let frames = Layout::array::<PFN_NUMBER>(1 << class).expect("an MDL's size fits");
+    Layout::new::<Block>().extend(frames).expect("an MDL's size fits").0.pad_to_align()
+}
+
+impl Mdls {
+    /// An MDL with room for `pages` frames.
+    pub(super) fn take(&self, pages: usize) -> Mdl {
+        let class = pages.max(1).next_power_of_two().trailing_zeros();
+        // CAST: a small number.
+        let free = self.free.lock()[class as usize].pop_front();
+        free.unwrap_or_else(|| self.make(class))
+    }
+
+    fn make(&self, class: u32) -> Mdl {
+        // SAFETY: the layout has a size.
+        let memory = unsafe { alloc_zeroed(layout(class)) }.cast::<Block>();
+        let Some(block) = NonNull::new(memory) else { handle_alloc_error(layout(class)) };
+        let header = Block {
+            state: Mutex::default(),
+            class,
+            // SAFETY: integers and pointers, for which all zeros are values.
+            mdl: std::cell::UnsafeCell::new(unsafe { std::mem::zeroed() }),
+        };
+        // SAFETY: fresh memory of the block's layout.
+        unsafe { block.write(header) };
+        let mdl = Mdl(block);
+        self.known.write().insert(mdl.pointer().expose_provenance(), mdl);
+        mdl
+    }
+
+    pub(super) fn find(&self, mdl: PMDL) -> Option<Mdl> {
+        self.known.read().get(&mdl.addr()).copied()
+    }
+
+    /// Frees an MDL; its memory stays readable.
+    pub(super) fn give_back(&self, mdl: Mdl) {
+        {
+            let mut state = mdl.state();
+            state.was = state.kind;
+            state.kind = Kind::Free;
+            state.generation += 1;
+        }
+        // CAST: a small number.
+        self.free.lock()[mdl.block().class as usize].push_back(mdl);
+    }
+
+    /// Whether an MDL of the driver's that is mapped describes some of these bytes.
+    pub(super) fn mapped_within(&self, start: usize, length: usize) -> Option<Mdl> {
+        self.known.read().values().copied().find(|mdl| {
+            let (first, bytes) = (mdl.start(), mdl.byte_count());
+            let overlaps = first < start + length && start < first + bytes;
+            overlaps && mdl.kind() == Kind::Driver && mdl.is_busy()
+        })
+    }
+
+    /// An MDL that the driver allocated and did not free.
+    pub(super) fn leak(&self) -> Option<Violation> {
+        let known = self.known.read();
+        let mut leaked = known.values().filter(|mdl| mdl.kind() == Kind::Driver);
+        let first = leaked.next()?;
+        let count = 1 + leaked.count();
+        let message = format!("{count} MDL(s) from IoAllocateMdl were never freed");
+        let code = [0x62, 0, 0, count as u64];
+        Some(broken(RuleId::Sim10, message).code(0xC4, code).from(first.origin()))
+    }
+}
+
+impl Drop for Mdls {
+    fn drop(&mut self) {
+        for mdl in self.known.get_mut().values() {
+            let class = mdl.block().class;
+            // SAFETY: made by `make`, still initialised, and nobody holds a handle any more.
+            unsafe { mdl.0.drop_in_place() };
+            // SAFETY: allocated by `make` with this layout.
+            unsafe { dealloc(mdl.0.as_ptr().cast(), layout(class)) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flush_serves_each_byte_once() {
+        let mut flush = CacheFlush { last: Some((false, true)), ..CacheFlush::default() };
+
+        assert_eq!(flush.consume(0, 100, true), Flushed::Properly);
+        assert_eq!(flush.consume(100, 200, true), Flushed::Properly);
+        assert_eq!(flush.consume(150, 160, true), Flushed::Never);
+        assert_eq!(flush.consume(200, 300, false), Flushed::Otherwise(false, true));
+    }
+
+    #[test]
+    fn pieces_out_of_order_are_never_reported() {
+        let mut flush = CacheFlush { last: Some((true, true)), ..CacheFlush::default() };
+
+        for (from, to) in [(0, 10), (20, 30), (10, 20)] {
+            assert_eq!(flush.consume(from, to, false), Flushed::Properly);
+        }
+    }
+
+    #[test]
+    fn freed_blocks_are_reused_by_size() {
+        let mdls = Mdls::default();
+        let first = mdls.take(3);
+        mdls.give_back(first);
+        assert_eq!(mdls.take(4), first);
+        assert_ne!(mdls.take(4), first);
+    }
+}

@@ -1,0 +1,124 @@
+//! Loading and unloading drivers.
+
+// UNSAFETY: calls the driver's entry point and unload routine.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use wdk_lite::{NT_SUCCESS, PCUNICODE_STRING, PDRIVER_OBJECT, STATUS_UNSUCCESSFUL, UNICODE_STRING};
+
+use super::Pnp;
+use crate::ddi::callback::{self, routine};
+use crate::machine::Kernel;
+use crate::status::NtStatus;
+use crate::wdf::device;
+use crate::wdf::object::Handle;
+
+/// A loaded driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Driver(usize);
+
+/// A hosted driver's entry point.
+pub type DriverEntry = unsafe extern "C" fn(PDRIVER_OBJECT, PCUNICODE_STRING) -> wdk_lite::NTSTATUS;
+
+/// What the PnP manager keeps of a driver.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    object: usize,
+    /// Inside DriverEntry.
+    loading: bool,
+    pub framework: Option<Handle>,
+}
+
+/// First value of the pointers that stand for driver objects; nothing is behind them.
+const OBJECTS: usize = 0x00FF_4000_0000_0000;
+
+impl Pnp {
+    /// Whether this driver object's DriverEntry is running and has made no WDFDRIVER yet.
+    pub(crate) fn is_loading(&self, object: PDRIVER_OBJECT) -> bool {
+        let drivers = self.drivers.lock();
+        let driver = drivers.iter().find(|driver| driver.object == object.addr());
+        driver.is_some_and(|driver| driver.loading && driver.framework.is_none())
+    }
+
+    /// WdfDriverCreate made this driver's WDFDRIVER.
+    pub(crate) fn driver_created(&self, object: PDRIVER_OBJECT, framework: Handle) {
+        let mut drivers = self.drivers.lock();
+        let driver = drivers.iter_mut().find(|driver| driver.object == object.addr());
+        if let Some(driver) = driver {
+            driver.framework = Some(framework);
+        }
+    }
+
+    /// The WDFDRIVER of the driver loaded last.
+    pub(super) fn newest(&self) -> Option<Handle> {
+        self.drivers.lock().iter().rev().find_map(|driver| driver.framework)
+    }
+
+    pub(super) fn framework_of(&self, driver: Driver) -> Option<Handle> {
+        let drivers = self.drivers.lock();
+        drivers.iter().find(|loaded| loaded.object == driver.0)?.framework
+    }
+
+    pub(super) fn loaded(&self) -> Vec<Driver> {
+        self.drivers.lock().iter().map(|driver| Driver(driver.object)).collect()
+    }
+}
+
+/// Loads a driver: calls its entry point at PASSIVE_LEVEL.
+pub(super) fn load(kernel: &Kernel, name: &str, entry: DriverEntry) -> Result<Driver, NtStatus> {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+
+    let object = OBJECTS + (NEXT.fetch_add(1, Ordering::Relaxed) << 12);
+    let path = format!(r"\Registry\Machine\System\CurrentControlSet\Services\{name}");
+    let mut units: Vec<u16> = path.encode_utf16().collect();
+    // CAST: a short path.
+    let length = (units.len() * 2) as u16;
+    let path = UNICODE_STRING { Length: length, MaximumLength: length, Buffer: units.as_mut_ptr() };
+    kernel.pnp.drivers.lock().push(Loaded { object, loading: true, framework: None });
+    let entry = routine(Some(entry));
+    // SAFETY: the driver's entry point with its object and a string that lives over the call.
+    let status = unsafe {
+        let object = std::ptr::without_provenance_mut(object);
+        callback::DRIVER_INITIALIZE(kernel, entry, object, &raw const path)
+    };
+    let mut drivers = kernel.pnp.drivers.lock();
+    let index = drivers.iter().position(|driver| driver.object == object);
+    let framework = index.and_then(|index| {
+        drivers[index].loading = false;
+        drivers[index].framework
+    });
+    if NT_SUCCESS(status) && framework.is_some() {
+        return Ok(Driver(object));
+    }
+    if let Some(index) = index {
+        drivers.remove(index);
+    }
+    drop(drivers);
+    if let Some(framework) = framework {
+        // The framework undoes a driver whose DriverEntry failed, without EvtDriverUnload.
+        kernel.wdf.delete(kernel, framework);
+        kernel.wdf.forget_driver(kernel.pnp.newest());
+    }
+    Err(NtStatus(if NT_SUCCESS(status) { STATUS_UNSUCCESSFUL } else { status }))
+}
+
+/// Unloads a driver without devices: EvtDriverUnload, then its WDFDRIVER goes with all that is
+/// left below.
+pub(super) fn unload(kernel: &Kernel, driver: Driver) {
+    let framework = {
+        let mut drivers = kernel.pnp.drivers.lock();
+        let index = drivers.iter().position(|loaded| loaded.object == driver.0);
+        index.and_then(|index| drivers.remove(index).framework)
+    };
+    let Some(framework) = framework else { return };
+    if let Some(payload) = kernel.wdf.payload::<device::Driver>(framework) {
+        let unload = payload.routines().unload;
+        if unload.is_some() {
+            // SAFETY: the driver's EvtDriverUnload with its driver.
+            unsafe { callback::PFN_WDF_DRIVER_UNLOAD(kernel, unload, framework.raw()) }
+        }
+    }
+    kernel.wdf.delete(kernel, framework);
+    kernel.wait(None, || kernel.wdf.deferred_disposals() == 0);
+    kernel.wdf.forget_driver(kernel.pnp.newest());
+}

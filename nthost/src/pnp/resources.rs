@@ -1,0 +1,206 @@
+//! The resources of a device: memory windows and interrupts, as raw and translated descriptors.
+
+use std::sync::atomic::Ordering;
+
+use wdk_lite::*;
+
+use crate::bus::Function;
+use crate::machine::Kernel;
+use crate::machine::interrupts::LineId;
+use crate::wdf::device::Device;
+use crate::wdf::helpers::resources::ResourceList;
+use crate::wdf::interrupt::{self, Resource};
+
+use super::Target;
+use _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_4__bindgen_ty_1 as Views;
+use _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_4__bindgen_ty_1__bindgen_ty_1 as Raw;
+use _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_4__bindgen_ty_1__bindgen_ty_2 as Translated;
+
+/// One resource: its two descriptors, and the lines of an interrupt.
+pub(super) struct Assigned {
+    raw: CM_PARTIAL_RESOURCE_DESCRIPTOR,
+    translated: CM_PARTIAL_RESOURCE_DESCRIPTOR,
+    lines: Vec<LineId>,
+    message: bool,
+}
+
+/// Whether the function's interrupts are messages.
+pub(super) fn uses_messages(kernel: &Kernel, function: &Function) -> bool {
+    kernel.options.messages && function.config.can_message()
+}
+
+/// All processors.
+fn affinity(kernel: &Kernel) -> u64 {
+    u64::MAX >> (64 - kernel.processors.len().min(64))
+}
+
+/// What the function gets: its windows by BAR number, then its interrupts.
+pub(super) fn assign(kernel: &Kernel, function: &Function) -> Vec<Assigned> {
+    let mut all: Vec<Assigned> = function
+        .config
+        .windows
+        .iter()
+        .flatten()
+        .map(|window| memory(window.base, window.size))
+        .collect();
+    if uses_messages(kernel, function) {
+        if function.identity.msix_messages > 0 {
+            all.extend(function.messages.iter().map(|&line| message(kernel, vec![line])));
+        } else {
+            all.push(message(kernel, function.messages.clone()));
+        }
+    } else if function.identity.interrupt_pin != 0 {
+        all.push(line(kernel, function.line));
+    }
+    all
+}
+
+fn descriptor(
+    kind: u32,
+    share: u32,
+    flags: u32,
+    u: _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1,
+) -> CM_PARTIAL_RESOURCE_DESCRIPTOR {
+    // CAST: all below 256.
+    CM_PARTIAL_RESOURCE_DESCRIPTOR {
+        Type: kind as UCHAR,
+        ShareDisposition: share as UCHAR,
+        Flags: flags as USHORT,
+        u,
+    }
+}
+
+fn memory(base: u64, size: u64) -> Assigned {
+    let range = _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_5 {
+        // CAST: the signed view of an address; windows are far below 4 GiB.
+        Start: PHYSICAL_ADDRESS { QuadPart: base as i64 },
+        Length: size as u32,
+    };
+    let both = descriptor(
+        CmResourceTypeMemory,
+        CmResourceShareDeviceExclusive,
+        CM_RESOURCE_MEMORY_READ_WRITE,
+        _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1 { Memory: range },
+    );
+    Assigned { raw: both, translated: both, lines: Vec::new(), message: false }
+}
+
+fn line(kernel: &Kernel, line: LineId) -> Assigned {
+    let interrupt = |level: u32, vector: u32| {
+        let range = _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_3 {
+            Level: level,
+            Vector: vector,
+            Affinity: affinity(kernel),
+        };
+        descriptor(
+            CmResourceTypeInterrupt,
+            CmResourceShareShared,
+            CM_RESOURCE_INTERRUPT_LEVEL_SENSITIVE,
+            _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1 { Interrupt: range },
+        )
+    };
+    let (irql, vector) = (kernel.interrupts.irql(line), kernel.interrupts.vector(line));
+    // The bus numbers lines in its own way.
+    let raw = interrupt(vector & 0xF, vector & 0xF);
+    Assigned { raw, translated: interrupt(irql.into(), vector), lines: vec![line], message: false }
+}
+
+fn message(kernel: &Kernel, lines: Vec<LineId>) -> Assigned {
+    use _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_4 as Message;
+
+    let first = lines.first().copied();
+    let irql = first.map_or(0, |line| kernel.interrupts.irql(line));
+    let vector = first.map_or(0, |line| kernel.interrupts.vector(line));
+    let interrupt = |views: Views| {
+        descriptor(
+            CmResourceTypeInterrupt,
+            CmResourceShareDeviceExclusive,
+            CM_RESOURCE_INTERRUPT_LATCHED | CM_RESOURCE_INTERRUPT_MESSAGE,
+            _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1 {
+                MessageInterrupt: Message { __bindgen_anon_1: views },
+            },
+        )
+    };
+    let affinity = affinity(kernel);
+    // CAST: a few messages.
+    let raw =
+        Raw { Group: 0, MessageCount: lines.len() as u16, Vector: vector, Affinity: affinity };
+    let translated = Translated { Level: irql.into(), Vector: vector, Affinity: affinity };
+    Assigned {
+        raw: interrupt(Views { Raw: raw }),
+        translated: interrupt(Views { Translated: translated }),
+        lines,
+        message: true,
+    }
+}
+
+fn resource(kernel: &Kernel, assigned: &Assigned, nth: usize) -> Option<Resource> {
+    let line = *assigned.lines.get(nth)?;
+    Some(Resource {
+        line,
+        irql: kernel.interrupts.irql(line),
+        vector: kernel.interrupts.vector(line),
+        message: assigned.message,
+        affinity: affinity(kernel),
+        shared: !assigned.message,
+    })
+}
+
+impl Target<'_> {
+    /// Fills the resource lists, and gives interrupt resources to the interrupts made in device
+    /// add, in order of creation.
+    pub(super) fn give_resources(&self) {
+        let kernel = self.kernel;
+        let all = assign(kernel, &self.node.function);
+        let raw: Vec<_> = all.iter().map(|assigned| assigned.raw).collect();
+        let translated: Vec<_> = all.iter().map(|assigned| assigned.translated).collect();
+        for (list, contents) in [(&self.device.raw, &raw), (&self.device.translated, &translated)] {
+            if let Some(list) = list.get().and_then(|list| kernel.wdf.payload::<ResourceList>(list))
+            {
+                list.fill(contents);
+            }
+        }
+        let granted = all.iter().flat_map(|assigned| {
+            (0..assigned.lines.len()).filter_map(|nth| resource(kernel, assigned, nth))
+        });
+        let mut granted = granted.collect::<Vec<_>>().into_iter();
+        for (_, interrupt) in interrupt::of_device(kernel, self.device) {
+            if interrupt.config.lock().from_prepare {
+                continue;
+            }
+            let resource = granted.next();
+            *interrupt.resource.lock() = resource;
+            let irql = resource.map_or(0, |resource| resource.irql);
+            interrupt.synchronize.store(irql, Ordering::Relaxed);
+        }
+    }
+
+    /// Interrupts lose their resources; those made in PrepareHardware are deleted, in reverse
+    /// order of creation.
+    pub(super) fn take_resources(&self) {
+        for (handle, interrupt) in interrupt::of_device(self.kernel, self.device).into_iter().rev()
+        {
+            if interrupt.config.lock().from_prepare {
+                self.device.interrupts.lock().retain(|&other| other != handle);
+                self.kernel.wdf.delete(self.kernel, handle);
+            } else {
+                *interrupt.resource.lock() = None;
+            }
+        }
+    }
+}
+
+/// The resource for the `nth` interrupt that a driver makes in PrepareHardware from the
+/// descriptor at `index`.
+pub(crate) fn interrupt_resource(
+    kernel: &Kernel,
+    device: &Device,
+    index: usize,
+    nth: usize,
+) -> Option<Resource> {
+    let function = kernel.bus.function(device.slot())?;
+    let all = assign(kernel, &function);
+    let assigned = all.get(index)?;
+    let before: usize = all[..index].iter().map(|assigned| assigned.lines.len()).sum();
+    resource(kernel, assigned, nth.saturating_sub(before).min(assigned.lines.len().max(1) - 1))
+}

@@ -1,0 +1,89 @@
+//! No heap allocation on the transfer path, by driver or host: a counting allocator watches
+//! requests after the machine has warmed up.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dmaproof_protocol::{Direction, Ioctl, Path, TransferHeader, VersionRequest};
+use nthost::{Access, File, Machine, Profile};
+use testdev::model::edu::{Edu, EduConfig};
+use zerocopy::IntoBytes;
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: forwards every call to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promises, passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises, passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of 64 calls of `body`, after 64 that warm everything up.
+fn allocations(mut body: impl FnMut()) -> u64 {
+    (0..64).for_each(|_| body());
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    (0..64).for_each(|_| body());
+    ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
+fn measure(file: &File) -> Vec<(String, u64)> {
+    let mut found = Vec::new();
+    let request = VersionRequest::new();
+    let mut reply = [0; 512];
+    let query = Ioctl::Query.code();
+    let count = allocations(|| {
+        file.device_io_control(query, request.as_bytes(), &mut reply).expect("query");
+    });
+    found.push(("query".to_owned(), count));
+    let mut data = vec![7; 3000];
+    for path in [
+        Path::Packet,
+        Path::ScatterGather,
+        Path::CommonBufferCached,
+        Path::CommonBufferUncached,
+        Path::Version3,
+    ] {
+        let header = TransferHeader::new(path, 0, data.len() as u64);
+        for (direction, code) in [
+            (Direction::ToDevice, Ioctl::ToDevice.code()),
+            (Direction::FromDevice, Ioctl::FromDevice.code()),
+        ] {
+            let count = allocations(|| {
+                file.device_io_control(code, header.as_bytes(), &mut data).expect("transfer");
+            });
+            found.push((format!("{path}, {direction}"), count));
+        }
+    }
+    found
+}
+
+// One test only: another one in the same process would be counted too.
+#[test]
+fn the_transfer_path_does_not_allocate() {
+    let machine = Machine::builder(Profile::X64).build();
+    let found = machine.run(|m| {
+        m.load("dmaproof", dmaproof_driver::driver_entry).expect("the driver loads");
+        let config = EduConfig { dma_delay_ns: 1000, ..EduConfig::default() };
+        m.plug(Box::new(Edu::new(config))).expect("the device starts");
+        let (data1, data2, data3, data4) = dmaproof_protocol::GUID_FIELDS;
+        let guid = wdk_lite::GUID { Data1: data1, Data2: data2, Data3: data3, Data4: data4 };
+        let path = m.interfaces(&guid).pop().expect("the device has an interface");
+        let file = m.open(&path, Access::READ_WRITE).expect("the device opens");
+        measure(&file)
+    });
+    for (what, count) in found.unwrap_or_else(|stopped| panic!("{stopped}")) {
+        assert_eq!(count, 0, "{what} allocates on the transfer path");
+    }
+}

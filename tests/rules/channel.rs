@@ -1,0 +1,298 @@
+//! Section D: the adapter channel and AdapterControl.
+//!
+//! | not tested here | why |
+//! |---|---|
+//! | DMA-37 | a driver breaks it by loads from the IRP, which no run-time check sees |
+
+use std::ptr;
+
+use dmaproof_tests::lab::ddk::{KERNEL_MODE, NO, at_level};
+use dmaproof_tests::lab::{Lab, Transfer, control, whole_packet};
+use dmaproof_tests::{rule_tests, run};
+use wdk_lite::_IO_ALLOCATION_ACTION::{
+    DeallocateObject, DeallocateObjectKeepRegisters, KeepObject,
+};
+use wdk_lite::*;
+
+use crate::{DMA, VERIFIER};
+
+rule_tests! {
+    breaks allocate_at_passive_level {
+        [Dma33], [(DMA, 0x13)],
+        broken: run(allocate_at_passive_level),
+        clean: run(whole_packet),
+    }
+    breaks more_registers_than_granted {
+        [Dma34, Dma10], [(DMA, 0x0C), (DMA, 0x15)],
+        broken: run(|lab, request| {
+            with(lab, request, |transfer| transfer.registers = lab.granted.get() + 1, |_| ())
+        }),
+        clean: run(|lab, request| {
+            with(lab, request, |transfer| transfer.registers = lab.granted.get(), |_| ())
+        }),
+    }
+    breaks allocate_inside_adapter_control {
+        [Dma35, Dma17], [(DMA, 0x0B)],
+        broken: run(|lab, request| {
+            with(lab, request, |_| (), |transfer| { let _ = transfer.ask(); })
+        }),
+        clean: run(|lab, request| with(lab, request, |_| (), |_| ())),
+    }
+    breaks lock_held_that_adapter_control_takes {
+        [Dma36, Sim08], [],
+        broken: run(|lab, request| under_lock(lab, request, true)),
+        clean: run(|lab, request| under_lock(lab, request, false)),
+    }
+    breaks adapter_control_returns_nonsense {
+        [Dma38], [],
+        broken: run(|lab, request| returning(lab, request, 7, |_| ())),
+        clean: run(|lab, request| {
+            returning(lab, request, DeallocateObjectKeepRegisters, Transfer::free)
+        }),
+    }
+    breaks registers_deallocated_while_mapped {
+        [Dma38, Dma42, Dma54], [(DMA, 0x10)],
+        broken: run(|lab, request| {
+            with(lab, request, |transfer| transfer.action.set(DeallocateObject), |transfer| {
+                let _ = transfer.map(0, transfer.length);
+            })
+        }),
+        clean: run(|lab, request| returning(lab, request, DeallocateObject, |_| ())),
+    }
+    breaks register_base_altered {
+        [Dma39, Dma53], [(DMA, 0x20)],
+        broken: run(|lab, request| flush_with_base(lab, request, 8)),
+        clean: run(|lab, request| flush_with_base(lab, request, 0)),
+    }
+    breaks wait_in_adapter_control {
+        [Dma40, Sim09], [(VERIFIER, 0x121), (VERIFIER, 0x122)],
+        broken: run(|lab, request| with(lab, request, |_| (), |_| sleep())),
+        clean: run(whole_packet),
+    }
+    breaks free_channel_after_keep_registers {
+        [Dma41, Dma43], [(DMA, 0x04)],
+        broken: run(|lab, request| {
+            returning(lab, request, DeallocateObjectKeepRegisters, Transfer::free_channel)
+        }),
+        clean: run(|lab, request| {
+            returning(lab, request, KeepObject, Transfer::free_channel)
+        }),
+    }
+    breaks free_registers_after_deallocate_object {
+        [Dma41, Dma42], [(DMA, 0x05)],
+        broken: run(|lab, request| returning(lab, request, DeallocateObject, Transfer::free)),
+        clean: run(|lab, request| returning(lab, request, DeallocateObject, |_| ())),
+    }
+    breaks free_registers_after_keep_object {
+        [Dma41, Dma42], [],
+        broken: run(|lab, request| returning(lab, request, KeepObject, Transfer::free)),
+        clean: run(|lab, request| returning(lab, request, KeepObject, Transfer::free_channel)),
+    }
+    breaks free_the_registers_used_instead_of_those_allocated {
+        [Dma42], [],
+        broken: run(|lab, request| free_counted(lab, request, 1)),
+        clean: run(|lab, request| free_counted(lab, request, 2)),
+    }
+    breaks free_registers_twice {
+        [Dma42], [(DMA, 0x05)],
+        broken: run(twice),
+        clean: run(|lab, request| with(lab, request, |_| (), |_| ())),
+    }
+    breaks free_registers_while_mapped {
+        [Dma42, Dma54], [(DMA, 0x10)],
+        broken: run(|lab, request| returning(lab, request, DeallocateObjectKeepRegisters, |t| {
+            let _ = t.map(0, t.length);
+            t.free();
+        })),
+        clean: run(whole_packet),
+    }
+    breaks free_registers_at_passive_level {
+        [Dma42], [(DMA, 0x13), (VERIFIER, 0x20003)],
+        broken: run(|lab, request| returning(lab, request, DeallocateObjectKeepRegisters, |t| {
+            // SAFETY: LAB.
+            unsafe { t.adapter.FreeMapRegisters(t.base.get(), t.registers) }
+        })),
+        clean: run(whole_packet),
+    }
+    breaks free_registers_of_no_base {
+        [Dma42], [],
+        broken: run(|lab, request| returning(lab, request, DeallocateObjectKeepRegisters, |t| {
+            // SAFETY: LAB.
+            unsafe {
+                at_level(DISPATCH_LEVEL, || {
+                    t.adapter.FreeMapRegisters(ptr::null_mut(), t.registers);
+                });
+            }
+        })),
+        clean: run(whole_packet),
+    }
+    breaks free_channel_that_is_not_held {
+        [Dma43], [(DMA, 0x04)],
+        broken: run(|lab, request| { Transfer::new(lab, request).free_channel(); STATUS_SUCCESS }),
+        clean: run(|lab, request| returning(lab, request, KeepObject, Transfer::free_channel)),
+    }
+    breaks free_channel_at_passive_level {
+        [Dma43], [(DMA, 0x13), (VERIFIER, 0x20003)],
+        broken: run(|lab, request| returning(lab, request, KeepObject, |transfer| {
+            // SAFETY: LAB.
+            unsafe { transfer.adapter.FreeAdapterChannel() }
+        })),
+        clean: run(|lab, request| returning(lab, request, KeepObject, Transfer::free_channel)),
+    }
+    breaks request_completed_with_registers_held {
+        [Dma44, Dma18], [(DMA, 0x09)],
+        broken: run(|lab, request| returning(lab, request, DeallocateObjectKeepRegisters, |_| ())),
+        clean: run(|lab, request| {
+            returning(lab, request, DeallocateObjectKeepRegisters, Transfer::free)
+        }),
+    }
+    answer adapter_control_runs_once_per_allocation {
+        [Dma34],
+        run(|lab, request| {
+            let mut transfer = Transfer::new(lab, request);
+            transfer.registers = lab.granted.get();
+            transfer.allocate();
+            lab.check(transfer.calls.get() == 1, "AdapterControl runs once per allocation");
+            transfer.free();
+            STATUS_SUCCESS
+        }),
+    }
+}
+
+/// An allocation with an altered transfer and a control routine that does something.
+fn with(
+    lab: &Lab,
+    request: WDFREQUEST,
+    alter: impl FnOnce(&mut Transfer<'_>),
+    on_grant: fn(&Transfer<'_>),
+) -> NTSTATUS {
+    let mut transfer = Transfer::new(lab, request);
+    alter(&mut transfer);
+    transfer.on_grant.set(on_grant);
+    transfer.flush_caches();
+    if NT_SUCCESS(transfer.ask()) {
+        transfer.wait_for_grant();
+        transfer.free();
+    }
+    STATUS_SUCCESS
+}
+
+/// An allocation whose control routine returns `action`, and what follows it.
+fn returning<'l>(
+    lab: &'l Lab,
+    request: WDFREQUEST,
+    action: IO_ALLOCATION_ACTION,
+    then: impl FnOnce(&Transfer<'l>),
+) -> NTSTATUS {
+    let transfer = Transfer::new(lab, request);
+    transfer.action.set(action);
+    transfer.flush_caches();
+    transfer.allocate();
+    then(&transfer);
+    STATUS_SUCCESS
+}
+
+fn allocate_at_passive_level(lab: &Lab, request: WDFREQUEST) -> NTSTATUS {
+    let transfer = Transfer::new(lab, request);
+    transfer.flush_caches();
+    // SAFETY: LAB.
+    unsafe {
+        transfer.adapter.AllocateAdapterChannel(
+            lab.fdo,
+            transfer.registers,
+            Some(control),
+            transfer.context(),
+        )
+    };
+    transfer.wait_for_grant();
+    transfer.free();
+    STATUS_SUCCESS
+}
+
+/// The control routine takes a spin lock, which the caller holds or does not hold.
+fn under_lock(lab: &Lab, request: WDFREQUEST, held: bool) -> NTSTATUS {
+    let lock: PKSPIN_LOCK = lab.scratch[0].as_ptr();
+    let transfer = Transfer::new(lab, request);
+    transfer.flush_caches();
+    transfer.on_grant.set(|transfer| {
+        let lock: PKSPIN_LOCK = transfer.lab.scratch[0].as_ptr();
+        // SAFETY: LAB: AdapterControl runs at DISPATCH_LEVEL.
+        unsafe {
+            ntddk::KeAcquireSpinLockAtDpcLevel(lock);
+            ntddk::KeReleaseSpinLockFromDpcLevel(lock);
+        }
+    });
+    // SAFETY: LAB.
+    unsafe {
+        ntddk::KeInitializeSpinLock(lock);
+        let old = ntddk::KeAcquireSpinLockRaiseToDpc(lock);
+        if !held {
+            ntddk::KeReleaseSpinLock(lock, old);
+        }
+        lab.check(NT_SUCCESS(transfer.ask()), "AllocateAdapterChannel failed");
+        if held {
+            ntddk::KeReleaseSpinLock(lock, old);
+        }
+    }
+    transfer.wait_for_grant();
+    transfer.free();
+    STATUS_SUCCESS
+}
+
+fn sleep() {
+    let mut event = KEVENT::default();
+    let mut interval = LARGE_INTEGER { QuadPart: -100 };
+    // SAFETY: LAB.
+    unsafe {
+        ntddk::KeInitializeEvent(&raw mut event, _EVENT_TYPE::NotificationEvent, NO);
+        ntddk::KeWaitForSingleObject(
+            (&raw mut event).cast(),
+            _KWAIT_REASON::Executive,
+            KERNEL_MODE,
+            NO,
+            &raw mut interval,
+        );
+    }
+}
+
+/// Maps, then flushes with the base moved by some bytes.
+fn flush_with_base(lab: &Lab, request: WDFREQUEST, shift: usize) -> NTSTATUS {
+    let transfer = Transfer::new(lab, request);
+    transfer.flush_caches();
+    transfer.allocate();
+    let (_, mapped) = transfer.map(0, transfer.length);
+    // SAFETY: LAB.
+    unsafe {
+        transfer.adapter.FlushAdapterBuffers(
+            transfer.mdl,
+            transfer.base.get().wrapping_byte_add(shift),
+            transfer.va,
+            mapped,
+            transfer.write(),
+        )
+    };
+    transfer.free();
+    STATUS_SUCCESS
+}
+
+/// Two registers allocated, `count` freed.
+fn free_counted(lab: &Lab, request: WDFREQUEST, count: u32) -> NTSTATUS {
+    let transfer = Transfer::new(lab, request);
+    lab.check(transfer.registers == 2, "the buffer spans two pages");
+    transfer.flush_caches();
+    transfer.allocate();
+    // SAFETY: LAB.
+    unsafe {
+        at_level(DISPATCH_LEVEL, || {
+            transfer.adapter.FreeMapRegisters(transfer.base.get(), count);
+        });
+    }
+    STATUS_SUCCESS
+}
+
+fn twice(lab: &Lab, request: WDFREQUEST) -> NTSTATUS {
+    returning(lab, request, DeallocateObjectKeepRegisters, |transfer| {
+        transfer.free();
+        transfer.free();
+    })
+}

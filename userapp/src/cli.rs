@@ -1,0 +1,253 @@
+//! The command line.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+use dmaproof_protocol::Direction;
+
+use crate::route::Route;
+use crate::target::TargetOptions;
+
+const AFTER_HELP: &str = "\
+Exit status:
+  0    all data that was verified is intact
+  1    data was corrupted, or a rule was broken
+  2    wrong usage, or a file cannot be used
+  3    no device, driver or permission
+  130  interrupted
+
+Without a target option the simulated machine x64 with the edu device is used.";
+
+/// Proves that data survives DMA: moves it through a test device, checks every byte, and explains
+/// what went wrong.
+#[derive(Debug, Parser)]
+#[command(name = "dmaproof", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the devices that can be tested, real and simulated.
+    List(ListArgs),
+    /// Show the driver, the device, its DMA adapters and the driver's counters.
+    Info(InfoArgs),
+    /// Sweep paths, directions, lengths, offsets and patterns, and verify every byte.
+    ///
+    /// Ends with a ledger of what ran, what failed and what did not run.
+    Test(TestArgs),
+    /// Write a file into the device's memory.
+    Write(WriteArgs),
+    /// Read the device's memory into a file.
+    Read(ReadArgs),
+    /// Copy a file through the device, piece by piece, and compare.
+    ///
+    /// The copy appears under its name only when all of it is intact.
+    Copy(CopyArgs),
+    /// Show the rules that a DMA driver must follow, and who enforces them.
+    Rules(RulesArgs),
+}
+
+/// `list`
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `info`
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its documentation would become help text")]
+    pub target: TargetOptions,
+}
+
+/// `test`
+#[derive(Debug, Args)]
+#[command(after_help = "Paths: common-cached, common-uncached, packet, sg, v3, pio, system, file \
+                        (ReadFile and WriteFile).\n\nA real edu device takes 0.1 s for each \
+                        transfer, so that a quick test of it takes minutes; choose --paths or \
+                        --cases to make it shorter.")]
+pub struct TestArgs {
+    /// A few thousand transfers, each cell of the ledger at least once (the default).
+    #[arg(long, conflicts_with = "full")]
+    pub quick: bool,
+    /// Every length up to two pages, and boundary lengths at every offset.
+    #[arg(long)]
+    pub full: bool,
+    /// Test only these paths.
+    #[arg(long, value_delimiter = ',', value_name = "PATH,...")]
+    pub paths: Vec<Route>,
+    /// Test only these directions: to-device, from-device.
+    #[arg(long, value_delimiter = ',', value_name = "DIRECTION,...", value_parser = direction)]
+    pub directions: Vec<Direction>,
+    /// Seed of plan and patterns: the same seed makes the same test.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Run only these cases of the plan, such as 41 or 0-41.
+    #[arg(long, value_name = "N[-M]")]
+    pub cases: Option<CaseRange>,
+    /// Give up after this many failures.
+    #[arg(long, default_value_t = 100, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub stop_after: u64,
+    /// Let notes and unexplained counts fail the test too.
+    #[arg(long)]
+    pub strict: bool,
+    /// Print one JSON object instead of the report.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its documentation would become help text")]
+    pub target: TargetOptions,
+}
+
+/// `write`
+#[derive(Debug, Args)]
+pub struct WriteArgs {
+    /// The file to write to the device.
+    pub file: PathBuf,
+    /// Where in the device's memory to begin, in bytes.
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    pub offset: u64,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its documentation would become help text")]
+    pub path: PathOption,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its documentation would become help text")]
+    pub target: TargetOptions,
+}
+
+/// `read`
+#[derive(Debug, Args)]
+pub struct ReadArgs {
+    /// The file to write what was read to.
+    pub out: PathBuf,
+    /// Where in the device's memory to begin, in bytes.
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    pub offset: u64,
+    /// How many bytes to read [default: up to the end of the memory].
+    #[arg(long, value_name = "BYTES")]
+    pub length: Option<u64>,
+    /// Replace the file if it exists.
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its documentation would become help text")]
+    pub path: PathOption,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its documentation would become help text")]
+    pub target: TargetOptions,
+}
+
+/// `copy`
+#[derive(Debug, Args)]
+pub struct CopyArgs {
+    /// The file to copy.
+    pub file: PathBuf,
+    /// The copy.
+    pub out: PathBuf,
+    /// Replace the copy if it exists.
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its documentation would become help text")]
+    pub path: PathOption,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its documentation would become help text")]
+    pub target: TargetOptions,
+}
+
+/// The path that data takes outside of tests.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PathOption {
+    /// The path to take: common-cached, common-uncached, packet, sg, v3, pio, system or file
+    /// [default: packet, or the first one that the device has].
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<Route>,
+}
+
+/// `rules`
+#[derive(Debug, Args)]
+pub struct RulesArgs {
+    /// Show everything about this rule, such as DMA-54.
+    pub id: Option<String>,
+    /// Print JSON: an array of rules, or one rule.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn direction(text: &str) -> Result<Direction, String> {
+    Direction::ALL
+        .iter()
+        .copied()
+        .find(|direction| direction.title() == text)
+        .ok_or_else(|| "the directions are to-device and from-device".to_owned())
+}
+
+/// Numbers of cases: one, or from one to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaseRange(pub Range<u64>);
+
+impl FromStr for CaseRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let number = |text: &str| {
+            text.parse::<u64>().map_err(|_| format!("`{text}` is no case number; try 41 or 0-41"))
+        };
+        let (first, last) = (number(first)?, number(last)?);
+        match last.checked_add(1) {
+            Some(end) if first <= last => Ok(Self(first..end)),
+            _ => Err(format!("{first} to {last} is no range of cases")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn ranges_of_cases() {
+        assert_eq!("41".parse(), Ok(CaseRange(41..42)));
+        assert_eq!("0-41".parse(), Ok(CaseRange(0..42)));
+        for text in ["", "-", "5-4", "a", "1-", "0-18446744073709551615"] {
+            assert!(text.parse::<CaseRange>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_help_of_test_names_every_path() {
+        let help = Cli::command().find_subcommand_mut("test").unwrap().render_help().to_string();
+        for route in Route::ALL {
+            assert!(help.contains(route.option()), "{route}");
+        }
+    }
+
+    #[test]
+    fn quick_and_full_exclude_each_other() {
+        assert!(Cli::try_parse_from(["dmaproof", "test", "--quick", "--full"]).is_err());
+        assert!(
+            Cli::try_parse_from(["dmaproof", "test", "--sim", "x64", "--device", "a"]).is_err()
+        );
+    }
+}

@@ -1,0 +1,157 @@
+//! `dmaproof copy`
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dmaproof_protocol::{Direction, Path};
+use indicatif::ProgressBar;
+
+use super::files::{NewFile, Way, file_error, open};
+use crate::cli::CopyArgs;
+use crate::exit::{AppError, Exit};
+use crate::explain::{Evidence, Explanation, explain, explain_breach};
+use crate::guard::Arena;
+use crate::history::History;
+use crate::pattern::Codec;
+use crate::route::Route;
+use crate::target::{Session, Target, with_target};
+use crate::{interrupt, progress};
+
+pub(super) fn run(
+    arguments: &CopyArgs,
+    target: &dyn Target,
+    out: &mut dyn Write,
+) -> Result<Exit, AppError> {
+    let (source, length) = open(&arguments.file)?;
+    let new_file = NewFile::begin(&arguments.out, arguments.force)?;
+    let copier = Copier {
+        source,
+        copy: new_file.handle()?,
+        length,
+        arguments: (arguments.file.clone(), arguments.out.clone()),
+        interrupted: interrupt::flag(),
+        bar: progress::bytes(length),
+    };
+    writeln!(out, "{}", target.describe())?;
+    let chosen = arguments.path.path;
+    let bar = copier.bar.clone();
+    let result = with_target(target, move |session| copier.run(session, chosen));
+    bar.finish_and_clear();
+    let route = result??;
+    new_file.finish()?;
+    writeln!(out, "copied {length} bytes through the device by {route}; every byte is intact")?;
+    Ok(Exit::Intact)
+}
+
+/// Copies a file piece by piece.
+struct Copier {
+    source: File,
+    copy: File,
+    length: u64,
+    /// The names of the two files, for messages.
+    arguments: (std::path::PathBuf, std::path::PathBuf),
+    interrupted: Arc<AtomicBool>,
+    bar: ProgressBar,
+}
+
+impl Copier {
+    fn run(mut self, session: &mut dyn Session, chosen: Option<Route>) -> Result<Route, AppError> {
+        let way = Way::find(session, chosen)?;
+        if way.route.path() == Path::Pio {
+            return Err(AppError::Usage(
+                "copy needs a path that reaches the device's memory; choose another --path"
+                    .to_owned(),
+            ));
+        }
+        let longest = way.piece_max().min(self.length);
+        way.check(Direction::ToDevice, 0, longest)?;
+        way.check(Direction::FromDevice, 0, longest)?;
+        let codec = Codec::new(1);
+        // CAST: at most the longest piece.
+        let mut sent = Arena::new(codec, longest as usize);
+        let mut received = Arena::new(codec, longest as usize);
+        let mut done = 0;
+        while done < self.length {
+            if self.interrupted.load(Ordering::Relaxed) {
+                return Err(AppError::Interrupted);
+            }
+            let piece = (self.length - done).min(longest) as usize;
+            sent.place(0, piece);
+            self.source
+                .read_exact(sent.buffer_mut())
+                .map_err(|error| file_error("read", &self.arguments.0, &error))?;
+            round_trip(session, &way, &mut sent, &mut received, &codec)
+                .map_err(|found| self.corrupted(done, way.route, found))?;
+            self.copy
+                .write_all(received.buffer())
+                .map_err(|error| file_error("write", &self.arguments.1, &error))?;
+            done += piece as u64;
+            self.bar.inc(piece as u64);
+        }
+        Ok(way.route)
+    }
+
+    fn corrupted(&self, at: u64, route: Route, found: Found) -> AppError {
+        let explanation = match found {
+            Found::Request(error) => return error,
+            Found::Data(explanation) => explanation,
+        };
+        let rule = explanation.rule.map_or(String::new(), |rule| format!("; usual cause: {rule}"));
+        AppError::Corrupted(format!(
+            "the data was corrupted on its way through the device by {route}, in the piece at file \
+             offset {at}: {}: {}{rule}\n  {}\nnothing was kept; `dmaproof test` finds out more",
+            explanation.class,
+            explanation.text,
+            explanation.diff.join("\n  ")
+        ))
+    }
+}
+
+/// What went wrong with a piece.
+enum Found {
+    Request(AppError),
+    Data(Box<Explanation>),
+}
+
+/// Sends a piece, receives it over its complement, and compares.
+fn round_trip(
+    session: &mut dyn Session,
+    way: &Way,
+    sent: &mut Arena,
+    received: &mut Arena,
+    codec: &Codec,
+) -> Result<(), Found> {
+    let data = sent.buffer().to_vec();
+    let before: Vec<u8> = data.iter().map(|byte| !byte).collect();
+    received.place(0, data.len());
+    received.buffer_mut().copy_from_slice(&before);
+    way.carry(session, Direction::ToDevice, 0, sent.buffer_mut()).map_err(Found::Request)?;
+    way.carry(session, Direction::FromDevice, 0, received.buffer_mut()).map_err(Found::Request)?;
+    let history = History::default();
+    for (arena, direction) in [(sent, Direction::ToDevice), (received, Direction::FromDevice)] {
+        let position = arena.position();
+        let evidence = Evidence {
+            expected: &data,
+            actual: arena.buffer(),
+            before: &before,
+            tag: None,
+            route: way.route,
+            direction,
+            position,
+            device_offset: 0,
+            codec,
+            history: &history,
+        };
+        if let Some(explanation) = explain(&evidence) {
+            return Err(Found::Data(Box::new(explanation)));
+        }
+        if let Some(breach) = arena.breaches().first() {
+            let buffer = position..position + data.len();
+            let explanation = explain_breach(breach, buffer, &[], way.route, direction);
+            return Err(Found::Data(Box::new(explanation)));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! What the commands that move files share: opening, the choice of the path, pieces, and outputs
+//! that appear under their name only when they are complete.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path as FilePath, PathBuf};
+
+use dmaproof_protocol::{Direction, Limits, Path, TransferHeader, check_read_write, status};
+use tempfile::NamedTempFile;
+
+use crate::exit::AppError;
+use crate::route::Route;
+use crate::target::{NtStatus, Session};
+
+/// The longest piece moved at once, in bytes, so that the progress bar moves too.
+const PIECE_MAX: u64 = 1 << 20;
+
+/// Opens a file to read, and its length.
+pub(super) fn open(path: &FilePath) -> Result<(File, u64), AppError> {
+    let usage = |error: io::Error| {
+        AppError::Usage(format!("cannot read {}: {error}; check the name", path.display()))
+    };
+    let file = File::open(path).map_err(usage)?;
+    let metadata = file.metadata().map_err(usage)?;
+    if !metadata.is_file() {
+        return Err(AppError::Usage(format!(
+            "cannot read {}: it is not a regular file; name one",
+            path.display()
+        )));
+    }
+    Ok((file, metadata.len()))
+}
+
+/// A file that gets its name when all of it was written, and leaves nothing behind otherwise.
+#[derive(Debug)]
+pub(super) struct NewFile {
+    temporary: NamedTempFile,
+    path: PathBuf,
+    force: bool,
+}
+
+impl NewFile {
+    /// Begins a file that will be called `path`.
+    pub(super) fn begin(path: &FilePath, force: bool) -> Result<Self, AppError> {
+        let shown = path.display();
+        // A link stays a link; what it names is replaced.
+        let path = match fs::canonicalize(path) {
+            Ok(existing) if !existing.is_file() => {
+                return Err(AppError::Usage(format!(
+                    "cannot write {shown}: it is not a regular file; name one"
+                )));
+            }
+            Ok(_) if !force => {
+                return Err(AppError::Usage(format!("{shown} exists; use --force to replace it")));
+            }
+            Ok(existing) => existing,
+            Err(_) => path.to_owned(),
+        };
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => FilePath::new("."),
+        };
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".dmaproof-").suffix(".part");
+        // As any new file: the user's mask decides who may read it.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let temporary = builder.tempfile_in(folder).map_err(|error| {
+            AppError::Usage(format!(
+                "cannot write {shown}: {error}; choose a folder that exists and can be written"
+            ))
+        })?;
+        Ok(Self { temporary, path, force })
+    }
+
+    /// A handle to write to.
+    pub(super) fn handle(&self) -> Result<File, AppError> {
+        self.temporary.as_file().try_clone().map_err(|error| self.error(&error))
+    }
+
+    /// Gives the file its name.
+    pub(super) fn finish(self) -> Result<(), AppError> {
+        self.temporary.as_file().sync_all().map_err(|error| self.error(&error))?;
+        let Self { temporary, path, force } = self;
+        let result =
+            if force { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) => Err(AppError::Usage(format!(
+                "cannot write {}: {}; choose another name",
+                path.display(),
+                error.error
+            ))),
+        }
+    }
+
+    fn error(&self, error: &io::Error) -> AppError {
+        AppError::Usage(format!("cannot write {}: {error}", self.path.display()))
+    }
+}
+
+/// The error of a file while data was moved.
+pub(super) fn file_error(what: &str, path: &FilePath, error: &io::Error) -> AppError {
+    AppError::Usage(format!("cannot {what} {}: {error}; nothing was kept", path.display()))
+}
+
+/// What the device offers to a command that moves files.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    /// How to ask for transfers.
+    pub(super) route: Route,
+    limits: Limits,
+}
+
+impl Way {
+    /// Asks the driver, and chooses a path if the user did not.
+    pub(super) fn find(session: &mut dyn Session, chosen: Option<Route>) -> Result<Self, AppError> {
+        let request = |status| AppError::Request { what: "asking the driver", status };
+        let reply = session.query().map_err(request)?;
+        let limits = reply.limits().map_err(|_| request(NtStatus(status::REVISION_MISMATCH)))?;
+        let route = match chosen {
+            Some(route) if limits.is_available(route.path()) => route,
+            Some(route) => {
+                return Err(AppError::Usage(format!(
+                    "this device does not offer the path {}; `dmaproof info` shows those that it \
+                     offers",
+                    route.option()
+                )));
+            }
+            None => preferred(&limits).ok_or_else(|| {
+                AppError::Usage("this device offers no path that reaches its memory".to_owned())
+            })?,
+        };
+        Ok(Self { route, limits })
+    }
+
+    /// The length of what the path reaches on the device, in bytes.
+    pub(super) const fn window(&self) -> u64 {
+        self.limits.window_length(self.route.path())
+    }
+
+    /// The longest piece, in bytes.
+    pub(super) fn piece_max(&self) -> u64 {
+        let longest = self.limits.transfer_length_max.min(PIECE_MAX).min(self.window());
+        match (self.route.path(), u64::from(self.limits.pio.alignment)) {
+            (Path::Pio, unit @ 2..) => longest / unit * unit,
+            _ => longest,
+        }
+    }
+
+    /// Checks that a range can be moved, piece by piece, before anything is.
+    pub(super) fn check(
+        &self,
+        direction: Direction,
+        offset: u64,
+        length: u64,
+    ) -> Result<(), AppError> {
+        let window = self.window();
+        if offset.checked_add(length).is_none_or(|end| end > window) {
+            return Err(AppError::Usage(format!(
+                "{length} bytes at offset {offset} do not fit: the path {} reaches {window} bytes \
+                 of this device; choose a smaller offset or length",
+                self.route.option()
+            )));
+        }
+        let piece = self.piece_max();
+        if length > 0 && piece == 0 {
+            return Err(AppError::Usage("the device takes no transfer of any length".to_owned()));
+        }
+        let mut at = 0;
+        while at < length {
+            let part = piece.min(length - at);
+            self.allow(direction, offset + at, part)?;
+            at += part;
+        }
+        Ok(())
+    }
+
+    fn allow(&self, direction: Direction, offset: u64, length: u64) -> Result<(), AppError> {
+        let result = match self.route {
+            Route::Path(path) => {
+                TransferHeader::new(path, offset, length).check(direction, length, &self.limits)
+            }
+            // CAST: the window's end was checked.
+            Route::File => check_read_write(direction, offset as i64, length, &self.limits),
+        };
+        result.map(|_| ()).map_err(|refusal| {
+            AppError::Usage(format!(
+                "{length} bytes at offset {offset} cannot be moved by the path {}: {refusal}; \
+                 `dmaproof info` shows what the device allows",
+                self.route.option()
+            ))
+        })
+    }
+
+    /// Moves one piece.
+    pub(super) fn carry(
+        &self,
+        session: &mut dyn Session,
+        direction: Direction,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), AppError> {
+        let what = match direction {
+            Direction::ToDevice => "the transfer to the device",
+            Direction::FromDevice => "the transfer from the device",
+        };
+        let asked = buffer.len();
+        match session.move_by(self.route, direction, offset, buffer) {
+            Ok(said) if said == asked => Ok(()),
+            Ok(said) => Err(AppError::Corrupted(format!(
+                "{what} at offset {offset} moved {said} of {asked} bytes; nothing was kept"
+            ))),
+            Err(status) => Err(AppError::Request { what, status }),
+        }
+    }
+}
+
+/// Packet if there is one, else the first path that reaches memory.
+fn preferred(limits: &Limits) -> Option<Route> {
+    let packet = Route::Path(Path::Packet);
+    [packet].into_iter().chain(Route::ALL).find(|route| {
+        let path = route.path();
+        limits.is_available(path) && path != Path::Pio && limits.memory_length > 0
+    })
+}

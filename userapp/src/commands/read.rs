@@ -1,0 +1,53 @@
+//! `dmaproof read`
+
+use std::io::Write;
+
+use dmaproof_protocol::Direction;
+
+use super::files::{NewFile, Way, file_error};
+use crate::cli::ReadArgs;
+use crate::exit::{AppError, Exit};
+use crate::target::{Session, Target, with_target};
+use crate::{interrupt, progress};
+
+pub(super) fn run(
+    arguments: &ReadArgs,
+    target: &dyn Target,
+    out: &mut dyn Write,
+) -> Result<Exit, AppError> {
+    let new_file = NewFile::begin(&arguments.out, arguments.force)?;
+    let mut file = new_file.handle()?;
+    writeln!(out, "{}", target.describe())?;
+    let (path, offset, chosen) = (arguments.out.clone(), arguments.offset, arguments.path.path);
+    let asked = arguments.length;
+    let interrupted = interrupt::flag();
+    let bar = progress::bytes(0);
+    let body_bar = bar.clone();
+    let body = move |session: &mut dyn Session| -> Result<(Way, u64), AppError> {
+        let way = Way::find(session, chosen)?;
+        let length = asked.unwrap_or(way.window().saturating_sub(offset));
+        way.check(Direction::FromDevice, offset, length)?;
+        body_bar.set_length(length);
+        let mut buffer = vec![0; way.piece_max().min(length) as usize];
+        let mut done = 0;
+        while done < length {
+            if interrupted.load(std::sync::atomic::Ordering::Relaxed) {
+                return Err(AppError::Interrupted);
+            }
+            // CAST: not longer than the buffer.
+            let piece = (length - done).min(buffer.len() as u64) as usize;
+            let piece = &mut buffer[..piece];
+            way.carry(session, Direction::FromDevice, offset + done, piece)?;
+            file.write_all(piece).map_err(|error| file_error("write", &path, &error))?;
+            done += piece.len() as u64;
+            body_bar.inc(piece.len() as u64);
+        }
+        Ok((way, length))
+    };
+    let result = with_target(target, body);
+    bar.finish_and_clear();
+    let (way, length) = result??;
+    new_file.finish()?;
+    writeln!(out, "read {length} bytes at device offset {offset} by {}", way.route)?;
+    Ok(Exit::Intact)
+}

@@ -1,0 +1,278 @@
+//! The commands against the device in memory.
+
+use std::fs;
+
+use clap::Parser;
+use dmaproof_protocol::{Direction, Path, status};
+use serde_json::Value;
+
+use super::*;
+use crate::target::Note;
+use crate::target::memory::{DefectKind, MemoryTarget};
+
+/// Runs a command line on a target, and returns exit status and output.
+fn app(target: &MemoryTarget, arguments: &[&str]) -> (Result<Exit, AppError>, String) {
+    let cli = Cli::try_parse_from([&["dmaproof"], arguments].concat()).unwrap();
+    let mut out = Vec::new();
+    let result = match cli.command {
+        Command::Info(arguments) => info::run(&arguments, target, &mut out),
+        Command::Test(arguments) => test::run(&arguments, target, &mut out),
+        Command::Write(arguments) => write::run(&arguments, target, &mut out),
+        Command::Read(arguments) => read::run(&arguments, target, &mut out),
+        Command::Copy(arguments) => copy::run(&arguments, target, &mut out),
+        Command::List(arguments) => list::run(&arguments, &mut out),
+        Command::Rules(arguments) => rules::run(&arguments, &catalogue(), &mut out),
+    };
+    (result, String::from_utf8(out).unwrap())
+}
+
+fn catalogue() -> Vec<crate::catalogue::Rule> {
+    vec![crate::catalogue::Rule {
+        id: "DMA-54".to_owned(),
+        title: "Flush timing".to_owned(),
+        text: "Flush before anybody looks.".to_owned(),
+        verifier: String::new(),
+        homes: vec!["check".to_owned()],
+        sources: vec!["DDI/a.md".to_owned(), "DDI/b.md".to_owned()],
+    }]
+}
+
+fn exit(result: Result<Exit, AppError>) -> Exit {
+    result.unwrap_or_else(|error| error.exit())
+}
+
+#[test]
+fn test_says_first_what_it_tests_and_last_that_it_is_intact() {
+    let (result, text) = app(&MemoryTarget::new(), &["test"]);
+    assert_eq!(result.unwrap(), Exit::Intact);
+    assert!(text.starts_with("memory\nplan quick, seed 1 (the default)\n"), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("INTACT"), "{text}");
+    assert!(text.contains("ReadFile/WriteFile (packet)"), "{text}");
+}
+
+#[test]
+fn test_fails_with_rule_diff_and_replay() {
+    let target = MemoryTarget::new().with_defect(
+        Path::ScatterGather,
+        Direction::FromDevice,
+        DefectKind::Lost,
+    );
+    let (result, text) = app(&target, &["test", "--paths", "sg", "--stop-after", "2"]);
+    assert_eq!(result.unwrap(), Exit::Failed);
+    assert!(text.contains("not-copied in scatter/gather, from-device"), "{text}");
+    assert!(text.contains("usual cause: DMA-76"), "{text}");
+    assert!(text.contains("again: dmaproof test --sim memory --quick --seed 1 --paths sg"));
+    assert!(text.contains("gave up after 2 failures"), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("CORRUPTED"), "{text}");
+}
+
+#[test]
+fn test_in_json_is_one_object_that_agrees_with_the_exit_status() {
+    let target = MemoryTarget::new().with_defect(
+        Path::Version3,
+        Direction::ToDevice,
+        DefectKind::Shifted(8),
+    );
+    let (result, text) = app(&target, &["test", "--json", "--paths", "v3", "--seed", "7"]);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["exit_status"], u8::from(result.unwrap()));
+    assert_eq!(value["verdict"], "corrupted");
+    assert_eq!(value["seed"], 7);
+    let failure = &value["failures"][0];
+    assert_eq!((failure["path"].as_str(), failure["class"].as_str().is_some()), (Some("v3"), true));
+    assert!(failure["diff"].as_array().is_some_and(|lines| !lines.is_empty()));
+}
+
+#[test]
+fn test_keeps_the_ledger_when_the_machine_stops() {
+    let target = MemoryTarget::new().with_defect(
+        Path::ScatterGather,
+        Direction::ToDevice,
+        DefectKind::Stops,
+    );
+    let (result, text) = app(&target, &["test"]);
+    assert_eq!(result.unwrap(), Exit::Failed);
+    assert!(text.contains("rule DMA-54 was broken at packet.rs:1"), "{text}");
+    assert!(text.contains("coverage by length"), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("RULE BROKEN: DMA-54"), "{text}");
+}
+
+#[test]
+fn test_of_what_the_device_does_not_offer_is_no_pass() {
+    let (result, text) = app(&MemoryTarget::new(), &["test", "--paths", "system"]);
+    assert_eq!(result.unwrap(), Exit::Usage);
+    assert!(text.contains("NOTHING RAN"), "{text}");
+}
+
+#[test]
+fn test_takes_notes_seriously_only_when_strict() {
+    let note = Note {
+        rule: "DMA-85".to_owned(),
+        text: "missing".to_owned(),
+        call_site: "packet.rs:9".to_owned(),
+        count: 1,
+    };
+    let target = MemoryTarget::new().with_note(note);
+    let (result, text) = app(&target, &["test", "--cases", "0-20"]);
+    assert_eq!(result.unwrap(), Exit::Intact);
+    assert!(text.contains("DMA-85 not followed at packet.rs:9"), "{text}");
+    let (result, _) = app(&target, &["test", "--cases", "0-20", "--strict"]);
+    assert_eq!(result.unwrap(), Exit::Failed);
+}
+
+#[test]
+fn a_device_that_denies_access_is_unavailable() {
+    let target = MemoryTarget::new().with_defect(
+        Path::CommonBufferCached,
+        Direction::ToDevice,
+        DefectKind::Fails(status::ACCESS_DENIED),
+    );
+    let (result, text) = app(&target, &["test"]);
+    assert_eq!(result.unwrap(), Exit::Unavailable);
+    assert!(text.contains("Run as administrator"), "{text}");
+}
+
+#[test]
+fn info_shows_device_paths_and_counters() {
+    let (result, text) = app(&MemoryTarget::edu(), &["info"]);
+    assert_eq!(result.unwrap(), Exit::Intact);
+    assert!(text.contains("edu") && text.contains("4095 bytes of memory"), "{text}");
+    assert!(text.contains("registers, 8 bytes"), "{text}");
+    let (_, text) = app(&MemoryTarget::edu(), &["info", "--json"]);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["device"]["memory_bytes"], 4095);
+    assert_eq!(value["statistics"]["interrupts"], 0);
+}
+
+#[test]
+fn list_names_what_there_is() {
+    let (result, text) = app(&MemoryTarget::new(), &["list"]);
+    assert_eq!(result.unwrap(), Exit::Intact);
+    assert!(text.contains("x64-dmar") && text.contains("edu") && text.contains("Windows"));
+    let (_, text) = app(&MemoryTarget::new(), &["list", "--json"]);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["simulated_machines"][0]["profile"], "x64");
+}
+
+#[test]
+fn rules_lists_shows_one_and_refuses_unknown_ones() {
+    let target = MemoryTarget::new();
+    assert!(app(&target, &["rules"]).1.contains("DMA-54    Flush timing"));
+    assert!(app(&target, &["rules", "dma-54"]).1.contains("Flush before anybody looks."));
+    assert_eq!(exit(app(&target, &["rules", "DMA-999"]).0), Exit::Usage);
+    let value: Value = serde_json::from_str(&app(&target, &["rules", "--json"]).1).unwrap();
+    assert_eq!(value[0]["id"], "DMA-54");
+}
+
+#[test]
+fn a_file_goes_to_the_device_and_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    let data: Vec<u8> = (0..10_000u32).map(|number| (number * 7 % 251) as u8).collect();
+    fs::write(&from, &data).unwrap();
+    let target = MemoryTarget::new();
+    let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
+    let (result, text) = app(&target, &["write", from, "--offset", "100", "--path", "v3"]);
+    assert_eq!(result.unwrap(), Exit::Intact, "{text}");
+    let arguments = ["read", to, "--offset", "100", "--length", "10000", "--path", "file"];
+    assert_eq!(app(&target, &arguments).0.unwrap(), Exit::Intact);
+    assert_eq!(fs::read(to).unwrap(), data);
+    // Once more: the file exists.
+    assert_eq!(exit(app(&target, &arguments).0), Exit::Usage);
+    let forced = [&arguments[..], &["--force"]].concat();
+    assert_eq!(app(&target, &forced).0.unwrap(), Exit::Intact);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_anything_moves() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = folder.path().join("from");
+    fs::write(&from, vec![1; 16_385]).unwrap();
+    let target = MemoryTarget::new();
+    let (result, _) = app(&target, &["write", from.to_str().unwrap()]);
+    let message = result.unwrap_err().to_string();
+    assert!(message.contains("16385 bytes at offset 0 do not fit"), "{message}");
+    assert_eq!(target.transfers(), 0);
+}
+
+#[test]
+fn registers_are_written_in_their_width_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let out = out.to_str().unwrap();
+    let target = MemoryTarget::edu();
+    let (result, _) = app(&target, &["read", out, "--path", "pio", "--length", "3"]);
+    assert_eq!(exit(result), Exit::Usage);
+    let (result, _) = app(&target, &["read", out, "--path", "pio"]);
+    assert_eq!(result.unwrap(), Exit::Intact);
+    assert_eq!(fs::read(out).unwrap()[..4], [0xED, 0, 0, 1]);
+}
+
+#[test]
+fn copy_makes_an_equal_file_by_every_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    let data: Vec<u8> = (0..50_001u32).map(|number| (number * 31 % 257) as u8).collect();
+    fs::write(&from, &data).unwrap();
+    for path in ["packet", "sg", "v3", "common-cached", "common-uncached", "file"] {
+        let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
+        let (result, _) = app(&MemoryTarget::edu(), &["copy", from, to, "--path", path, "--force"]);
+        assert_eq!(result.unwrap(), Exit::Intact);
+        assert_eq!(fs::read(to).unwrap(), data, "{path}");
+    }
+}
+
+#[test]
+fn copy_of_an_empty_file_is_an_empty_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    fs::write(&from, "").unwrap();
+    let (result, _) =
+        app(&MemoryTarget::new(), &["copy", from.to_str().unwrap(), to.to_str().unwrap()]);
+    assert_eq!(result.unwrap(), Exit::Intact);
+    assert_eq!(fs::read(to).unwrap(), b"");
+}
+
+#[test]
+fn copy_that_goes_wrong_leaves_nothing_behind_and_says_what_happened() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    let mut random = crate::random::Random::new(2);
+    let data: Vec<u8> = (0..9000).map(|_| random.next_u64() as u8).collect();
+    fs::write(&from, &data).unwrap();
+    let arguments = ["copy", from.to_str().unwrap(), to.to_str().unwrap()];
+    for (kind, word) in [
+        (DefectKind::TailMissing(5), "tail-missing"),
+        (DefectKind::Shifted(16), "shifted"),
+        (DefectKind::Lost, "not-copied"),
+        (DefectKind::StaleLine, "stale-line"),
+        (DefectKind::Fails(status::IO_TIMEOUT), "STATUS_IO_TIMEOUT"),
+        (DefectKind::Short, "moved 8999 of 9000 bytes"),
+        (DefectKind::Stops, "DMA-54"),
+    ] {
+        let target = MemoryTarget::new().with_defect(Path::Packet, Direction::FromDevice, kind);
+        let error = app(&target, &arguments).0.unwrap_err();
+        assert_eq!(error.exit(), Exit::Failed);
+        assert!(error.to_string().contains(word), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{kind:?}");
+    }
+}
+
+#[test]
+fn outputs_that_cannot_be_are_refused_and_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = folder.path().join("from");
+    fs::write(&from, "data").unwrap();
+    let target = MemoryTarget::new();
+    let from = from.to_str().unwrap();
+    let somewhere = folder.path().join("no-such-folder/out");
+    for out in [folder.path().to_str().unwrap(), somewhere.to_str().unwrap()] {
+        let error = app(&target, &["copy", from, out, "--force"]).0.unwrap_err();
+        assert_eq!(error.exit(), Exit::Usage, "{error}");
+    }
+    let error = app(&target, &["copy", "no-such-file", "out"]).0.unwrap_err();
+    assert_eq!(error.exit(), Exit::Usage);
+    let error = app(&target, &["copy", folder.path().to_str().unwrap(), "out"]).0.unwrap_err();
+    assert!(error.to_string().contains("not a regular file"), "{error}");
+}

@@ -1,0 +1,87 @@
+//! How the app ends.
+
+use std::io;
+use std::process::ExitCode;
+
+use crate::target::{NtStatus, TargetError};
+
+/// The exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(into = "u8")]
+pub enum Exit {
+    /// What was asked for was done; all data that was verified is intact.
+    Intact = 0,
+    /// Data was corrupted, or a rule was broken.
+    Failed = 1,
+    /// The command line is wrong, or a file cannot be used.
+    Usage = 2,
+    /// No device, driver or permission.
+    Unavailable = 3,
+    /// Interrupted by the user.
+    Interrupted = 130,
+}
+
+impl From<Exit> for u8 {
+    fn from(exit: Exit) -> Self {
+        // CAST: every status fits in 8 bits.
+        exit as Self
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(u8::from(exit))
+    }
+}
+
+/// Why a command could not do its job. Each message is a sentence with the next step.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Wrong usage, or a file that cannot be used.
+    #[error("{0}")]
+    Usage(String),
+    /// The target.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A request.
+    #[error("{what} ended with {status}")]
+    Request {
+        /// Which request.
+        what: &'static str,
+        /// Its status.
+        status: NtStatus,
+    },
+    /// Data went wrong outside of a test.
+    #[error("{0}")]
+    Corrupted(String),
+    /// The user ended the command.
+    #[error("interrupted; nothing was kept")]
+    Interrupted,
+    /// The report could not be written.
+    #[error("cannot write the report: {0}; free some space or choose another place for it")]
+    Output(#[from] io::Error),
+}
+
+impl AppError {
+    /// The exit status that goes with it.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) | Self::Output(_) => Exit::Usage,
+            Self::Target(error) => match error {
+                TargetError::Usage(_) => Exit::Usage,
+                TargetError::Unavailable(_) | TargetError::Start { .. } => Exit::Unavailable,
+                TargetError::Stopped(_) => Exit::Failed,
+            },
+            Self::Request { status, .. } => {
+                if status.is_unavailable() {
+                    Exit::Unavailable
+                } else {
+                    Exit::Failed
+                }
+            }
+            Self::Corrupted(_) => Exit::Failed,
+            Self::Interrupted => Exit::Interrupted,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Says what kind of mistake wrong data looks like, and which rule it usually breaks.
+//!
+//! The wrong bytes are first cut into *segments* of one origin each (module `segment`): what was in the
+//! destination before, a repeated fill, this transfer's own data from another place, an earlier
+//! transfer's data, guard bytes. From the shape of the segments, and from where they lie in cache
+//! lines and pages, follows the class.
+
+use dmaproof_protocol::Direction;
+use serde::Serialize;
+
+use crate::guard::{Breach, LINE, Side};
+use crate::history::History;
+use crate::pattern::{Codec, Tag};
+use crate::route::Route;
+
+mod class;
+mod classify;
+mod diff;
+mod rule;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+pub use class::Class;
+pub use rule::usual_rule;
+pub use segment::{Kind, Segment};
+
+/// How many segments a report lists.
+const SEGMENTS_MAX: usize = 8;
+
+/// What is known about wrong data.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// What should be in the destination.
+    pub expected: &'a [u8],
+    /// What is there.
+    pub actual: &'a [u8],
+    /// What was there before the transfer.
+    pub before: &'a [u8],
+    /// Whose data is expected; `None` if it is no pattern but a file's.
+    pub tag: Option<Tag>,
+    /// How the transfer was asked for.
+    pub route: Route,
+    /// Where the data went.
+    pub direction: Direction,
+    /// Where the tested buffer is in its arena, which starts at a page boundary.
+    pub position: usize,
+    /// The first byte on the device.
+    pub device_offset: u64,
+    /// Decodes the run's patterns.
+    pub codec: &'a Codec,
+    /// What happened before.
+    pub history: &'a History,
+}
+
+/// What wrong data looks like.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The kind of mistake.
+    pub class: Class,
+    /// What is wrong, in a sentence.
+    pub text: String,
+    /// The rule that is usually broken when data looks like this.
+    pub rule: Option<&'static str>,
+    /// The first wrong byte, counted from the start of the transfer.
+    pub first_wrong: u64,
+    /// How many bytes are wrong.
+    pub wrong_bytes: u64,
+    /// Where the wrong bytes come from, piece by piece.
+    pub segments: Vec<String>,
+    /// Expected and actual bytes around the first wrong one.
+    pub diff: Vec<String>,
+}
+
+/// Explains wrong data; `None` if nothing is wrong.
+#[must_use]
+pub fn explain(evidence: &Evidence<'_>) -> Option<Explanation> {
+    let segments = segment::cut(evidence);
+    let first = segments.first()?;
+    let class = classify::classify(evidence, &segments);
+    let mut described: Vec<String> =
+        segments.iter().take(SEGMENTS_MAX).map(|segment| segment.describe(evidence)).collect();
+    if segments.len() > SEGMENTS_MAX {
+        described.push(format!("and {} more", segments.len() - SEGMENTS_MAX));
+    }
+    let wrong = evidence.expected.iter().zip(evidence.actual).filter(|(e, a)| e != a).count();
+    Some(Explanation {
+        class,
+        text: classify::sentence(class, evidence, &segments),
+        rule: usual_rule(class, evidence.route, evidence.direction),
+        first_wrong: first.start as u64,
+        wrong_bytes: wrong as u64,
+        segments: described,
+        diff: diff::lines(evidence.expected, evidence.actual, first.start),
+    })
+}
+
+/// Explains changed bytes next to a buffer.
+///
+/// `continued` is what the device would have written there if it had gone on: what it holds past
+/// that side of the transfer, the byte next to the transfer being nearest to the buffer.
+#[must_use]
+pub fn explain_breach(
+    breach: &Breach,
+    buffer: std::ops::Range<usize>,
+    continued: &[u8],
+    route: Route,
+    direction: Direction,
+) -> Explanation {
+    let line_rest = match breach.side {
+        Side::Before => buffer.start % LINE,
+        Side::After => buffer.end.next_multiple_of(LINE) - buffer.end,
+    };
+    let continues = breach.nearest == 0
+        && match breach.side {
+            Side::Before => continued.ends_with(&breach.actual),
+            Side::After => continued.starts_with(&breach.actual),
+        };
+    let class = if breach.farthest < line_rest && !continues {
+        Class::NeighbourStore
+    } else {
+        Class::Overrun
+    };
+    let side = match breach.side {
+        Side::Before => "before",
+        Side::After => "after",
+    };
+    let place =
+        format!("{} to {} bytes {side} the buffer", breach.nearest + 1, breach.farthest + 1);
+    let text = match class {
+        Class::NeighbourStore => format!(
+            "bytes {place} changed, within the cache line that they share with the buffer: a store \
+             to a neighbour was lost"
+        ),
+        _ if continues => format!(
+            "bytes {place} changed: the device's data goes on there, past the end of the transfer"
+        ),
+        _ => format!("bytes {place} changed, where the transfer has no business"),
+    };
+    let wrong = breach.expected.iter().zip(&breach.actual).filter(|(e, a)| e != a).count();
+    Explanation {
+        class,
+        text,
+        rule: usual_rule(class, route, direction),
+        first_wrong: breach.nearest as u64,
+        wrong_bytes: wrong as u64,
+        segments: Vec::new(),
+        diff: diff::lines(&breach.expected, &breach.actual, 0),
+    }
+}

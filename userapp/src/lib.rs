@@ -1,0 +1,31 @@
+//! The dmaproof app: moves data through a DMA test device, checks every byte, and says what went
+//! wrong in terms of the rule that was broken.
+//!
+//! - [`target`]: what is tested: a device behind an open handle of the driver;
+//! - [`sweep`]: what is tried on it, and the run itself;
+//! - [`pattern`], [`guard`], [`history`]: data that knows where it belongs, buffers that know what
+//!   is around them, transfers that are remembered;
+//! - [`explain`]: from wrong bytes to the kind of mistake and the rule;
+//! - [`ledger`], [`report`]: what ran, what did not, and the verdict;
+//! - [`cli`], [`commands`]: the command line.
+
+#![forbid(unsafe_code)]
+
+pub mod catalogue;
+pub mod cli;
+pub mod commands;
+pub mod describe;
+pub mod exit;
+pub mod explain;
+pub mod guard;
+pub mod history;
+pub mod interrupt;
+pub mod ledger;
+pub mod output;
+pub mod pattern;
+pub mod progress;
+pub mod random;
+pub mod report;
+pub mod route;
+pub mod sweep;
+pub mod target;

@@ -1,0 +1,44 @@
+//! What a test found out, for people and for programs.
+
+mod human;
+mod json;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use crate::sweep::{Depth, Outcome};
+use crate::target::Violation;
+pub use verdict::Verdict;
+
+pub use human::{write as write_human, write_head};
+pub use json::{SCHEMA_VERSION, write as write_json};
+
+/// The result of a test.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What was tested; the first line.
+    pub tested: String,
+    /// The options that choose the same target again.
+    pub target_options: String,
+    /// The options that choose the same cases again.
+    pub plan_options: String,
+    /// The seed.
+    pub seed: u64,
+    /// How much was to be tried.
+    pub depth: Depth,
+    /// Whether notes count as failures.
+    pub strict: bool,
+    /// What happened.
+    pub outcome: Outcome,
+    /// The rule that was broken, if the machine stopped.
+    pub violation: Option<Violation>,
+}
+
+impl Report {
+    /// The command that makes the same run again, up to the case with this number.
+    #[must_use]
+    pub fn replay(&self, last: Option<u64>) -> String {
+        let cases = last.map_or(String::new(), |last| format!(" --cases 0-{last}"));
+        format!("dmaproof test {} {}{cases}", self.target_options, self.plan_options)
+    }
+}

@@ -1,0 +1,141 @@
+//! Verdicts, and what the reports say about them.
+
+use serde_json::Value;
+
+use super::*;
+use crate::exit::Exit;
+use crate::ledger::Ledger;
+use crate::sweep::{Account, End};
+use crate::target::{Note, NtStatus};
+
+fn report() -> Report {
+    let limits = dmaproof_protocol::Limits {
+        memory_length: 4095,
+        transfer_length_max: 4095,
+        paths: dmaproof_protocol::Paths::EMPTY.with(dmaproof_protocol::Path::Packet),
+        ..dmaproof_protocol::Limits::default()
+    };
+    let mut ledger = Ledger::new(&limits);
+    let route = crate::route::Route::File;
+    ledger.count(route, dmaproof_protocol::Direction::ToDevice, 64, 0, true);
+    Report {
+        tested: "a machine".to_owned(),
+        target_options: "--sim x64,device=edu".to_owned(),
+        plan_options: "--quick --seed 1".to_owned(),
+        seed: 1,
+        depth: Depth::Quick,
+        strict: false,
+        outcome: Outcome {
+            ledger: Some(ledger),
+            planned: 10,
+            done: 10,
+            end: End::Complete,
+            ..Outcome::default()
+        },
+        violation: None,
+    }
+}
+
+fn note() -> Note {
+    Note {
+        rule: "DMA-85".to_owned(),
+        text: "no flush".to_owned(),
+        call_site: "a.rs:1".to_owned(),
+        count: 3,
+    }
+}
+
+fn human(report: &Report) -> String {
+    let mut out = Vec::new();
+    write_human(&mut out, report).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn verdict(change: impl FnOnce(&mut Report)) -> (Verdict, Exit) {
+    let mut report = report();
+    change(&mut report);
+    let verdict = Verdict::of(&report);
+    (verdict, verdict.exit())
+}
+
+#[test]
+fn intact_says_what_did_not_run() {
+    let report = report();
+    assert_eq!(Verdict::of(&report), Verdict::Intact);
+    let text = human(&report);
+    assert!(text.contains("cells of the ledger did not run"), "{text}");
+    assert!(text.contains("not available: this device"), "{text}");
+}
+
+#[test]
+fn notes_change_the_verdict_only_when_strict() {
+    assert_eq!(verdict(|report| report.outcome.notes = vec![note()]).1, Exit::Intact);
+    let strict = verdict(|report| {
+        report.outcome.notes = vec![note()];
+        report.strict = true;
+    });
+    assert_eq!(strict, (Verdict::NotFollowed, Exit::Failed));
+}
+
+#[test]
+fn a_note_is_shown_with_its_number() {
+    let mut report = report();
+    report.outcome.notes = vec![note()];
+    let text = human(&report);
+    assert!(
+        text.contains("DMA-85 not followed at a.rs:1; harmless on this machine (3 times)"),
+        "{text}"
+    );
+}
+
+#[test]
+fn each_end_has_its_exit_status() {
+    assert_eq!(verdict(|report| report.outcome.failures_total = 1).1, Exit::Failed);
+    assert_eq!(verdict(|report| report.outcome.end = End::Stopped).1, Exit::Failed);
+    assert_eq!(verdict(|report| report.outcome.end = End::Interrupted).1, Exit::Interrupted);
+    let gone = End::Unavailable(NtStatus(dmaproof_protocol::status::DEVICE_REMOVED));
+    assert_eq!(verdict(|report| report.outcome.end = gone).1, Exit::Unavailable);
+    let nothing = verdict(|report| report.outcome.ledger = None);
+    assert_eq!(nothing, (Verdict::NothingRan, Exit::Usage));
+}
+
+#[test]
+fn corruption_outweighs_what_came_after_it() {
+    let (found, exit) = verdict(|report| {
+        report.outcome.failures_total = 1;
+        report.outcome.end = End::Interrupted;
+    });
+    assert_eq!((found, exit), (Verdict::Corrupted, Exit::Failed));
+}
+
+#[test]
+fn fewer_counted_transfers_fail_and_more_only_when_strict() {
+    let account = |counted| Account {
+        path: "sg",
+        direction: "to-device",
+        asked: 5,
+        counted,
+        asked_bytes: 50,
+        counted_bytes: counted * 10,
+    };
+    let fewer = verdict(|report| report.outcome.accounts = vec![account(4)]);
+    assert_eq!(fewer, (Verdict::WrongPath, Exit::Failed));
+    let more = verdict(|report| report.outcome.accounts = vec![account(6)]);
+    assert_eq!(more.1, Exit::Intact);
+}
+
+#[test]
+fn the_object_for_programs_has_schema_verdict_and_ledger() {
+    let mut out = Vec::new();
+    write_json(&mut out, &report()).unwrap();
+    let value: Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(value["schema"], "dmaproof.test");
+    assert_eq!(value["schema_version"], 1);
+    assert_eq!(value["verdict"], "intact");
+    assert_eq!(value["exit_status"], 0);
+    assert_eq!(value["replay"], "dmaproof test --sim x64,device=edu --quick --seed 1");
+    assert_eq!(value["ledger"].as_array().unwrap().len(), 16);
+    assert_eq!(value["ledger"][14]["path"], "file");
+    assert_eq!(value["ledger"][14]["state"], "run");
+    assert_eq!(value["ledger"][0]["state"], "not-available");
+}

@@ -1,0 +1,127 @@
+//! The one answer that a test ends with.
+
+use serde::Serialize;
+
+use super::Report;
+use crate::exit::Exit;
+use crate::ledger::State;
+use crate::sweep::{Account, End};
+
+/// What a test ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// All data that was verified is intact, and everything that was asked for ran.
+    Intact,
+    /// The driver broke a rule and the machine stopped.
+    RuleBroken,
+    /// Data was corrupted, or a transfer failed.
+    Corrupted,
+    /// The driver counted fewer transfers on a path than it was asked for.
+    WrongPath,
+    /// A note or an odd count, and they were asked to count.
+    NotFollowed,
+    /// The device or the permission is missing.
+    Unavailable,
+    /// The user ended the run.
+    Interrupted,
+    /// Nothing of what was asked for can run here.
+    NothingRan,
+}
+
+impl Verdict {
+    /// The verdict of a run.
+    #[must_use]
+    pub fn of(report: &Report) -> Self {
+        let outcome = &report.outcome;
+        let intact = outcome.ledger.as_ref().map_or(0, |ledger| ledger.intact());
+        if report.violation.is_some() || outcome.end == End::Stopped {
+            Self::RuleBroken
+        } else if outcome.failures_total > 0 || outcome.end == End::NotPrepared {
+            Self::Corrupted
+        } else if outcome.accounts.iter().any(Account::is_short) {
+            Self::WrongPath
+        } else if let End::Unavailable(_) = outcome.end {
+            Self::Unavailable
+        } else if outcome.end == End::Interrupted {
+            Self::Interrupted
+        } else if intact == 0 {
+            Self::NothingRan
+        } else if report.strict && !(outcome.notes.is_empty() && outcome.accounts.is_empty()) {
+            Self::NotFollowed
+        } else {
+            Self::Intact
+        }
+    }
+
+    /// The exit status.
+    #[must_use]
+    pub const fn exit(self) -> Exit {
+        match self {
+            Self::Intact => Exit::Intact,
+            Self::RuleBroken | Self::Corrupted | Self::WrongPath | Self::NotFollowed => {
+                Exit::Failed
+            }
+            Self::NothingRan => Exit::Usage,
+            Self::Unavailable => Exit::Unavailable,
+            Self::Interrupted => Exit::Interrupted,
+        }
+    }
+
+    /// The verdict in a sentence.
+    #[must_use]
+    pub fn sentence(self, report: &Report) -> String {
+        let outcome = &report.outcome;
+        let (intact, missing) = outcome
+            .ledger
+            .as_ref()
+            .map_or((0, 0), |ledger| (ledger.intact(), ledger.cells_in(State::NotRun)));
+        match self {
+            Self::Intact => {
+                let rest = match missing {
+                    0 => String::new(),
+                    1 => "; 1 cell of the ledger did not run".to_owned(),
+                    _ => format!("; {missing} cells of the ledger did not run"),
+                };
+                format!("INTACT: all data of {intact} verified transfers is intact{rest}")
+            }
+            Self::RuleBroken => match &report.violation {
+                Some(violation) => format!(
+                    "RULE BROKEN: {}; the machine stopped after {} of {} cases",
+                    violation.rule, outcome.done, outcome.planned
+                ),
+                None => "RULE BROKEN: the machine stopped".to_owned(),
+            },
+            Self::Corrupted if outcome.end == End::NotPrepared => {
+                "FAILED: the device's memory could not be filled by any path".to_owned()
+            }
+            Self::Corrupted => format!(
+                "CORRUPTED: {} transfers failed, {intact} are intact",
+                outcome.failures_total
+            ),
+            Self::WrongPath => "FAILED: the data is intact, but the driver did not take the paths \
+                                that it was asked for"
+                .to_owned(),
+            Self::NotFollowed => {
+                format!(
+                    "NOT FOLLOWED: all data of {intact} verified transfers is intact, but \
+                         there are notes (--strict)"
+                )
+            }
+            Self::Unavailable => match outcome.end {
+                End::Unavailable(status) => format!(
+                    "UNAVAILABLE: after {} of {} cases a request ended with {status}",
+                    outcome.done, outcome.planned
+                ),
+                _ => "UNAVAILABLE".to_owned(),
+            },
+            Self::Interrupted => format!(
+                "INTERRUPTED after {} of {} cases; what did not run is not passed",
+                outcome.done, outcome.planned
+            ),
+            Self::NothingRan => "NOTHING RAN: nothing of what was selected is available here; \
+                                 `dmaproof info` shows the paths"
+                .to_owned(),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The main job: moves patterns by every route, in both directions, at many lengths and offsets,
+//! and verifies every byte.
+
+mod accounts;
+mod outcome;
+mod plan;
+mod registers;
+mod run;
+mod shadow;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use accounts::{Account, disagreements};
+pub use outcome::{End, Failure, Outcome, Recorder, Settings};
+pub use plan::{Case, Depth, Plan, Selection};
+pub use run::run;

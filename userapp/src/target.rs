@@ -1,0 +1,241 @@
+//! What a device under test can do, whatever system it is on.
+//!
+//! A [`Target`] is chosen on the command line and can be started; while it runs, it is a
+//! [`Session`]: one open handle of the driver.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dmaproof_protocol::{Direction, Path, QueryReply, Statistics};
+
+use crate::catalogue::Rule;
+use crate::route::Route;
+
+#[cfg(test)]
+pub mod memory;
+mod options;
+mod simulated;
+mod status;
+
+pub use options::{Choice, Device, Profile, Scheduling, Simulation, TargetOptions};
+pub use status::NtStatus;
+
+/// An open handle of the driver.
+pub trait Session {
+    /// Asks the driver what it and its device are.
+    ///
+    /// # Errors
+    ///
+    /// The status of the request.
+    fn query(&mut self) -> Result<QueryReply, NtStatus>;
+
+    /// Moves the buffer to or from the device at `offset` in the window of the path, and returns
+    /// how many bytes the driver says it moved.
+    ///
+    /// The buffer goes to the driver as it is, at its own address: nothing is copied on the way.
+    ///
+    /// # Errors
+    ///
+    /// The status of the request.
+    fn transfer(
+        &mut self,
+        path: Path,
+        direction: Direction,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize, NtStatus>;
+
+    /// `ReadFile` at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// The status of the request.
+    fn read_file(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, NtStatus>;
+
+    /// `WriteFile` at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// The status of the request.
+    fn write_file(&mut self, offset: u64, buffer: &[u8]) -> Result<usize, NtStatus>;
+
+    /// The driver's counters.
+    ///
+    /// # Errors
+    ///
+    /// The status of the request.
+    fn statistics(&mut self) -> Result<Statistics, NtStatus>;
+
+    /// Resets the device.
+    ///
+    /// # Errors
+    ///
+    /// The status of the request; `STATUS_NOT_SUPPORTED` for a device without a reset.
+    fn reset(&mut self) -> Result<(), NtStatus>;
+
+    /// The notes so far: rules that were not followed where that can do no harm.
+    fn notes(&self) -> Vec<Note>;
+}
+
+impl dyn Session + '_ {
+    /// Moves the buffer by this route.
+    ///
+    /// # Errors
+    ///
+    /// The status of the request.
+    pub fn move_by(
+        &mut self,
+        route: Route,
+        direction: Direction,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize, NtStatus> {
+        match (route, direction) {
+            (Route::Path(path), _) => self.transfer(path, direction, offset, buffer),
+            (Route::File, Direction::ToDevice) => self.write_file(offset, buffer),
+            (Route::File, Direction::FromDevice) => self.read_file(offset, buffer),
+        }
+    }
+}
+
+/// A rule that was not followed, on a machine where nothing can be lost by it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct Note {
+    /// The rule, such as `DMA-85`.
+    pub rule: String,
+    /// What was seen.
+    pub text: String,
+    /// Where in the driver.
+    pub call_site: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// A rule that was broken. The machine stopped there, as by a bug check.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Violation {
+    /// The rule, such as `DMA-54`.
+    pub rule: String,
+    /// What was seen.
+    pub text: String,
+    /// Where in the driver.
+    pub call_site: String,
+    /// The whole report, with call stacks; may be several lines or none.
+    pub details: String,
+}
+
+/// Why a target cannot be used, or could not be used to the end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// The command line asks for something that does not exist, or not in this build.
+    #[error("{0}")]
+    Usage(String),
+    /// No device, driver or permission.
+    #[error("{0}")]
+    Unavailable(String),
+    /// A step of starting the target failed.
+    #[error("{step} failed with {status}")]
+    Start {
+        /// The step, as the beginning of a sentence.
+        step: &'static str,
+        /// Its status.
+        status: NtStatus,
+    },
+    /// The driver broke a rule and the machine stopped.
+    #[error("rule {} was broken: {} (at {})", .0.rule, .0.text, .0.call_site)]
+    Stopped(Violation),
+}
+
+/// What runs on a target: it may run on another thread, and it may never return when the driver
+/// breaks a rule, so what it must not lose it keeps in shared places.
+pub type Body = Box<dyn FnOnce(&mut dyn Session) + Send>;
+
+/// A device under test that is not open yet.
+pub trait Target {
+    /// What is tested, as the first line of every report says it.
+    fn describe(&self) -> String;
+
+    /// The options that choose this target on the command line.
+    fn options(&self) -> String;
+
+    /// Starts the target, runs the body with a handle of the driver, and takes everything down.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError`]. After [`TargetError::Stopped`] the body may not have run to its end.
+    fn run(&self, body: Body) -> Result<(), TargetError>;
+}
+
+/// Runs the body on a target and returns what it returns.
+///
+/// # Errors
+///
+/// As [`Target::run`].
+pub fn with_target<R: Send + 'static>(
+    target: &dyn Target,
+    body: impl FnOnce(&mut dyn Session) -> R + Send + 'static,
+) -> Result<R, TargetError> {
+    let slot = Arc::new(Mutex::new(None));
+    let inner = Arc::clone(&slot);
+    target.run(Box::new(move |session| {
+        let result = body(session);
+        *inner.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    }))?;
+    let result = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    result.ok_or_else(|| TargetError::Unavailable("the target ended without a result".to_owned()))
+}
+
+/// Finds the target that the command line names.
+///
+/// # Errors
+///
+/// [`TargetError::Usage`] or [`TargetError::Unavailable`].
+pub fn open(options: &TargetOptions) -> Result<Box<dyn Target>, TargetError> {
+    match options.choice() {
+        Choice::Simulation(simulation) => Ok(Box::new(simulated::SimulatedTarget::new(simulation))),
+        Choice::Image(path) => Err(TargetError::Usage(format!(
+            "cannot load {}: running driver images is not available in this build; use --sim to \
+             run the driver that is built in",
+            path.display()
+        ))),
+        Choice::Device(path) => Err(TargetError::Unavailable(format!(
+            "cannot open {path}: real devices are available on Windows only; use --sim to test \
+             on a simulated machine"
+        ))),
+    }
+}
+
+/// The catalogue of rules.
+#[must_use]
+pub fn rules() -> Vec<Rule> {
+    simulated::rules()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(options: TargetOptions) -> TargetError {
+        open(&options).err().unwrap()
+    }
+
+    #[test]
+    fn a_device_path_says_that_it_needs_windows() {
+        let error =
+            error(TargetOptions { device: Some("x".to_owned()), ..TargetOptions::default() });
+        assert!(matches!(&error, TargetError::Unavailable(text) if text.contains("Windows")));
+    }
+
+    #[test]
+    fn an_image_is_not_available() {
+        let error =
+            error(TargetOptions { image: Some("x.sys".into()), ..TargetOptions::default() });
+        assert!(matches!(&error, TargetError::Usage(text) if text.contains("x.sys")));
+    }
+
+    #[test]
+    fn the_result_of_the_body_comes_back() {
+        let target = memory::MemoryTarget::new();
+        let reply = with_target(&target, |session| session.query()).unwrap().unwrap();
+        assert_eq!(reply.memory_length, 16_384);
+    }
+}

@@ -1,0 +1,112 @@
+//! The command line where no machine is started: usage errors, help, closed pipes.
+
+use std::process::{Command, Output, Stdio};
+
+fn app(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dmaproof"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the app starts")
+}
+
+/// Runs the app, which must end with this status, print nothing and say this on standard error.
+fn refused(arguments: &[&str], status: i32, words: &[&str]) {
+    let output = app(arguments);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {message}");
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+    for word in words {
+        assert!(message.contains(word), "{arguments:?}: {message}");
+    }
+    assert!(!message.contains("panicked"), "{message}");
+}
+
+#[test]
+fn help_goes_to_standard_output_and_names_every_command() {
+    let output = app(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    for command in ["list", "info", "test", "write", "read", "copy", "rules"] {
+        assert!(text.contains(&format!("\n  {command} ")), "{command}: {text}");
+        assert_eq!(app(&[command, "--help"]).status.code(), Some(0));
+    }
+    assert!(text.contains("Exit status"), "{text}");
+}
+
+#[test]
+fn there_is_no_colour() {
+    for arguments in [&["--help"][..], &["test", "--help"], &["list"]] {
+        assert!(!app(arguments).stdout.contains(&0x1B));
+    }
+    assert!(!app(&["test", "--nonsense"]).stderr.contains(&0x1B));
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_what_is_right() {
+    refused(&[], 2, &["Usage"]);
+    refused(&["dance"], 2, &["dance"]);
+    refused(&["test", "--nonsense"], 2, &["--nonsense"]);
+    refused(&["test", "--paths", "teleport"], 2, &["teleport", "packet", "sg"]);
+    refused(&["test", "--directions", "up"], 2, &["to-device", "from-device"]);
+    refused(&["test", "--cases", "9-3"], 2, &["range"]);
+    refused(&["test", "--quick", "--full"], 2, &["--full"]);
+    refused(&["test", "--stop-after", "0"], 2, &["--stop-after"]);
+    refused(&["test", "--sim", "x64", "--image", "a.sys"], 2, &["--image"]);
+}
+
+#[test]
+fn profiles_that_are_not_there_are_answered_with_those_that_are() {
+    for profile in ["arm64", "nt", "x86"] {
+        refused(&["test", "--sim", profile], 2, &[profile, "x64, x64-dmar"]);
+    }
+    refused(&["info", "--sim", "x64,device=exerciser"], 2, &["exerciser", "edu"]);
+}
+
+#[test]
+#[cfg(not(windows))]
+fn a_real_device_needs_windows() {
+    refused(&["info", "--device", r"\\.\dmaproof0"], 3, &["Windows", "--sim"]);
+}
+
+#[test]
+fn driver_images_are_not_available() {
+    refused(&["test", "--image", "dmaproof.sys"], 2, &["dmaproof.sys", "not available"]);
+}
+
+#[test]
+fn list_works_without_any_device() {
+    let output = app(&["list"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("x64-dmar"));
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    // The pipe has no reader from the start.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_dmaproof"))
+        .args(["list", "--json"])
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_an_error_with_a_sentence() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_dmaproof"))
+        .arg("list")
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("cannot write the report"), "{message}");
+}

@@ -1,0 +1,171 @@
+//! The command line with the simulated machine: the app, the driver and the device together.
+
+use std::fs;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn app(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dmaproof"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the app starts")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs a command that must succeed, and returns what it printed.
+fn good(arguments: &[&str]) -> String {
+    let output = app(arguments);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {message}\n{}", text(&output));
+    assert_eq!(message, "", "{arguments:?}");
+    text(&output)
+}
+
+fn json(arguments: &[&str]) -> Value {
+    serde_json::from_str(&good(arguments)).expect("one JSON object")
+}
+
+const MACHINES: [&str; 8] = [
+    "x64",
+    "x64-dmar",
+    "x64,double-buffer=on",
+    "x64,map-registers=1",
+    "x64,map-registers=2,double-buffer=on",
+    "x64,msi=off",
+    "x64-dmar,map-registers=2,seed=9",
+    "x64,scheduling=threads,processors=4",
+];
+
+#[test]
+fn all_data_is_intact_on_every_machine() {
+    for machine in MACHINES {
+        let report = json(&["test", "--json", "--sim", machine]);
+        assert_eq!(report["verdict"], "intact", "{machine}");
+        assert_eq!(report["failed"], 0, "{machine}");
+        assert_eq!(report["cases_done"], report["cases_planned"], "{machine}");
+        assert_eq!(report["count_disagreements"], serde_json::json!([]), "{machine}");
+        for row in report["ledger"].as_array().unwrap() {
+            assert!(row["state"] != "not-run" && row["state"] != "failed", "{machine}: {row}");
+        }
+    }
+}
+
+#[test]
+fn without_version_3_its_rows_are_not_available_and_the_rest_is_intact() {
+    let report = json(&["test", "--json", "--sim", "x64,versions=2"]);
+    for row in report["ledger"].as_array().unwrap() {
+        if row["path"] == "v3" {
+            assert_eq!(row["state"], "not-available");
+        }
+    }
+}
+
+#[test]
+fn the_default_target_is_x64_with_edu_and_is_named_first() {
+    let report = good(&["test", "--cases", "0-50"]);
+    assert!(report.starts_with("simulated machine x64, device edu"), "{report}");
+    assert!(report.lines().last().unwrap().starts_with("INTACT"), "{report}");
+}
+
+#[test]
+fn the_same_seed_makes_the_same_report() {
+    let arguments = ["test", "--json", "--seed", "5", "--cases", "0-200"];
+    assert_eq!(json(&arguments), json(&arguments));
+}
+
+#[test]
+fn info_shows_the_device() {
+    let info = json(&["info", "--json"]);
+    assert_eq!(info["device"]["kind"], "edu");
+    assert_eq!(info["device"]["pci_vendor"], 0x1234);
+    assert_eq!(info["device"]["memory_bytes"], 4095);
+    assert!(good(&["info"]).contains("adapter V2"));
+}
+
+#[test]
+fn a_file_copied_through_the_device_is_equal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    let data: Vec<u8> =
+        (0..100_003u32).map(|number| (number.wrapping_mul(40503) >> 7) as u8).collect();
+    fs::write(&from, &data).unwrap();
+    for path in ["packet", "sg", "v3", "common-cached", "common-uncached", "file"] {
+        let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
+        let said = good(&["copy", from, to, "--path", path, "--force"]);
+        assert!(said.contains("every byte is intact"), "{said}");
+        assert_eq!(fs::read(to).unwrap(), data, "{path}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn files_that_cannot_be_used_end_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, vec![7; 5000]).unwrap();
+    let file = file.to_str().unwrap();
+    for arguments in [
+        &["write", file][..],
+        &["write", "no-such-file"],
+        &["copy", file, file],
+        &["copy", file, "no-such-folder/out"],
+        &["read", file],
+    ] {
+        let output = app(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(!output.stderr.is_empty(), "{arguments:?}");
+    }
+    assert_eq!(fs::read(file).unwrap(), vec![7; 5000]);
+}
+
+#[test]
+fn read_gives_as_many_bytes_as_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    good(&["read", out.to_str().unwrap(), "--offset", "100", "--length", "50"]);
+    assert_eq!(fs::read(&out).unwrap().len(), 50);
+}
+
+#[test]
+fn rules_can_be_listed_shown_and_parsed() {
+    let rules: Value = json(&["rules", "--json"]);
+    assert!(rules.as_array().unwrap().len() > 180);
+    assert!(good(&["rules"]).contains("DMA-85"));
+    assert!(good(&["rules", "dma-85"]).starts_with("DMA-85: "));
+    assert_eq!(app(&["rules", "DMA-999"]).status.code(), Some(2));
+}
+
+#[test]
+fn every_rule_that_an_explanation_names_is_in_the_catalogue() {
+    let rules = json(&["rules", "--json"]);
+    let known: Vec<&str> =
+        rules.as_array().unwrap().iter().filter_map(|rule| rule["id"].as_str()).collect();
+    for class in dmaproof::explain::Class::ALL {
+        for route in dmaproof::route::Route::ALL {
+            for direction in dmaproof_protocol::Direction::ALL {
+                if let Some(rule) = dmaproof::explain::usual_rule(class, route, *direction) {
+                    assert!(known.contains(&rule), "{rule}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_early_changes_nothing() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_dmaproof"))
+        .args(["test", "--cases", "0-20"])
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
