@@ -1,7 +1,7 @@
 //! The real driver on the straight scheduler, small enough for Miri: load, start, one transfer
 //! each way over each path, cancel, remove, unload.
 
-use dmaproof_protocol::{Direction, Ioctl, Path, TransferHeader};
+use dmaproof_protocol::{Ioctl, Path, TransferHeader};
 use nthost::{Access, Machine, Profile, Request};
 use testdev::model::edu::Edu;
 use zerocopy::IntoBytes;

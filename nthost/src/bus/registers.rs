@@ -89,6 +89,7 @@ impl Kernel {
         if !offset.is_multiple_of(u64::from(size)) {
             return Err(bad("is not naturally aligned"));
         }
+        self.pnp.check_register_access(mapping.function.index)?;
         let offset = mapping.offset + offset;
         Ok((mapping, offset))
     }

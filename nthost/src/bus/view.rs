@@ -15,6 +15,10 @@ pub(super) struct View<'a> {
 impl View<'_> {
     fn master(&self, address: u64, access: BusMaster<'_>) -> Result<(), BusError> {
         if !self.function.config.bus_master() {
+            let slot = self.function.index;
+            if let Some(violation) = self.kernel.pnp.mastered_while_off(slot) {
+                self.kernel.hal.blame(violation);
+            }
             return Err(BusError::NotMaster);
         }
         self.kernel.hal.access(self.kernel, self.function.index, address, access)

@@ -154,7 +154,7 @@ impl Hal {
     }
 
     /// Keeps the first violation for the next crossing.
-    fn blame(&self, violation: Violation) {
+    pub(crate) fn blame(&self, violation: Violation) {
         self.fault.lock().get_or_insert(violation);
         self.unsettled.store(true, Ordering::Release);
     }

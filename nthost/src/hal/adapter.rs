@@ -38,6 +38,8 @@ pub(super) struct Adapter {
     pub area: u32,
     /// Whether every transfer is bounced.
     pub bounces: bool,
+    /// Whether it was put.
+    pub is_put: AtomicBool,
     /// Whether it joined its domain.
     pub joined: AtomicBool,
     /// Where IoGetDmaAdapter was called.
@@ -148,6 +150,7 @@ impl Adapter {
             windows,
             area,
             bounces,
+            is_put: AtomicBool::new(false),
             joined: AtomicBool::new(false),
             origin,
             state: Mutex::new(State {
@@ -169,8 +172,9 @@ impl Adapter {
     }
 
     /// Points the public part to the table: once, before the driver sees it.
-    pub(super) fn connect(&mut self) {
-        self.public.get_mut().DmaOperations = self.table.get();
+    pub(super) fn connect(&self) {
+        // SAFETY: nobody else knows the adapter yet.
+        unsafe { (*self.public.get()).DmaOperations = self.table.get() };
     }
 
     /// What the driver knows the adapter by.

@@ -4,6 +4,8 @@
 // UNSAFETY: arguments are the driver's.
 #![allow(non_snake_case, clippy::too_many_arguments, reason = "names and shapes are the WDK's")]
 
+use std::sync::atomic::Ordering;
+
 use wdk_lite::*;
 
 use super::adapter::{Adapter, Channel, State};
@@ -66,6 +68,7 @@ pub(crate) unsafe fn PutDmaAdapter(
         return Err(broken(RuleId::Dma18, message).code(0xE6, code).from(origin));
     }
     state.released = Some(context::stack());
+    adapter.is_put.store(true, Ordering::Release);
     state.file.free_bounce_pages();
     state.buffers.clear();
     Ok(())
@@ -172,7 +175,7 @@ pub(crate) unsafe fn JoinDmaDomain(
         let message = "JoinDmaDomain was given a handle that GetDmaDomain did not return";
         return Err(broken(RuleId::Dma71, message));
     }
-    let joined = adapter.joined.swap(own, std::sync::atomic::Ordering::Relaxed) || own;
+    let joined = adapter.joined.swap(own, Ordering::Relaxed) || own;
     Ok(if joined && own { STATUS_SUCCESS } else { STATUS_NOT_SUPPORTED })
 }
 
@@ -182,7 +185,7 @@ pub(crate) unsafe fn LeaveDmaDomain(
     DmaAdapter: PDMA_ADAPTER,
 ) -> Result<NTSTATUS, Violation> {
     let adapter = kernel.hal.adapter(kernel, DmaAdapter)?;
-    let joined = adapter.joined.swap(false, std::sync::atomic::Ordering::Relaxed);
+    let joined = adapter.joined.swap(false, Ordering::Relaxed);
     Ok(if joined { STATUS_SUCCESS } else { STATUS_INVALID_DEVICE_STATE })
 }
 

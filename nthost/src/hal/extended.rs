@@ -14,7 +14,6 @@ use super::waiting::{Device, Opaque, Waiting};
 use crate::RuleId;
 use crate::ddi::callback::routine;
 use crate::machine::{Kernel, context};
-use crate::memory::PAGE;
 use crate::memory::mdl::Mdl;
 use crate::verifier::{Violation, broken};
 
@@ -334,7 +333,7 @@ pub(crate) unsafe fn MapTransferEx(
     let wish = Wish { mdl, offset, length, to_device, room };
     let mut state = adapter.state.lock();
     let Some(grant) = state.find_grant(MapRegisterBase) else {
-        return Err(no_registers("MapTransferEx", MapRegisterBase));
+        return Err(no_registers("MapTransferEx"));
     };
     let list = ScatterGatherBuffer.expose_provenance();
     let mapped = state.map_extended(kernel, adapter, grant, wish, list)?;
@@ -426,15 +425,6 @@ impl State {
             Part { mdl: wish.mdl, start: wish.mdl.start(), offset: wish.offset, length: fits };
         // CAST: a count of pages.
         Ok(first.first_pages(1 + kernel.hal.choose(first.pages())).min(fits))
-    }
-}
-
-impl Part {
-    /// Bytes of its first `pages` pages.
-    fn first_pages(&self, pages: u32) -> usize {
-        // CAST: a count of pages.
-        let whole = pages as usize * PAGE;
-        self.length.min(whole.saturating_sub((self.start + self.offset) % PAGE))
     }
 }
 

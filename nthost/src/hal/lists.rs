@@ -9,7 +9,6 @@ use wdk_lite::*;
 
 use super::adapter::{Adapter, State};
 use super::channel::{Turn, submit};
-use super::logical;
 use super::mapping::{Coherency, Mapping, examine, walk};
 use super::packet::too_long;
 use super::waiting::{Build, Device, Opaque, Waiting};
@@ -385,12 +384,10 @@ impl<'a> Writer<'a> {
     fn flush(&mut self, address: u64, length: u32) {
         // The element's place is within the buffer: its size was checked against the demand.
         let at = self.address + ELEMENTS + self.count * size_of::<SCATTER_GATHER_ELEMENT>();
-        let element =
-            SCATTER_GATHER_ELEMENT { Address: logical(address), Length: length, Reserved: 0 };
-        let place: *mut SCATTER_GATHER_ELEMENT = std::ptr::with_exposed_provenance_mut(at);
-        // SAFETY: within the list's memory, which is the HAL's or the driver's for this purpose
-        // (DMA-80); it may be less aligned than the structure if the driver's.
-        unsafe { place.write_unaligned(element) };
+        // Word by word, so that the padding has a value and belongs to the digest.
+        write_word(at + offset_of!(SCATTER_GATHER_ELEMENT, Address), address);
+        write_word(at + offset_of!(SCATTER_GATHER_ELEMENT, Length), length.into());
+        write_word(at + offset_of!(SCATTER_GATHER_ELEMENT, Reserved), 0);
         self.count += 1;
     }
 
@@ -413,7 +410,8 @@ impl<'a> Writer<'a> {
 
 fn write_word(at: usize, value: u64) {
     let place: *mut u64 = std::ptr::with_exposed_provenance_mut(at);
-    // SAFETY: within the list's memory, see `Writer::flush`.
+    // SAFETY: within the list's memory, which is the HAL's or, for this purpose, the driver's
+    // (DMA-80); the driver's may not be aligned.
     unsafe { place.write_unaligned(value) };
 }
 

@@ -58,6 +58,13 @@ impl Part {
         // CAST: an MDL describes less than 4 GiB.
         crate::memory::pages::span(self.start + self.offset, self.length) as u32
     }
+
+    /// Bytes of its first `pages` pages.
+    pub(super) fn first_pages(&self, pages: u32) -> usize {
+        // CAST: a count of pages.
+        let whole = pages as usize * PAGE;
+        self.length.min(whole.saturating_sub((self.start + self.offset) % PAGE))
+    }
 }
 
 /// The MDL for a transfer in this direction.
@@ -71,22 +78,29 @@ pub(super) fn examine(
     to_device: bool,
     call: &str,
 ) -> Result<Mdl, Violation> {
-    let found = kernel.memory.usable(mdl, call)?;
-    let unlocked = match found.content() {
+    let (found, content) = kernel.memory.usable_with_content(mdl, call)?;
+    check_content(found, content, to_device, call)?;
+    Ok(found)
+}
+
+fn check_content(mdl: Mdl, content: Content, to_device: bool, call: &str) -> Result<(), Violation> {
+    let unlocked = match content {
         Content::Empty => true,
         Content::Partial { source, .. } => source.content() == Content::Empty,
         Content::Locked { .. } | Content::Nonpaged => false,
     };
     if unlocked {
         let message = format!("{call} was given an MDL whose pages are not locked");
-        return Err(broken(RuleId::Dma99, message).code(0xE6, [0x0E, mdl.addr() as u64, 0, 0]));
+        // CAST: an address.
+        let code = [0x0E, mdl.pointer().addr() as u64, 0, 0];
+        return Err(broken(RuleId::Dma99, message).code(0xE6, code));
     }
-    if !to_device && !found.is_writable() {
+    if !to_device && !content.is_writable() {
         let message =
             format!("{call} lets the device write pages that were probed for reading only");
         return Err(broken(RuleId::Dma104, message));
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Walks a chain from `offset` in its first MDL on: every part of the next `length` bytes.
@@ -156,6 +170,10 @@ impl State {
         mut tell: impl FnMut(u64, u32),
     ) -> Result<(), Violation> {
         if mapping.mdls.last().is_none_or(|&(last, _)| last != part.mdl) {
+            if mapping.head != Some(part.mdl) {
+                let content = part.mdl.content();
+                check_content(part.mdl, content, mapping.to_device, "mapping an MDL chain")?;
+            }
             part.mdl.begin_mapping(mapping.origin);
             mapping.mdls.push((part.mdl, part.mdl.next().addr()));
         }

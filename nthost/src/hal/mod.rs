@@ -155,9 +155,10 @@ impl Hal {
         let areas = class.areas();
         let first = self.choose(areas);
         let area = (0..areas).map(|n| (first + n) % areas).find(|area| taken & (1 << area) == 0)?;
-        let mut adapter = Box::new(Adapter::new(parts(adapters.len(), area)?));
-        adapter.connect();
+        let adapter = Box::new(Adapter::new(parts(adapters.len(), area)?));
         let handle = Handle(NonNull::from(Box::leak(adapter)));
+        // Only now: pointers into the adapter stay good when it has found its place.
+        handle.get().connect();
         adapters.push(handle);
         Some(handle.get())
     }
@@ -182,13 +183,12 @@ impl Hal {
                 broken(RuleId::Sim11, "a DMA operation was given a pointer to no adapter")
             });
         };
-        match found.state.lock().released {
-            None => Ok(found),
-            Some(put) => {
-                let message = "a DMA operation was given an adapter after PutDmaAdapter";
-                Err(broken(RuleId::Dma19, message).code(0xE6, [0x18, address, 0, 0]).from(put))
-            }
+        if !found.is_put.load(Ordering::Acquire) {
+            return Ok(found);
         }
+        let put = found.state.lock().released.unwrap_or_default();
+        let message = "a DMA operation was given an adapter after PutDmaAdapter";
+        Err(broken(RuleId::Dma19, message).code(0xE6, [0x18, address, 0, 0]).from(put))
     }
 
     /// The adapter with this number.

@@ -38,7 +38,7 @@ pub(crate) unsafe fn MapTransfer(
     let (address, mapped, coherency) = {
         let mut state = adapter.state.lock();
         let Some(grant) = state.find_grant(MapRegisterBase) else {
-            return Err(no_registers("MapTransfer", MapRegisterBase));
+            return Err(no_registers("MapTransfer"));
         };
         map(kernel, adapter, &mut state, grant, part, to_device)?
     };
@@ -106,10 +106,9 @@ fn check_range(mdl: Mdl, CurrentVa: PVOID, length: usize) -> Result<Part, Violat
 }
 
 /// DMA-45: the base is none that the driver holds.
-pub(super) fn no_registers(call: &str, base: PVOID) -> Violation {
+pub(super) fn no_registers(call: &str) -> Violation {
     let message = format!("{call} was given map registers that the driver does not hold");
-    // CAST: an address.
-    broken(RuleId::Dma45, message).code(0xE6, [0x20, base.addr() as u64, 0, 0])
+    broken(RuleId::Dma45, message)
 }
 
 /// Maps what can be mapped of `part` in one piece.
@@ -196,59 +195,56 @@ impl State {
     ) -> Result<Part, Violation> {
         mapping.asked_end = part.offset + part.length;
         // A piece that goes on in the page where the last one ended shares its register.
-        let shared =
-            u32::from(mapping.registers != 0 && !(part.start + part.offset).is_multiple_of(PAGE));
-        let needed = part.pages() - shared;
+        let begins_in_page = !(part.start + part.offset).is_multiple_of(PAGE);
+        let shared = u32::from(mapping.registers != 0 && begins_in_page);
+        let wanted = run(hal, adapter, part) - shared;
         let next = match mapping.registers {
-            0 => self
-                .place(grant, if adapter.traits.scatter_gather { needed.min(1) } else { needed }),
+            0 => self.place(grant, if adapter.traits.scatter_gather { 1 } else { wanted }),
             registers => Some(mapping.register + registers),
         };
-        let left = next.map_or(0, |next| self.unused_from(grant, next));
-        let too_few = needed > left && !adapter.traits.scatter_gather;
-        let (Some(next), false) = (next, too_few || (left == 0 && shared == 0)) else {
+        let left = next.map_or(0, |next| self.unused_from(grant, next, wanted));
+        let too_few = left < wanted && !adapter.traits.scatter_gather;
+        let (Some(next), false) = (next, too_few || left + shared == 0) else {
             let used = self.used(grant) + mapping.registers;
-            return Err(over_budget(used + needed, self.grants[grant].count));
+            return Err(over_budget(used + part.pages() - shared, self.grants[grant].count));
         };
         if mapping.registers == 0 {
             mapping.register = next;
         }
-        Ok(self.run(hal, adapter, part, shared, left))
+        Ok(Part { length: part.first_pages(left + shared), ..part })
     }
 
-    /// As much of `part` as is contiguous for the device and fits `left` registers.
-    fn run(&self, hal: &Hal, adapter: &Adapter, part: Part, shared: u32, left: u32) -> Part {
-        if !adapter.traits.scatter_gather {
-            return part;
-        }
-        let pages = part.pages().min(left + shared).max(1);
-        let run = if adapter.bounces {
-            // Contiguous, but a HAL may give less.
-            if hal.coin(4) { 1 + hal.choose(pages) } else { pages }
-        } else {
-            contiguous(part, pages)
-        };
-        let first = PAGE - (part.start + part.offset) % PAGE;
-        // CAST: pages of an MDL.
-        let bytes = first + (run as usize - 1) * PAGE;
-        Part { length: part.length.min(bytes), ..part }
-    }
-
-    /// Unused registers in a row from `register` on to the end of the grant.
-    fn unused_from(&self, grant: usize, register: u32) -> u32 {
+    /// Unused registers in a row from `register` on, at most `enough`.
+    fn unused_from(&self, grant: usize, register: u32, enough: u32) -> u32 {
         let grant = &self.grants[grant];
+        let end = (grant.first + grant.count).min(register + enough);
         let unused = |&r: &u32| self.file.get(r).is_some_and(|r| !r.mapped);
         // CAST: a count of registers.
-        (register..grant.first + grant.count).take_while(unused).count() as u32
+        (register..end).take_while(unused).count() as u32
     }
 
     /// The first of `count` unused registers in a row of a grant.
     fn place(&self, grant: usize, count: u32) -> Option<u32> {
         let Grant { hint, first, count: all, .. } = self.grants[grant];
-        if self.unused_from(grant, hint) >= count {
+        if self.unused_from(grant, hint, count) == count {
             return Some(hint);
         }
-        (first..first + all).find(|&r| self.unused_from(grant, r) >= count)
+        (first..first + all).find(|&r| self.unused_from(grant, r, count) == count)
+    }
+}
+
+/// How many of the first pages of `part` one call maps, if there are registers.
+fn run(hal: &Hal, adapter: &Adapter, part: Part) -> u32 {
+    let pages = part.pages();
+    if !adapter.traits.scatter_gather {
+        pages
+    } else if !adapter.bounces {
+        contiguous(part, pages)
+    } else if hal.coin(4) {
+        // Contiguous, but a HAL may give less.
+        1 + hal.choose(pages)
+    } else {
+        pages
     }
 }
 

@@ -331,13 +331,13 @@ mod tests {
         file.map(0, piece(page, 100, 200, true), true).expect("it is free");
         let bounce = file.bounce_page(0).expect("it bounces");
         // SAFETY: within the bounce page.
-        assert_eq!(unsafe { bounce.add(150).read() }, 0x55);
+        assert_eq!(unsafe { bounce.wrapping_add(150).read() }, 0x55);
         file.unmap(0, true).expect("nothing strayed");
 
         file.map(1, piece(page, 0, 4096, false), true).expect("it is free");
         let bounce = file.bounce_page(1).expect("it bounces");
         // SAFETY: within the bounce page.
-        unsafe { bounce.add(7).write(0x99) };
+        unsafe { bounce.wrapping_add(7).write(0x99) };
         file.unmap(1, true).expect("nothing strayed");
 
         let written: *const u8 = ptr::with_exposed_provenance(page + 7);
@@ -352,7 +352,7 @@ mod tests {
         file.map(0, piece(page, 100, 200, false), true).expect("it is free");
         let bounce = file.bounce_page(0).expect("it bounces");
         // SAFETY: within the bounce page.
-        unsafe { bounce.add(200).write(1) };
+        unsafe { bounce.wrapping_add(200).write(1) };
 
         assert!(matches!(file.unmap(0, true), Err(Stray::Behind { .. })));
     }

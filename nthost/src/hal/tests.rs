@@ -4,7 +4,6 @@
 
 mod lists;
 mod packet;
-mod perf;
 mod third;
 
 use std::any::Any;

@@ -186,11 +186,6 @@ impl Body {
         self.system.as_mut_ptr()
     }
 
-    /// Length of the system buffer.
-    pub(crate) fn system_length(&self) -> usize {
-        self.system_length
-    }
-
     /// Makes a system buffer of `length` bytes: `input`, then stale bytes.
     pub(super) fn fill_system_buffer(&mut self, input: &[u8], length: usize) {
         let length = length.max(input.len());
@@ -249,7 +244,7 @@ mod tests {
         body.fill_system_buffer(&[1, 2], 5);
         assert_eq!(body.system[..5], [1, 2, STALE, STALE, STALE]);
         body.fill_system_buffer(&[], 3);
-        assert_eq!((body.system_length(), &body.system[..3]), (3, &[STALE; 3][..]));
+        assert_eq!((body.system_length, &body.system[..3]), (3, &[STALE; 3][..]));
     }
 
     #[test]

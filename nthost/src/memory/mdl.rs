@@ -9,6 +9,7 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use wdk_lite::*;
@@ -43,6 +44,17 @@ pub(crate) enum Content {
     Partial { source: Mdl, generation: u64 },
 }
 
+impl Content {
+    /// Whether a device may write the pages (DMA-104).
+    pub(crate) fn is_writable(self) -> bool {
+        match self {
+            Self::Locked { write } => write,
+            Self::Partial { source, .. } => source.content().is_writable(),
+            Self::Nonpaged | Self::Empty => true,
+        }
+    }
+}
+
 /// What KeFlushIoBuffers last did for an MDL, and which bytes were transferred since.
 #[derive(Clone, Copy, Debug, Default)]
 struct CacheFlush {
@@ -75,7 +87,6 @@ struct State {
     generation: u64,
     /// The header as the kernel left it.
     header: Option<MDL>,
-    start: usize,
     /// Pages it was allocated for.
     room: usize,
     mappings: u32,
@@ -95,6 +106,8 @@ struct State {
 pub(super) struct Block {
     state: Mutex<State>,
     class: u32,
+    /// Address of the first byte.
+    start: AtomicUsize,
     mdl: std::cell::UnsafeCell<MDL>,
 }
 
@@ -185,7 +198,8 @@ impl Mdl {
         let mut state = self.state();
         let generation = state.generation;
         let room = span(address, length);
-        *state = State { kind, generation, start: address, room, origin, ..State::default() };
+        *state = State { kind, generation, room, origin, ..State::default() };
+        self.block().start.store(address, Ordering::Relaxed);
         let size = size_of::<MDL>() + room * size_of::<PFN_NUMBER>();
         let header = MDL {
             Next: ptr::null_mut(),
@@ -206,7 +220,7 @@ impl Mdl {
     pub(super) fn become_filled(self, content: Content) {
         let mut state = self.state();
         state.content = content;
-        let start = state.start;
+        let start = self.start();
         self.update(&mut state, |header| match content {
             Content::Locked { write } => {
                 let writable = if write { MDL_WRITE_OPERATION } else { 0 };
@@ -238,7 +252,7 @@ impl Mdl {
     pub(super) fn become_partial(self, source: Self, address: usize, length: usize) {
         let (source_start, generation, source_header) = {
             let state = source.state();
-            (state.start, state.generation, source.header())
+            (source.start(), state.generation, source.header())
         };
         let first = (address >> PAGE_SHIFT) - (source_start >> PAGE_SHIFT);
         for page in 0..span(address, length) {
@@ -246,7 +260,7 @@ impl Mdl {
         }
         let mut state = self.state();
         state.content = Content::Partial { source, generation };
-        state.start = address;
+        self.block().start.store(address, Ordering::Relaxed);
         state.flush = CacheFlush::default();
         // CAST: flags of 16 bits.
         let kept = (MDL_SOURCE_IS_NONPAGED_POOL | MDL_MAPPED_TO_SYSTEM_VA) as i16;
@@ -267,7 +281,7 @@ impl Mdl {
     /// Maps it into system space or takes the mapping away; the address is the process's own.
     pub(super) fn set_mapped(self, mapped: bool) {
         let mut state = self.state();
-        let start = state.start;
+        let start = self.start();
         let partial = matches!(state.content, Content::Partial { .. });
         self.update(&mut state, |header| {
             let partly = if partial { MDL_PARTIAL_HAS_BEEN_MAPPED } else { 0 };
@@ -300,7 +314,7 @@ impl Mdl {
     /// Address of the first byte (an index into the MDL, DMA-46).
     #[inline]
     pub(crate) fn start(self) -> usize {
-        self.state().start
+        self.block().start.load(Ordering::Relaxed)
     }
 
     /// Bytes described.
@@ -314,7 +328,7 @@ impl Mdl {
     pub(super) fn page_range(self) -> (usize, usize) {
         let state = self.state();
         let length = state.header.map_or(0, |header| header.ByteCount as usize);
-        (state.start >> PAGE_SHIFT, span(state.start, length))
+        (self.start() >> PAGE_SHIFT, span(self.start(), length))
     }
 
     /// Pages it was allocated for.
@@ -346,15 +360,6 @@ impl Mdl {
         self.state().generation
     }
 
-    /// Whether a device may write the pages (DMA-104).
-    pub(crate) fn is_writable(self) -> bool {
-        match self.content() {
-            Content::Locked { write } => write,
-            Content::Partial { source, .. } => source.is_writable(),
-            Content::Nonpaged | Content::Empty => true,
-        }
-    }
-
     /// The common buffer it describes.
     pub(crate) fn common_buffer(self) -> Option<(usize, u64)> {
         self.state().common
@@ -365,7 +370,7 @@ impl Mdl {
         self.state().common = common;
     }
 
-    pub(super) fn check_usable(self, call: &str) -> Result<(), Violation> {
+    pub(super) fn check_usable(self, call: &str) -> Result<Content, Violation> {
         let state = self.state();
         let (Some(expected), false) = (state.header, state.kind == Kind::Free) else {
             let (rule, what) = match state.was {
@@ -388,11 +393,12 @@ impl Mdl {
                 format!("{call}: the MDL's header was changed by something not the kernel");
             return Err(broken(RuleId::Dma102, message).from(state.origin));
         }
-        if let Content::Partial { source, generation } = state.content {
+        let content = state.content;
+        if let Content::Partial { source, generation } = content {
             drop(state);
-            return self.check_source(source, generation, call);
+            self.check_source(source, generation, call)?;
         }
-        Ok(())
+        Ok(content)
     }
 
     fn check_source(self, source: Self, generation: u64, call: &str) -> Result<(), Violation> {
@@ -439,6 +445,9 @@ impl Mdl {
 
     /// A pending list build names it from now on.
     pub(crate) fn begin_build(self, origin: CallStack) {
+        if let Content::Partial { source, .. } = self.content() {
+            source.begin_build(origin);
+        }
         let mut state = self.state();
         state.builds += 1;
         state.build_at = origin;
@@ -446,6 +455,9 @@ impl Mdl {
 
     /// That build is done or withdrawn.
     pub(crate) fn end_build(self) {
+        if let Content::Partial { source, .. } = self.content() {
+            source.end_build();
+        }
         let mut state = self.state();
         state.builds = state.builds.saturating_sub(1);
     }
@@ -463,7 +475,18 @@ impl Mdl {
 
     /// Bytes `from..to` are mapped now: was KeFlushIoBuffers called for that?
     pub(crate) fn use_cache_flush(self, from: usize, to: usize, to_device: bool) -> Flushed {
-        self.state().flush.consume(from, to, to_device)
+        let (own, content) = {
+            let mut state = self.state();
+            (state.flush.consume(from, to, to_device), state.content)
+        };
+        match content {
+            // The whole may have been flushed instead of this part of it.
+            Content::Partial { source, .. } if own == Flushed::Never => {
+                let shift = self.start() - source.start();
+                source.use_cache_flush(from + shift, to + shift, to_device)
+            }
+            _ => own,
+        }
     }
 }
 
@@ -522,6 +545,7 @@ impl Mdls {
         let header = Block {
             state: Mutex::default(),
             class,
+            start: AtomicUsize::new(0),
             // SAFETY: integers and pointers, for which all zeros are values.
             mdl: std::cell::UnsafeCell::new(unsafe { std::mem::zeroed() }),
         };

@@ -79,12 +79,21 @@ impl Memory {
     /// SIM-11 for a pointer to no MDL, DMA-101 for that of a completed request, DMA-99 for
     /// changed flags, DMA-102 for a changed header.
     pub(crate) fn usable(&self, mdl: PMDL, call: &str) -> Result<Mdl, Violation> {
+        self.usable_with_content(mdl, call).map(|(mdl, _)| mdl)
+    }
+
+    /// As [`Memory::usable`], and tells what it describes.
+    pub(crate) fn usable_with_content(
+        &self,
+        mdl: PMDL,
+        call: &str,
+    ) -> Result<(Mdl, Content), Violation> {
         let Some(found) = self.mdls.find(mdl) else {
             let what = if mdl.is_null() { "NULL" } else { "a pointer to no MDL" };
             return Err(broken(RuleId::Sim11, format!("{call} was given {what} as its MDL")));
         };
-        found.check_usable(call)?;
-        Ok(found)
+        let content = found.check_usable(call)?;
+        Ok((found, content))
     }
 
     /// Ends a request's MDLs at its completion: unlocks their pages, forgets them and recycles

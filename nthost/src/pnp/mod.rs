@@ -165,6 +165,18 @@ impl Pnp {
         Err(broken(RuleId::Kmdf02, message))
     }
 
+    /// The device in `slot` tried to master the bus although the bus driver has turned that off:
+    /// what the driver did wrong, if it is its fault (KMDF-08). Not if it gave the device up.
+    pub(crate) fn mastered_while_off(&self, slot: usize) -> Option<Violation> {
+        let node = self.node(slot)?;
+        let asleep = node.device.get().is_some()
+            && !node.powered.load(Ordering::Acquire)
+            && node.prepared.load(Ordering::Acquire);
+        let exempt = node.given_up.load(Ordering::Acquire) || !node.function.is_present();
+        let message = "the device still mastered the bus after EvtDeviceD0Exit had returned";
+        (asleep && !exempt).then(|| broken(RuleId::Kmdf08, message))
+    }
+
     /// WdfDeviceCreate made the device of a slot.
     pub(crate) fn device_created(&self, slot: usize, device: Handle) {
         if let Some(node) = self.node(slot) {

@@ -15,6 +15,9 @@ use crate::wdf::queue;
 
 use _WDF_POWER_DEVICE_STATE::{WdfPowerDeviceD3, WdfPowerDeviceD3Final};
 
+/// Nanoseconds of sleep at least.
+const SLEEP: u64 = 1_000_000_000;
+
 impl Node {
     pub(super) fn is_powered(&self) -> bool {
         self.powered.load(Ordering::Acquire)
@@ -123,6 +126,8 @@ impl Node {
             self.function.config.stop();
             good
         } else {
+            // A system is away for a while: what the device still does shows meanwhile (KMDF-08).
+            kernel.wait(Some(kernel.clock.now() + SLEEP), || false);
             target.wake()
         };
         if !good {

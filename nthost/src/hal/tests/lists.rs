@@ -3,23 +3,29 @@
 use super::*;
 
 /// A list's elements.
-pub(super) fn elements(list: PSCATTER_GATHER_LIST) -> Vec<(u64, usize)> {
+fn elements(list: PSCATTER_GATHER_LIST) -> Vec<(u64, usize)> {
     // SAFETY: a live list.
     let count = unsafe { (*list).NumberOfElements } as usize;
     // SAFETY: as above.
     let first = unsafe { &raw const (*list).Elements }.cast::<SCATTER_GATHER_ELEMENT>();
     let at = |n| {
         // SAFETY: as above; `n` is below the count.
-        let element = unsafe { first.add(n).read() };
+        let element = unsafe { first.wrapping_add(n).read() };
         (number(element.Address), element.Length as usize)
     };
     (0..count).map(at).collect()
 }
 
-pub(super) fn get(rig: &Rig<'_>, adapter: PDMA_ADAPTER, buffer: &Buffer, to_device: bool) -> PSCATTER_GATHER_LIST {
+fn get(
+    rig: &Rig<'_>,
+    adapter: PDMA_ADAPTER,
+    buffer: &Buffer,
+    to_device: bool,
+) -> PSCATTER_GATHER_LIST {
     let mut list: PSCATTER_GATHER_LIST = std::ptr::null_mut();
     let length = buffer.data().len() as u32;
-    let (routine, context): (PDRIVER_LIST_CONTROL, PVOID) = (Some(keep_list), (&raw mut list).cast());
+    let (routine, context): (PDRIVER_LIST_CONTROL, PVOID) =
+        (Some(keep_list), (&raw mut list).cast());
     // SAFETY: the arguments are a driver's; the context outlives `settle`.
     let status = unsafe {
         op::GetScatterGatherList(
@@ -40,7 +46,12 @@ pub(super) fn get(rig: &Rig<'_>, adapter: PDMA_ADAPTER, buffer: &Buffer, to_devi
     list
 }
 
-pub(super) fn put(rig: &Rig<'_>, adapter: PDMA_ADAPTER, list: PSCATTER_GATHER_LIST, to_device: bool) -> Result<(), Violation> {
+fn put(
+    rig: &Rig<'_>,
+    adapter: PDMA_ADAPTER,
+    list: PSCATTER_GATHER_LIST,
+    to_device: bool,
+) -> Result<(), Violation> {
     // SAFETY: the arguments are a driver's.
     unsafe { op::PutScatterGatherList(rig.kernel, adapter, list, to_device.into()) }
 }

@@ -35,10 +35,12 @@ fn transfer(rig: &Rig<'_>, adapter: PDMA_ADAPTER, count: u32, buffer: &Buffer, t
 #[test]
 fn data_arrives_both_ways_and_a_clean_driver_gets_no_note() {
     everywhere(|rig| {
-        for description in [narrow(), wide(), DEVICE_DESCRIPTION { Dma32BitAddresses: 1, ..narrow() }]
+        for description in
+            [narrow(), wide(), DEVICE_DESCRIPTION { Dma32BitAddresses: 1, ..narrow() }]
         {
             let (adapter, count) = rig.adapter(description);
-            for (length, offset) in [(1, 0), (4096, 0), (4096, 17), (100_000, 333), (65_537, 4000)] {
+            for (length, offset) in [(1, 0), (4096, 0), (4096, 17), (100_000, 333), (65_537, 4000)]
+            {
                 for to_device in [true, false] {
                     let buffer = rig.buffer(length, offset, !to_device);
                     transfer(rig, adapter, count, &buffer, to_device);
@@ -215,8 +217,12 @@ fn late_and_stray_accesses_are_blamed() {
                 let (adapter, _) = rig.adapter(description);
                 let buffer = rig.buffer(4096, 0, false);
                 let base = rig.channel(adapter, 2);
-                let (address, mapped) = rig.map(adapter, base, &buffer, (0, 100), true).expect("ok");
-                assert!(rig.write(address, &[0]).is_err() != (description.Dma64BitAddresses == 0 && !profile.remaps()));
+                let (address, mapped) =
+                    rig.map(adapter, base, &buffer, (0, 100), true).expect("ok");
+                assert!(
+                    rig.write(address, &[0]).is_err()
+                        != (description.Dma64BitAddresses == 0 && !profile.remaps())
+                );
                 assert_eq!(rig.fault(), Some(RuleId::Dma52));
                 rig.flush(adapter, base, &buffer, (0, mapped), true).expect("proper");
                 let _ = rig.read(address, 4);
@@ -224,7 +230,10 @@ fn late_and_stray_accesses_are_blamed() {
             }
             // SAFETY: the address of a local.
             let physical = unsafe {
-                crate::memory::ddi::MmGetPhysicalAddress(rig.kernel, (&raw const profile).cast_mut().cast())
+                crate::memory::ddi::MmGetPhysicalAddress(
+                    rig.kernel,
+                    (&raw const profile).cast_mut().cast(),
+                )
             };
             assert_eq!(rig.read(number(physical.expect("harmless")), 4), Err(BusError::Miss));
             assert_eq!(rig.fault(), Some(RuleId::Sim01));
@@ -267,7 +276,7 @@ fn common_buffers_are_shared_and_their_edges_watched() {
         let memory = allocate(&mut at);
         rig.write(number(at) + 10, &[1, 2, 3]).expect("it is the device's too");
         // SAFETY: within the buffer.
-        assert_eq!(unsafe { memory.cast::<u8>().add(11).read() }, 2);
+        assert_eq!(unsafe { memory.cast::<u8>().wrapping_add(11).read() }, 2);
         assert_eq!(rule(rig.put(adapter)), (RuleId::Dma18, Some(0x07)));
         assert_eq!(rule(free(memory, 4999, at)), (RuleId::Dma30, None));
         free(memory, 5000, at).expect("proper");

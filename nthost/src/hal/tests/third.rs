@@ -48,6 +48,9 @@ fn allocate(
     }
 }
 
+/// Status, bytes mapped, and the elements.
+type Mapped = (NTSTATUS, usize, Vec<(u64, usize)>);
+
 /// Maps from `offset` on: what was mapped, and the elements.
 fn map(
     rig: &Rig<'_>,
@@ -56,7 +59,7 @@ fn map(
     buffer: &Buffer,
     range: (usize, usize),
     to_device: bool,
-) -> Result<(NTSTATUS, usize, Vec<(u64, usize)>), Violation> {
+) -> Result<Mapped, Violation> {
     let mut memory = vec![0u64; 1000];
     let list: PSCATTER_GATHER_LIST = memory.as_mut_ptr().cast();
     let mut length = range.1 as u32;
@@ -79,11 +82,11 @@ fn map(
     }?;
     // SAFETY: the list was just written.
     let count = unsafe { (*list).NumberOfElements } as usize;
+    // SAFETY: as above.
+    let first = unsafe { &raw const (*list).Elements }.cast::<SCATTER_GATHER_ELEMENT>();
     let element = |n: usize| {
-        // SAFETY: as above.
-        let element = unsafe { (*list).Elements.as_ptr().add(n) };
-        // SAFETY: as above.
-        let element = unsafe { element.read() };
+        // SAFETY: as above; `n` is below the count.
+        let element = unsafe { first.wrapping_add(n).read() };
         (number(element.Address), element.Length as usize)
     };
     Ok((status, length as usize, (0..count).map(element).collect()))
@@ -219,7 +222,8 @@ fn vectors_report_their_mistakes() {
     at_dispatch(Machine::builder(Profile::X64), |rig| {
         let (adapter, _) = rig.adapter(third(64, true));
         let mut vector: PVOID = std::ptr::null_mut();
-        let (low, high) = (PHYSICAL_ADDRESS { QuadPart: 0 }, PHYSICAL_ADDRESS { QuadPart: i64::MAX });
+        let (low, high) =
+            (PHYSICAL_ADDRESS { QuadPart: 0 }, PHYSICAL_ADDRESS { QuadPart: i64::MAX });
         let place = &raw mut vector;
         // SAFETY: the arguments are a driver's.
         let status = unsafe {

@@ -12,11 +12,14 @@ unsafe extern "C" fn read_later(_queue: WDFQUEUE, request: WDFREQUEST, length: u
         // SAFETY: the request is the driver's.
         return unsafe { wdf::WdfRequestCompleteWithInformation(request, 0, length as u64) };
     }
+    // Under the lock that the cancel routine takes: it must find the request (KMDF-26).
+    let mut waiting = WAITING.lock();
     // SAFETY: as above.
     let status = unsafe { wdf::WdfRequestMarkCancelableEx(request, Some(cancel_later)) };
     if status == STATUS_SUCCESS {
-        WAITING.lock().push(request.addr());
+        waiting.push(request.addr());
     } else {
+        drop(waiting);
         // SAFETY: cancelled already: it is still the driver's.
         unsafe { wdf::WdfRequestComplete(request, status) };
     }

@@ -56,7 +56,6 @@ pub(crate) struct FileConfig {
     pub cleanup: Routine,
     /// `WDF_FILEOBJECT_CLASS` without its "can be optional" bit.
     pub class: WDF_FILEOBJECT_CLASS,
-    pub can_be_optional: bool,
     pub attributes: Attributes,
     /// Effective scope Device: the callbacks hold the device's lock. Set by WdfDeviceCreate.
     pub serialised: bool,
@@ -214,7 +213,6 @@ pub(super) unsafe fn read_file_config(
         cleanup: routine(given.EvtFileCleanup),
         class,
         // CAST: as above.
-        can_be_optional: given.FileObjectClass as u32 & OPTIONAL != 0,
         attributes,
         serialised: false,
     }))
