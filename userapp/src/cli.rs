@@ -18,7 +18,8 @@ Exit status:
   3    no device, driver or permission
   130  interrupted
 
-Without a target option the simulated machine x64 with the edu device is used.";
+Without a target option the first real device is used on Windows, and where there is none the
+simulated machine x64 with the edu device. The first line of the output says which.";
 
 /// Proves that data survives DMA: moves it through a test device, checks every byte, and explains
 /// what went wrong.

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use crate::cli::{Cli, Command};
 use crate::exit::{AppError, Exit};
 use crate::output::Output;
-use crate::target;
+use crate::{interrupt, target};
 
 mod copy;
 mod files;
@@ -41,7 +41,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             };
         }
     };
-    let result = run(cli.command, &mut out);
+    let result = run(cli.command, &mut out).map_err(|error| match error {
+        // The user asked for it.
+        AppError::Request { status, .. } if status.is_cancelled() && interrupt::happened() => {
+            AppError::Interrupted
+        }
+        error => error,
+    });
     let flushed = out.flush();
     finish(result.and_then(|exit| flushed.map(|()| exit).map_err(AppError::from)))
 }
@@ -56,7 +62,7 @@ fn finish(result: Result<Exit, AppError>) -> Exit {
 
 fn run(command: Command, out: &mut dyn Write) -> Result<Exit, AppError> {
     match command {
-        Command::List(arguments) => list::run(&arguments, out),
+        Command::List(arguments) => list::run(&arguments, &target::real_devices(), out),
         Command::Rules(arguments) => rules::run(&arguments, &target::rules(), out),
         Command::Info(arguments) => info::run(&arguments, &*target::open(&arguments.target)?, out),
         Command::Test(arguments) => test::run(&arguments, &*target::open(&arguments.target)?, out),

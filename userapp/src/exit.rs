@@ -71,7 +71,7 @@ impl AppError {
             Self::Target(error) => match error {
                 TargetError::Usage(_) => Exit::Usage,
                 TargetError::Unavailable(_) | TargetError::Start { .. } => Exit::Unavailable,
-                TargetError::Stopped(_) => Exit::Failed,
+                TargetError::Stopped(_) | TargetError::NeverStopped(_) => Exit::Failed,
             },
             Self::Request { status, .. } => {
                 if status.is_unavailable() {

@@ -1,5 +1,5 @@
-//! Ctrl-C ends a run between two transfers, with a report of what was done; a second one ends the
-//! program at once.
+//! Ctrl-C ends a run between two transfers, with a report of what was done, and cancels a transfer
+//! that takes long where the target can; a second one ends the program at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -7,6 +7,12 @@ use std::sync::{Arc, OnceLock};
 use crate::exit::Exit;
 
 static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Whether Ctrl-C was pressed since somebody asked for the flag.
+#[must_use]
+pub fn happened() -> bool {
+    FLAG.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
+}
 
 /// The flag that Ctrl-C sets.
 #[must_use]

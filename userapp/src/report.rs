@@ -7,7 +7,7 @@ mod tests;
 mod verdict;
 
 use crate::sweep::{Depth, Outcome};
-use crate::target::Violation;
+use crate::target::{Note, Violation};
 pub use verdict::Verdict;
 
 pub use human::{write as write_human, write_head};
@@ -30,6 +30,10 @@ pub struct Report {
     pub strict: bool,
     /// What happened.
     pub outcome: Outcome,
+    /// Rules that were not followed where it does no harm.
+    pub notes: Vec<Note>,
+    /// Devices that were still running when everything was taken down.
+    pub never_stopped: Vec<Violation>,
     /// The rule that was broken, if the machine stopped.
     pub violation: Option<Violation>,
 }

@@ -15,6 +15,11 @@ pub mod memory;
 mod options;
 mod simulated;
 mod status;
+#[cfg(any(windows, test))]
+mod win32;
+#[cfg(windows)]
+#[expect(unsafe_code, reason = "overlapped requests are calls into Windows; see `UNSAFETY` there")]
+mod windows;
 
 pub use options::{Choice, Device, Profile, Scheduling, Simulation, TargetOptions};
 pub use status::NtStatus;
@@ -71,9 +76,6 @@ pub trait Session {
     ///
     /// The status of the request; `STATUS_NOT_SUPPORTED` for a device without a reset.
     fn reset(&mut self) -> Result<(), NtStatus>;
-
-    /// The notes so far: rules that were not followed where that can do no harm.
-    fn notes(&self) -> Vec<Note>;
 }
 
 impl dyn Session + '_ {
@@ -110,7 +112,8 @@ pub struct Note {
     pub count: u64,
 }
 
-/// A rule that was broken. The machine stopped there, as by a bug check.
+/// A rule that was broken, where the machine stopped as by a bug check; or a device that never
+/// stopped, where it did not.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Violation {
     /// The rule, such as `DMA-54`.
@@ -143,6 +146,27 @@ pub enum TargetError {
     /// The driver broke a rule and the machine stopped.
     #[error("rule {} was broken: {} (at {})", .0.rule, .0.text, .0.call_site)]
     Stopped(Violation),
+    /// The device never stopped, so that the driver could give nothing back.
+    #[error("the device never stopped: {} ({})", .0.text, .0.rule)]
+    NeverStopped(Violation),
+}
+
+/// How a target ended, and what was seen until everything was taken down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Whether the body ran to its end; if not, [`TargetError`].
+    pub result: Result<(), TargetError>,
+    /// Rules that were not followed where that can do no harm.
+    pub notes: Vec<Note>,
+    /// Devices that were still running at the end: no rule of the driver's was broken, but what
+    /// the device does now nobody knows.
+    pub never_stopped: Vec<Violation>,
+}
+
+impl From<Result<(), TargetError>> for Ended {
+    fn from(result: Result<(), TargetError>) -> Self {
+        Self { result, notes: Vec::new(), never_stopped: Vec::new() }
+    }
 }
 
 /// What runs on a target: it may run on another thread, and it may never return when the driver
@@ -159,27 +183,29 @@ pub trait Target {
 
     /// Starts the target, runs the body with a handle of the driver, and takes everything down.
     ///
-    /// # Errors
-    ///
-    /// [`TargetError`]. After [`TargetError::Stopped`] the body may not have run to its end.
-    fn run(&self, body: Body) -> Result<(), TargetError>;
+    /// After [`TargetError::Stopped`] the body may not have run to its end.
+    fn run(&self, body: Body) -> Ended;
 }
 
 /// Runs the body on a target and returns what it returns.
 ///
 /// # Errors
 ///
-/// As [`Target::run`].
+/// [`TargetError`], also when the body ran to its end but the device never stopped.
 pub fn with_target<R: Send + 'static>(
     target: &dyn Target,
     body: impl FnOnce(&mut dyn Session) -> R + Send + 'static,
 ) -> Result<R, TargetError> {
     let slot = Arc::new(Mutex::new(None));
     let inner = Arc::clone(&slot);
-    target.run(Box::new(move |session| {
+    let ended = target.run(Box::new(move |session| {
         let result = body(session);
         *inner.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-    }))?;
+    }));
+    ended.result?;
+    if let Some(device) = ended.never_stopped.into_iter().next() {
+        return Err(TargetError::NeverStopped(device));
+    }
     let result = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
     result.ok_or_else(|| TargetError::Unavailable("the target ended without a result".to_owned()))
 }
@@ -191,17 +217,56 @@ pub fn with_target<R: Send + 'static>(
 /// [`TargetError::Usage`] or [`TargetError::Unavailable`].
 pub fn open(options: &TargetOptions) -> Result<Box<dyn Target>, TargetError> {
     match options.choice() {
-        Choice::Simulation(simulation) => Ok(Box::new(simulated::SimulatedTarget::new(simulation))),
+        Choice::Default => match real_devices().unwrap_or_default().into_iter().next() {
+            Some(path) => real_device(path),
+            None => Ok(simulated_machine(Simulation::default())),
+        },
+        Choice::Simulation(simulation) => Ok(simulated_machine(simulation)),
         Choice::Image(path) => Err(TargetError::Usage(format!(
             "cannot load {}: running driver images is not available in this build; use --sim to \
              run the driver that is built in",
             path.display()
         ))),
-        Choice::Device(path) => Err(TargetError::Unavailable(format!(
-            "cannot open {path}: real devices are available on Windows only; use --sim to test \
-             on a simulated machine"
-        ))),
+        Choice::Device(path) => real_device(path),
     }
+}
+
+fn simulated_machine(simulation: Simulation) -> Box<dyn Target> {
+    Box::new(simulated::SimulatedTarget::new(simulation))
+}
+
+/// The interface paths of the real devices that run the driver.
+///
+/// # Errors
+///
+/// Why they cannot be found out, in words.
+#[cfg(windows)]
+pub fn real_devices() -> Result<Vec<String>, String> {
+    windows::devices()
+}
+
+/// The interface paths of the real devices that run the driver.
+///
+/// # Errors
+///
+/// Why they cannot be found out, in words.
+#[cfg(not(windows))]
+pub fn real_devices() -> Result<Vec<String>, String> {
+    Err("real devices are available on Windows only".to_owned())
+}
+
+#[cfg(windows)]
+#[expect(clippy::unnecessary_wraps, reason = "it is an error on other systems")]
+fn real_device(path: String) -> Result<Box<dyn Target>, TargetError> {
+    Ok(Box::new(windows::WindowsTarget::new(path)))
+}
+
+#[cfg(not(windows))]
+fn real_device(path: String) -> Result<Box<dyn Target>, TargetError> {
+    Err(TargetError::Unavailable(format!(
+        "cannot open {path}: real devices are available on Windows only; use --sim to test on a \
+         simulated machine"
+    )))
 }
 
 /// The catalogue of rules.
@@ -219,6 +284,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(windows))]
     fn a_device_path_says_that_it_needs_windows() {
         let error =
             error(TargetOptions { device: Some("x".to_owned()), ..TargetOptions::default() });
@@ -230,6 +296,13 @@ mod tests {
         let error =
             error(TargetOptions { image: Some("x.sys".into()), ..TargetOptions::default() });
         assert!(matches!(&error, TargetError::Usage(text) if text.contains("x.sys")));
+    }
+
+    #[test]
+    fn a_device_that_never_stops_is_an_error_after_all() {
+        let target = memory::MemoryTarget::new().that_never_stops();
+        let error = with_target(&target, |session| session.query()).unwrap_err();
+        assert!(error.to_string().contains("never stopped"), "{error}");
     }
 
     #[test]

@@ -8,10 +8,20 @@ use crate::cli::ListArgs;
 use crate::exit::{AppError, Exit};
 use crate::target::{Device, Profile};
 
-/// Why no real device is listed.
-const NO_REAL_DEVICES: &str = "none: real devices are available on Windows only";
+/// What is said when Windows has none.
+const NO_REAL_DEVICES: &str = "no started device uses the dmaproof driver";
 
-pub(super) fn run(arguments: &ListArgs, out: &mut dyn Write) -> Result<Exit, AppError> {
+/// `found` is what [`real_devices`](crate::target::real_devices) returned.
+pub(super) fn run(
+    arguments: &ListArgs,
+    found: &Result<Vec<String>, String>,
+    out: &mut dyn Write,
+) -> Result<Exit, AppError> {
+    let (paths, note) = match found {
+        Ok(paths) if paths.is_empty() => (&[][..], Some(NO_REAL_DEVICES)),
+        Ok(paths) => (&paths[..], None),
+        Err(reason) => (&[][..], Some(reason.as_str())),
+    };
     if arguments.json {
         let profiles = Profile::ALL
             .map(|profile| json!({ "profile": profile.name(), "about": profile.about() }));
@@ -22,8 +32,8 @@ pub(super) fn run(arguments: &ListArgs, out: &mut dyn Write) -> Result<Exit, App
             "schema_version": 1,
             "simulated_machines": profiles,
             "simulated_devices": devices,
-            "real_devices": [],
-            "real_devices_note": NO_REAL_DEVICES,
+            "real_devices": paths.iter().map(|path| json!({ "path": path })).collect::<Vec<_>>(),
+            "real_devices_note": note.map(|note| format!("none: {note}")),
         });
         writeln!(out, "{document:#}")?;
         return Ok(Exit::Intact);
@@ -37,6 +47,11 @@ pub(super) fn run(arguments: &ListArgs, out: &mut dyn Write) -> Result<Exit, App
         writeln!(out, "  {:<10} {}", device.name(), device.about())?;
     }
     writeln!(out, "real devices (--device PATH)")?;
-    writeln!(out, "  {NO_REAL_DEVICES}")?;
+    for path in paths {
+        writeln!(out, "  \"{path}\"")?;
+    }
+    if let Some(note) = note {
+        writeln!(out, "  none: {note}")?;
+    }
     Ok(Exit::Intact)
 }

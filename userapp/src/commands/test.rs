@@ -10,7 +10,7 @@ use crate::exit::{AppError, Exit};
 use crate::report::{Report, Verdict, write_head, write_human, write_json};
 use crate::route::Route;
 use crate::sweep::{self, Depth, Recorder, Selection, Settings};
-use crate::target::{Target, TargetError, with_target};
+use crate::target::{Target, TargetError};
 use crate::{interrupt, progress};
 
 pub(super) fn run(
@@ -25,9 +25,9 @@ pub(super) fn run(
     let (depth, bar) = (settings.depth, settings.progress.clone());
     let recorder = Recorder::default();
     let inner = recorder.clone();
-    let result = with_target(target, move |session| sweep::run(session, &settings, &inner));
+    let ended = target.run(Box::new(move |session| sweep::run(session, &settings, &inner)));
     bar.finish_and_clear();
-    let violation = match result {
+    let violation = match ended.result {
         Ok(()) => None,
         Err(TargetError::Stopped(violation)) => Some(violation),
         Err(error) => return Err(error.into()),
@@ -40,6 +40,8 @@ pub(super) fn run(
         depth,
         strict: arguments.strict,
         outcome: recorder.outcome(),
+        notes: ended.notes,
+        never_stopped: ended.never_stopped,
         violation,
     };
     if arguments.json {

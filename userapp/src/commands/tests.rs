@@ -20,7 +20,7 @@ fn app(target: &MemoryTarget, arguments: &[&str]) -> (Result<Exit, AppError>, St
         Command::Write(arguments) => write::run(&arguments, target, &mut out),
         Command::Read(arguments) => read::run(&arguments, target, &mut out),
         Command::Copy(arguments) => copy::run(&arguments, target, &mut out),
-        Command::List(arguments) => list::run(&arguments, &mut out),
+        Command::List(arguments) => list::run(&arguments, &Ok(Vec::new()), &mut out),
         Command::Rules(arguments) => rules::run(&arguments, &catalogue(), &mut out),
     };
     (result, String::from_utf8(out).unwrap())
@@ -148,10 +148,59 @@ fn info_shows_device_paths_and_counters() {
 fn list_names_what_there_is() {
     let (result, text) = app(&MemoryTarget::new(), &["list"]);
     assert_eq!(result.unwrap(), Exit::Intact);
-    assert!(text.contains("x64-dmar") && text.contains("edu") && text.contains("Windows"));
+    assert!(text.contains("x64-dmar") && text.contains("edu"));
+    assert!(text.contains("none: no started device"), "{text}");
     let (_, text) = app(&MemoryTarget::new(), &["list", "--json"]);
     let value: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["simulated_machines"][0]["profile"], "x64");
+}
+
+#[test]
+fn list_shows_real_devices_or_why_there_are_none() {
+    let listed = |json: bool, found: &Result<Vec<String>, String>| {
+        let mut out = Vec::new();
+        list::run(&crate::cli::ListArgs { json }, found, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let two = Ok(vec![r"\\?\pci#a".to_owned(), r"\\?\pci#b".to_owned()]);
+    let text = listed(false, &two);
+    // In quotes, because shells make something else of the & in such paths.
+    assert!(text.contains("  \"\\\\?\\pci#b\"\n") && !text.contains("none"), "{text}");
+    let value: Value = serde_json::from_str(&listed(true, &two)).unwrap();
+    assert_eq!(value["real_devices"][0]["path"], r"\\?\pci#a");
+    assert_eq!(value["real_devices_note"], Value::Null);
+    let text = listed(false, &Err("nobody knows".to_owned()));
+    assert!(text.contains("none: nobody knows"), "{text}");
+}
+
+#[test]
+fn test_reports_a_device_that_never_stops() {
+    let target = MemoryTarget::new().that_never_stops();
+    let (result, text) = app(&target, &["test", "--cases", "0-20"]);
+    assert_eq!(result.unwrap(), Exit::Failed);
+    assert!(text.contains("the device never stopped"), "{text}");
+    let (_, text) = app(&target, &["test", "--cases", "0-20", "--json"]);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["verdict"], "device-never-stopped");
+    assert_eq!(value["never_stopped"][0]["rule"], "SIM-05");
+    assert_eq!(exit(app(&target, &["info"]).0), Exit::Failed);
+}
+
+#[test]
+fn test_keeps_the_notes_when_the_machine_stops() {
+    let note = Note {
+        rule: "DMA-85".to_owned(),
+        text: "missing".to_owned(),
+        call_site: "packet.rs:9".to_owned(),
+        count: 1,
+    };
+    let target = MemoryTarget::new().with_note(note).with_defect(
+        Path::ScatterGather,
+        Direction::ToDevice,
+        DefectKind::Stops,
+    );
+    let (_, text) = app(&target, &["test"]);
+    assert!(text.contains("DMA-85 not followed at packet.rs:9"), "{text}");
 }
 
 #[test]

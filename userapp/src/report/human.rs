@@ -47,7 +47,8 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     if let Some(ledger) = &outcome.ledger {
         write_ledger(out, ledger)?;
     }
-    write_notes(out, &outcome.notes)?;
+    write_notes(out, &report.notes)?;
+    write_never_stopped(out, report)?;
     write_accounts(out, report)?;
     if outcome.end == End::TooManyFailures {
         writeln!(out, "\ngave up after {} failures (--stop-after)", outcome.failures_total)?;
@@ -148,6 +149,15 @@ fn write_notes(out: &mut dyn Write, notes: &[Note]) -> io::Result<()> {
         let times = if *count > 1 { format!(" ({count} times)") } else { String::new() };
         writeln!(out, "  {rule} not followed at {call_site}; harmless on this machine{times}")?;
         writeln!(out, "    {text}")?;
+    }
+    Ok(())
+}
+
+fn write_never_stopped(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+    for device in &report.never_stopped {
+        let rule = &device.rule;
+        writeln!(out, "\nthe device never stopped (`dmaproof rules {rule}`)")?;
+        writeln!(out, "  {}", device.text)?;
     }
     Ok(())
 }

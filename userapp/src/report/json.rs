@@ -36,6 +36,7 @@ struct Document<'a> {
     failed: u64,
     failures: Vec<FailureDocument<'a>>,
     violation: &'a Option<Violation>,
+    never_stopped: &'a [Violation],
     ledger: Vec<RowDocument>,
     notes: &'a [Note],
     count_disagreements: &'a [Account],
@@ -99,8 +100,9 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         failed: outcome.failures_total,
         failures: outcome.failures.iter().map(|failure| describe(report, failure)).collect(),
         violation: &report.violation,
+        never_stopped: &report.never_stopped,
         ledger: ledger.map_or_else(Vec::new, |ledger| ledger.rows.iter().map(row).collect()),
-        notes: &outcome.notes,
+        notes: &report.notes,
         count_disagreements: &outcome.accounts,
     };
     serde_json::to_writer_pretty(&mut *out, &document)?;

@@ -32,6 +32,8 @@ fn report() -> Report {
             end: End::Complete,
             ..Outcome::default()
         },
+        notes: Vec::new(),
+        never_stopped: Vec::new(),
         violation: None,
     }
 }
@@ -69,9 +71,9 @@ fn intact_says_what_did_not_run() {
 
 #[test]
 fn notes_change_the_verdict_only_when_strict() {
-    assert_eq!(verdict(|report| report.outcome.notes = vec![note()]).1, Exit::Intact);
+    assert_eq!(verdict(|report| report.notes = vec![note()]).1, Exit::Intact);
     let strict = verdict(|report| {
-        report.outcome.notes = vec![note()];
+        report.notes = vec![note()];
         report.strict = true;
     });
     assert_eq!(strict, (Verdict::NotFollowed, Exit::Failed));
@@ -80,7 +82,7 @@ fn notes_change_the_verdict_only_when_strict() {
 #[test]
 fn a_note_is_shown_with_its_number() {
     let mut report = report();
-    report.outcome.notes = vec![note()];
+    report.notes = vec![note()];
     let text = human(&report);
     assert!(
         text.contains("DMA-85 not followed at a.rs:1; harmless on this machine (3 times)"),
@@ -97,6 +99,25 @@ fn each_end_has_its_exit_status() {
     assert_eq!(verdict(|report| report.outcome.end = gone).1, Exit::Unavailable);
     let nothing = verdict(|report| report.outcome.ledger = None);
     assert_eq!(nothing, (Verdict::NothingRan, Exit::Usage));
+}
+
+#[test]
+fn a_device_that_never_stopped_is_a_verdict_of_its_own() {
+    let mut report = report();
+    report.never_stopped = vec![crate::target::Violation {
+        rule: "SIM-05".to_owned(),
+        text: "the device in slot 0 still runs".to_owned(),
+        call_site: "a.rs:1".to_owned(),
+        details: String::new(),
+    }];
+    assert_eq!(Verdict::of(&report), Verdict::DeviceNeverStopped);
+    assert_eq!(Verdict::DeviceNeverStopped.exit(), Exit::Failed);
+    let text = human(&report);
+    assert!(text.contains("slot 0 still runs") && text.contains("SIM-05"), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("NEVER STOPPED"), "{text}");
+    // Data that is wrong is worse.
+    report.outcome.failures_total = 1;
+    assert_eq!(Verdict::of(&report), Verdict::Corrupted);
 }
 
 #[test]

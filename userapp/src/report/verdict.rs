@@ -17,6 +17,8 @@ pub enum Verdict {
     RuleBroken,
     /// Data was corrupted, or a transfer failed.
     Corrupted,
+    /// The device never stopped, so that the driver could give nothing back.
+    DeviceNeverStopped,
     /// The driver counted fewer transfers on a path than it was asked for.
     WrongPath,
     /// A note or an odd count, and they were asked to count.
@@ -39,6 +41,8 @@ impl Verdict {
             Self::RuleBroken
         } else if outcome.failures_total > 0 || outcome.end == End::NotPrepared {
             Self::Corrupted
+        } else if !report.never_stopped.is_empty() {
+            Self::DeviceNeverStopped
         } else if outcome.accounts.iter().any(Account::is_short) {
             Self::WrongPath
         } else if let End::Unavailable(_) = outcome.end {
@@ -47,7 +51,7 @@ impl Verdict {
             Self::Interrupted
         } else if intact == 0 {
             Self::NothingRan
-        } else if report.strict && !(outcome.notes.is_empty() && outcome.accounts.is_empty()) {
+        } else if report.strict && !(report.notes.is_empty() && outcome.accounts.is_empty()) {
             Self::NotFollowed
         } else {
             Self::Intact
@@ -59,9 +63,11 @@ impl Verdict {
     pub const fn exit(self) -> Exit {
         match self {
             Self::Intact => Exit::Intact,
-            Self::RuleBroken | Self::Corrupted | Self::WrongPath | Self::NotFollowed => {
-                Exit::Failed
-            }
+            Self::RuleBroken
+            | Self::Corrupted
+            | Self::DeviceNeverStopped
+            | Self::WrongPath
+            | Self::NotFollowed => Exit::Failed,
             Self::NothingRan => Exit::Usage,
             Self::Unavailable => Exit::Unavailable,
             Self::Interrupted => Exit::Interrupted,
@@ -99,6 +105,9 @@ impl Verdict {
                 "CORRUPTED: {} transfers failed, {intact} are intact",
                 outcome.failures_total
             ),
+            Self::DeviceNeverStopped => "NEVER STOPPED: the device was still running at the end, \
+                                         and the driver could not give back what it uses"
+                .to_owned(),
             Self::WrongPath => "FAILED: the data is intact, but the driver did not take the paths \
                                 that it was asked for"
                 .to_owned(),

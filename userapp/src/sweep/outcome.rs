@@ -12,10 +12,11 @@ use super::plan::{Case, Depth, Selection};
 use crate::explain::Explanation;
 use crate::ledger::Ledger;
 use crate::route::Route;
-use crate::target::{Note, NtStatus};
+use crate::target::NtStatus;
 
 /// How many failures are kept in full.
 const FAILURES_KEPT: usize = 16;
+
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -91,8 +92,6 @@ pub struct Outcome {
     pub failures_total: u64,
     /// Where the driver's counters disagree.
     pub accounts: Vec<Account>,
-    /// Rules that were not followed where it does no harm.
-    pub notes: Vec<Note>,
     /// How it ended.
     pub end: End,
 }

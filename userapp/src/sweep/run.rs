@@ -40,11 +40,7 @@ pub fn run(session: &mut dyn Session, settings: &Settings, recorder: &Recorder) 
         }
         Err(status) => End::Unavailable(status),
     };
-    let notes = session.notes();
-    recorder.update(|outcome| {
-        outcome.notes = notes;
-        outcome.end = end;
-    });
+    recorder.update(|outcome| outcome.end = end);
 }
 
 fn prepare(
@@ -92,6 +88,8 @@ pub(super) struct Runner<'a> {
     asked: Statistics,
     /// Set when the device is gone.
     unavailable: Option<NtStatus>,
+    /// Set when the user interrupted a transfer: what the case found means nothing then.
+    cancelled: bool,
 }
 
 impl<'a> Runner<'a> {
@@ -119,6 +117,7 @@ impl<'a> Runner<'a> {
             sink: Arena::new(codec, longest),
             asked: Statistics::new(),
             unavailable: None,
+            cancelled: false,
         }
     }
 
@@ -134,8 +133,14 @@ impl<'a> Runner<'a> {
         let planned = (plan.cases.len() + checks.len()) as u64;
         self.recorder.update(|outcome| outcome.planned = planned);
         self.settings.progress.set_length(planned);
-        if !plan.cases.is_empty() && !self.fill_device() {
-            return self.unavailable.map_or(End::NotPrepared, End::Unavailable);
+        if !plan.cases.is_empty() {
+            let filled = self.fill_device();
+            if self.cancelled {
+                return End::Interrupted;
+            }
+            if !filled {
+                return self.unavailable.map_or(End::NotPrepared, End::Unavailable);
+            }
         }
         for (number, case) in (0..).zip(&plan.cases) {
             if let Some(end) = self.step(number, |runner| runner.run_case(number, case)) {
@@ -159,6 +164,9 @@ impl<'a> Runner<'a> {
             return None;
         }
         case(self);
+        if self.cancelled {
+            return Some(End::Interrupted);
+        }
         let failures = self.recorder.update(|outcome| {
             outcome.done += 1;
             outcome.failures_total
@@ -220,6 +228,8 @@ impl<'a> Runner<'a> {
             Direction::FromDevice => self.test_receiving(case, tag, &range),
         };
         match failure {
+            // A case that was cancelled is neither.
+            _ if self.cancelled => {}
             None => self.count(case.route, case.direction, case.length, case.page_offset, true),
             Some((route, direction, blame, explanation)) => {
                 let case = *case;
@@ -277,6 +287,8 @@ impl<'a> Runner<'a> {
                 if status.is_unavailable() {
                     self.unavailable = Some(status);
                 }
+                let interrupted = self.settings.interrupted.load(Ordering::Relaxed);
+                self.cancelled |= status.is_cancelled() && interrupted;
                 Err(Problem::Status(status))
             }
         }
@@ -361,6 +373,9 @@ impl<'a> Runner<'a> {
     }
 
     pub(super) fn fail(&self, failure: Failure) {
+        if self.cancelled {
+            return;
+        }
         let (route, direction, case) = (failure.route, failure.direction, failure.case);
         // The transfers around the tested one use buffers at the start of a page.
         let tested = (route, direction) == (case.route, case.direction);

@@ -231,3 +231,24 @@ fn the_file_route_shares_the_packet_path_and_is_counted_on_its_own() {
     assert_eq!(ledger.row(Route::File, Direction::ToDevice).unwrap().state(), State::Run);
     assert_eq!(ledger.row(PACKET, Direction::ToDevice).unwrap().state(), State::NotRun);
 }
+
+#[test]
+fn a_transfer_that_the_user_cancels_is_no_failure() {
+    for transfer in [1, 2, 40, 41, 42, 43, 44, 45] {
+        let settings = settings();
+        let target = MemoryTarget::new().interrupted_at(transfer, &settings.interrupted);
+        let (outcome, _) = sweep(&target, settings);
+        assert_eq!((outcome.end, outcome.failures_total), (End::Interrupted, 0), "{transfer}");
+        assert_eq!(outcome.ledger.unwrap().intact(), outcome.done, "{transfer}");
+    }
+}
+
+#[test]
+fn registers_that_the_user_cancels_are_no_failure() {
+    let all = sweep(&MemoryTarget::edu(), settings()).0;
+    let settings = settings();
+    let target = MemoryTarget::edu().interrupted_at(all.transfers - 1, &settings.interrupted);
+    let (outcome, _) = sweep(&target, settings);
+    assert_eq!((outcome.end, outcome.failures_total), (End::Interrupted, 0));
+    assert_eq!(outcome.ledger.unwrap().intact(), outcome.done);
+}

@@ -1,0 +1,341 @@
+//! The options that choose the target.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Which device to use. Without any of these: on Windows the first real device if there is one,
+/// else the simulated machine x64 with the edu device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[command(next_help_heading = "Target")]
+#[group(multiple = false)]
+pub struct TargetOptions {
+    /// A simulated machine: x64 or x64-dmar (behind an IOMMU), then options separated by commas.
+    ///
+    /// Options: device=edu, scheduling=straight or threads, processors=N (with threads), seed=N,
+    /// map-registers=N (at most N for each adapter), double-buffer=on (bounce every transfer),
+    /// versions=1..3 (newest DMA adapter version offered), msi=off (line-based interrupt).
+    #[arg(long, value_name = "PROFILE[,OPTION=VALUE]...")]
+    pub sim: Option<Simulation>,
+
+    /// A real device by its interface path (Windows, as administrator); `dmaproof list` shows the
+    /// paths.
+    #[arg(long, value_name = "PATH")]
+    pub device: Option<String>,
+
+    /// A driver image to run on a simulated machine (not available in this build).
+    #[arg(long, value_name = "FILE.sys")]
+    pub image: Option<PathBuf>,
+}
+
+/// The target that the options name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Whatever there is.
+    Default,
+    /// A simulated machine.
+    Simulation(Simulation),
+    /// A real device.
+    Device(String),
+    /// A driver image.
+    Image(PathBuf),
+}
+
+impl TargetOptions {
+    /// The target that these options name.
+    #[must_use]
+    pub fn choice(&self) -> Choice {
+        if let Some(path) = &self.device {
+            return Choice::Device(path.clone());
+        }
+        if let Some(path) = &self.image {
+            return Choice::Image(path.clone());
+        }
+        self.sim.clone().map_or(Choice::Default, Choice::Simulation)
+    }
+}
+
+/// A kind of simulated machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Coherent caches.
+    #[default]
+    X64,
+    /// The same behind an IOMMU.
+    X64Dmar,
+}
+
+impl Profile {
+    /// All profiles.
+    pub const ALL: [Self; 2] = [Self::X64, Self::X64Dmar];
+
+    /// The name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X64 => "x64",
+            Self::X64Dmar => "x64-dmar",
+        }
+    }
+
+    /// What the machine is like.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::X64 => "coherent caches; bounces what an adapter cannot reach",
+            Self::X64Dmar => "as x64, behind an IOMMU that lets devices reach mapped ranges only",
+        }
+    }
+}
+
+/// A device to plug into a simulated machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Device {
+    /// QEMU's edu device.
+    #[default]
+    Edu,
+}
+
+impl Device {
+    /// All devices.
+    pub const ALL: [Self; 1] = [Self::Edu];
+
+    /// The name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Edu => "edu",
+        }
+    }
+
+    /// What the device is.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Edu => "QEMU's edu device: 28 address bits, one transfer at a time, up to 4 KiB",
+        }
+    }
+}
+
+/// Who decides what runs next on a simulated machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheduling {
+    /// One thing after the other; runs repeat exactly.
+    #[default]
+    Straight,
+    /// Real threads on this many virtual processors.
+    Threads {
+        /// At least 1.
+        processors: usize,
+    },
+}
+
+/// A simulated machine, as the command line describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Simulation {
+    /// The kind of machine.
+    pub profile: Profile,
+    /// The device in it.
+    pub device: Device,
+    /// Who decides what runs next.
+    pub scheduling: Scheduling,
+    /// The seed of the machine's own choices.
+    pub seed: u64,
+    /// The most map registers that an adapter gets.
+    pub map_registers: Option<u32>,
+    /// Whether every transfer is bounced.
+    pub double_buffer: bool,
+    /// The newest adapter version offered.
+    pub adapter_versions: u32,
+    /// Whether the device gets message interrupts.
+    pub messages: bool,
+}
+
+impl Default for Simulation {
+    fn default() -> Self {
+        Self {
+            profile: Profile::default(),
+            device: Device::default(),
+            scheduling: Scheduling::default(),
+            seed: 1,
+            map_registers: None,
+            double_buffer: false,
+            adapter_versions: 3,
+            messages: true,
+        }
+    }
+}
+
+impl Simulation {
+    /// The differences from the default machine, in the form that the command line takes.
+    fn settings(&self) -> Vec<String> {
+        let mut settings = Vec::new();
+        if let Scheduling::Threads { processors } = self.scheduling {
+            settings.push("scheduling=threads".to_owned());
+            settings.push(format!("processors={processors}"));
+        }
+        if self.seed != 1 {
+            settings.push(format!("seed={}", self.seed));
+        }
+        if let Some(limit) = self.map_registers {
+            settings.push(format!("map-registers={limit}"));
+        }
+        if self.double_buffer {
+            settings.push("double-buffer=on".to_owned());
+        }
+        if self.adapter_versions != 3 {
+            settings.push(format!("versions={}", self.adapter_versions));
+        }
+        if !self.messages {
+            settings.push("msi=off".to_owned());
+        }
+        settings
+    }
+
+    /// The value for `--sim` that makes this machine again.
+    #[must_use]
+    pub fn option(&self) -> String {
+        let mut parts =
+            vec![self.profile.name().to_owned(), format!("device={}", self.device.name())];
+        parts.extend(self.settings());
+        parts.join(",")
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "device" => {
+                self.device = Device::ALL
+                    .into_iter()
+                    .find(|device| device.name() == value)
+                    .ok_or_else(|| unknown("device", value, &Device::ALL.map(Device::name)))?;
+            }
+            "scheduling" => {
+                self.scheduling = match value {
+                    "straight" => Scheduling::Straight,
+                    "threads" => Scheduling::Threads { processors: self.processors().unwrap_or(2) },
+                    _ => return Err(unknown("scheduling", value, &["straight", "threads"])),
+                };
+            }
+            "processors" => {
+                let processors = number(name, value, 1, 64)?;
+                // CAST: at most 64.
+                self.scheduling = Scheduling::Threads { processors: processors as usize };
+            }
+            "seed" => self.seed = number(name, value, 0, u64::MAX)?,
+            // CAST: the bounds below are those of `u32`, or less.
+            "map-registers" => {
+                self.map_registers = Some(number(name, value, 1, u64::from(u32::MAX))? as u32);
+            }
+            "double-buffer" => self.double_buffer = switch(name, value)?,
+            "versions" => self.adapter_versions = number(name, value, 1, 3)? as u32,
+            "msi" => self.messages = switch(name, value)?,
+            _ => return Err(unknown("option", name, OPTIONS)),
+        }
+        Ok(())
+    }
+
+    fn processors(&self) -> Option<usize> {
+        match self.scheduling {
+            Scheduling::Straight => None,
+            Scheduling::Threads { processors } => Some(processors),
+        }
+    }
+}
+
+const OPTIONS: &[&str] = &[
+    "device",
+    "scheduling",
+    "processors",
+    "seed",
+    "map-registers",
+    "double-buffer",
+    "versions",
+    "msi",
+];
+
+impl fmt::Display for Simulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "simulated machine {}, device {}", self.profile.name(), self.device.name())?;
+        for setting in self.settings() {
+            write!(f, ", {setting}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Simulation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(',');
+        let name = parts.next().unwrap_or_default();
+        let profile = Profile::ALL
+            .into_iter()
+            .find(|profile| profile.name() == name)
+            .ok_or_else(|| unknown("profile", name, &Profile::ALL.map(Profile::name)))?;
+        let mut simulation = Self { profile, ..Self::default() };
+        for part in parts {
+            let (name, value) = part
+                .split_once('=')
+                .ok_or_else(|| format!("`{part}` is not of the form OPTION=VALUE"))?;
+            simulation.set(name, value)?;
+        }
+        Ok(simulation)
+    }
+}
+
+fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+    format!("there is no {what} `{name}` here; there is {}", known.join(", "))
+}
+
+fn number(name: &str, value: &str, min: u64, max: u64) -> Result<u64, String> {
+    value
+        .parse()
+        .ok()
+        .filter(|number| (min..=max).contains(number))
+        .ok_or_else(|| format!("{name} is a number from {min} to {max}, not `{value}`"))
+}
+
+fn switch(name: &str, value: &str) -> Result<bool, String> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("{name} is on or off, not `{value}`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_machine_is_x64_with_edu() {
+        assert_eq!(TargetOptions::default().choice(), Choice::Default);
+        let text = Simulation::default().to_string();
+        assert_eq!(text, "simulated machine x64, device edu");
+    }
+
+    #[test]
+    fn the_option_makes_the_same_machine_again() {
+        for text in [
+            "x64",
+            "x64-dmar,device=edu",
+            "x64,scheduling=threads,processors=4,seed=9,map-registers=2,double-buffer=on",
+            "x64,processors=3,scheduling=threads,versions=2,msi=off",
+        ] {
+            let simulation: Simulation = text.parse().unwrap();
+            assert_eq!(simulation.option().parse(), Ok(simulation));
+        }
+    }
+
+    #[test]
+    fn what_does_not_exist_is_answered_with_what_does() {
+        let error = "arm64".parse::<Simulation>().unwrap_err();
+        assert!(error.contains("`arm64`") && error.contains("x64, x64-dmar"), "{error}");
+        let error = "x64,device=exerciser".parse::<Simulation>().unwrap_err();
+        assert!(error.contains("there is edu"), "{error}");
+        for text in ["", "x64,", "x64,edu", "x64,colour=red", "x64,seed=-1", "x64,versions=4"] {
+            assert!(text.parse::<Simulation>().is_err(), "{text}");
+        }
+    }
+}

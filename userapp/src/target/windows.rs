@@ -1,0 +1,371 @@
+//! Real devices: the driver of a running Windows.
+//!
+//! Requests are overlapped, so that Ctrl-C can cancel one that takes long, and so that its
+//! NTSTATUS is known rather than the Win32 error made of it. A request returns only when the
+//! kernel is done with its buffer, cancelled or not.
+
+// UNSAFETY: finding devices, overlapped requests and their cancellation are calls into Windows
+// that the standard library has no safe form of.
+
+use std::cell::UnsafeCell;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::windows::fs::OpenOptionsExt;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::ptr::null;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use dmaproof_protocol::{
+    Direction, GUID_FIELDS, Ioctl, Path, QueryReply, QueryRequest, ResetRequest, Statistics,
+    StatisticsRequest, TransferHeader, status,
+};
+use windows_sys::Win32::Devices::DeviceAndDriverInstallation::{
+    CM_GET_DEVICE_INTERFACE_LIST_PRESENT, CM_Get_Device_Interface_List_SizeW,
+    CM_Get_Device_Interface_ListW, CR_BUFFER_SMALL, CR_SUCCESS,
+};
+use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, HANDLE, WAIT_OBJECT_0, WAIT_TIMEOUT};
+use windows_sys::Win32::Storage::FileSystem::{FILE_FLAG_OVERLAPPED, ReadFile, WriteFile};
+use windows_sys::Win32::System::IO::{
+    CancelIoEx, DeviceIoControl, OVERLAPPED, OVERLAPPED_0, OVERLAPPED_0_0,
+};
+use windows_sys::Win32::System::Threading::{CreateEventW, WaitForSingleObject};
+use windows_sys::core::{BOOL, GUID};
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::{Body, Ended, NtStatus, Session, Target, TargetError, win32};
+use crate::interrupt;
+
+/// How often a waiting request looks whether the user wants to end it, in milliseconds.
+const POLL_MILLISECONDS: u32 = 50;
+/// How long a cancelled request is waited for before the user is told why.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the list of devices is asked for again when it grew meanwhile.
+const ATTEMPTS: usize = 8;
+
+/// The interface paths of the devices that run the driver.
+///
+/// # Errors
+///
+/// Why they cannot be found out, in words.
+pub(super) fn devices() -> Result<Vec<String>, String> {
+    let (data1, data2, data3, data4) = GUID_FIELDS;
+    let class = GUID { data1, data2, data3, data4 };
+    let flags = CM_GET_DEVICE_INTERFACE_LIST_PRESENT;
+    let failed = |code: u32| {
+        format!("the configuration manager could not list devices (CONFIGRET {code:#x})")
+    };
+    for _ in 0..ATTEMPTS {
+        let mut length = 0;
+        // SAFETY: both pointers are to locals that live through the call; no device ID is given.
+        let code =
+            unsafe { CM_Get_Device_Interface_List_SizeW(&raw mut length, &class, null(), flags) };
+        if code != CR_SUCCESS {
+            return Err(failed(code));
+        }
+        // One character is the end of an empty list.
+        if length <= 1 {
+            return Ok(Vec::new());
+        }
+        // CAST: 32 bits fit.
+        let mut list = vec![0; length as usize];
+        // SAFETY: as above; `list` has room for `length` characters.
+        let code = unsafe {
+            CM_Get_Device_Interface_ListW(&class, null(), list.as_mut_ptr(), length, flags)
+        };
+        match code {
+            CR_SUCCESS => return Ok(win32::strings(&list)),
+            // A device came in between.
+            CR_BUFFER_SMALL => {}
+            _ => return Err(failed(code)),
+        }
+    }
+    Err(failed(CR_BUFFER_SMALL))
+}
+
+/// A real device by its interface path, not open yet.
+#[derive(Clone, Debug)]
+pub(super) struct WindowsTarget {
+    path: String,
+}
+
+impl WindowsTarget {
+    /// The device with this interface path.
+    pub(super) const fn new(path: String) -> Self {
+        Self { path }
+    }
+
+    fn start(&self) -> Result<OpenDevice, TargetError> {
+        let mut device = OpenDevice::open(&self.path, interrupt::flag())?;
+        win32::check_version(device.query())?;
+        Ok(device)
+    }
+}
+
+impl Target for WindowsTarget {
+    fn describe(&self) -> String {
+        format!("device {}", self.path)
+    }
+
+    fn options(&self) -> String {
+        format!("--device \"{}\"", self.path)
+    }
+
+    fn run(&self, body: Body) -> Ended {
+        self.start().map(|mut device| body(&mut device)).into()
+    }
+}
+
+/// An open handle of a device.
+#[derive(Debug)]
+struct OpenDevice {
+    device: OwnedHandle,
+    /// Signalled when a request is complete; each request resets it when it starts.
+    event: OwnedHandle,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl OpenDevice {
+    /// Opens the device for overlapped requests, which are cancelled when the flag is set.
+    fn open(path: &str, interrupted: Arc<AtomicBool>) -> Result<Self, TargetError> {
+        let refused = |error: io::Error| {
+            // CAST: Win32 errors are unsigned.
+            let code = error.raw_os_error().map(|code| code as u32);
+            win32::cannot_open(path, code, &error.to_string())
+        };
+        let device = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(FILE_FLAG_OVERLAPPED)
+            .open(path)
+            .map_err(refused)?;
+        let event = event().map_err(refused)?;
+        Ok(Self { device: device.into(), event, interrupted })
+    }
+
+    /// Carries out one request to its end, and returns how many bytes it returned.
+    ///
+    /// # Safety
+    ///
+    /// `start` starts one overlapped operation on the handle that it gets, with the `OVERLAPPED`
+    /// that it gets, and returns what that call returned. The operation's buffers are valid, and
+    /// nobody else uses them, until this function returns or unwinds.
+    unsafe fn request(
+        &self,
+        offset: u64,
+        start: impl FnOnce(HANDLE, *mut OVERLAPPED) -> BOOL,
+    ) -> Result<usize, NtStatus> {
+        // CAST: the two halves of the offset.
+        let place = OVERLAPPED_0_0 { Offset: offset as u32, OffsetHigh: (offset >> 32) as u32 };
+        // The kernel writes to it while the request is under way.
+        let overlapped = UnsafeCell::new(OVERLAPPED {
+            Anonymous: OVERLAPPED_0 { Anonymous: place },
+            hEvent: self.event.as_raw_handle(),
+            ..OVERLAPPED::default()
+        });
+        let started = start(self.device.as_raw_handle(), overlapped.get());
+        // Nothing may come in between: the error is the thread's last one.
+        let error = io::Error::last_os_error().raw_os_error().unwrap_or_default() as u32;
+        let mut running = Running { device: self, overlapped: &overlapped, done: false };
+        if started == 0 && error != ERROR_IO_PENDING {
+            // Nothing is under way.
+            running.done = true;
+            return Err(win32::refusal(running.result().0, error));
+        }
+        running.wait();
+        let (internal, length) = running.result();
+        win32::completion(internal).map(|()| length)
+    }
+
+    /// Sends a request with a control code.
+    fn control(&self, code: Ioctl, input: &[u8], output: &mut [u8]) -> Result<usize, NtStatus> {
+        let (input_length, output_length) = (length(input)?, length(output)?);
+        let start = |device: HANDLE, overlapped: *mut OVERLAPPED| {
+            // SAFETY: the device is open; `request` keeps `overlapped` and this function both
+            // buffers until the request is complete. Without a pointer to the length returned it
+            // is in `overlapped` alone, as is right for overlapped operations.
+            unsafe {
+                DeviceIoControl(
+                    device,
+                    code.code(),
+                    input.as_ptr().cast(),
+                    input_length,
+                    output.as_mut_ptr().cast(),
+                    output_length,
+                    std::ptr::null_mut(),
+                    overlapped,
+                )
+            }
+        };
+        // SAFETY: `start` does what is asked of it, and the buffers are borrowed until the return.
+        unsafe { self.request(0, start) }
+    }
+
+    /// Sends a buffered request, and returns its output.
+    fn ask<Request: IntoBytes + zerocopy::Immutable, Reply: FromBytes + IntoBytes>(
+        &self,
+        code: Ioctl,
+        request: &Request,
+    ) -> Result<Reply, NtStatus> {
+        let mut reply = Reply::new_zeroed();
+        let returned = self.control(code, request.as_bytes(), reply.as_mut_bytes())?;
+        if returned == size_of::<Reply>() {
+            Ok(reply)
+        } else {
+            Err(NtStatus(status::REVISION_MISMATCH))
+        }
+    }
+}
+
+/// A length as Windows takes it.
+fn length(buffer: &[u8]) -> Result<u32, NtStatus> {
+    u32::try_from(buffer.len()).map_err(|_| NtStatus(status::INVALID_BUFFER_SIZE))
+}
+
+/// A new event that stays signalled until a request resets it.
+fn event() -> io::Result<OwnedHandle> {
+    let (manual_reset, signalled) = (1, 0);
+    // SAFETY: no security descriptor and no name are given.
+    let event = unsafe { CreateEventW(null(), manual_reset, signalled, null()) };
+    if event.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the handle is new, valid, and nobody else's.
+    Ok(unsafe { OwnedHandle::from_raw_handle(event) })
+}
+
+/// A request that was started.
+///
+/// # Invariants
+///
+/// Until `done` the kernel may write to `overlapped` and to the request's buffers; dropping this
+/// waits for it.
+struct Running<'r> {
+    device: &'r OpenDevice,
+    overlapped: &'r UnsafeCell<OVERLAPPED>,
+    done: bool,
+}
+
+impl Running<'_> {
+    /// Waits until the kernel is done, and asks it to hurry when the user wants to end.
+    fn wait(&mut self) {
+        let mut cancelled = None;
+        let mut told = false;
+        while !self.completes_within(POLL_MILLISECONDS) {
+            match cancelled {
+                None if self.device.interrupted.load(Ordering::Relaxed) => {
+                    self.cancel();
+                    cancelled = Some(Instant::now());
+                }
+                Some(since) if !told && Instant::elapsed(&since) > PATIENCE => {
+                    told = true;
+                    // If nobody can read it, nobody is kept waiting by it either.
+                    let _ = writeln!(
+                        io::stderr(),
+                        "dmaproof: waiting for the device to stop: until then the buffer belongs \
+                         to it; Ctrl-C again ends the app, and Windows waits instead"
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether the request is complete, now or within so many milliseconds.
+    fn completes_within(&mut self, milliseconds: u32) -> bool {
+        // SAFETY: the event is open as long as the device is borrowed.
+        match unsafe {
+            WaitForSingleObject(self.device.event.as_raw_handle(), milliseconds)
+        } {
+            // INVARIANT: the kernel signals the event after its last access.
+            WAIT_OBJECT_0 => self.done = true,
+            WAIT_TIMEOUT => {}
+            // It cannot be known any more when the kernel is done, so that nothing may go on.
+            _ => std::process::abort(),
+        }
+        self.done
+    }
+
+    /// Asks the driver to end the request early. It still has to be waited for.
+    fn cancel(&self) {
+        let device = self.device.device.as_raw_handle();
+        // SAFETY: the device is open, and `overlapped` is that of a request on it.
+        let found = unsafe { CancelIoEx(device, self.overlapped.get()) };
+        // If it was not found it is complete, or about to be.
+        let _ = found;
+    }
+
+    /// The `Internal` and `InternalHigh` fields: status, and number of bytes.
+    fn result(&self) -> (usize, usize) {
+        debug_assert!(self.done);
+        // SAFETY: by the invariant the kernel does not write to it any more.
+        let overlapped = unsafe { self.overlapped.get().read_volatile() };
+        (overlapped.Internal, overlapped.InternalHigh)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.cancel();
+            while !self.completes_within(u32::MAX) {}
+        }
+    }
+}
+
+impl Session for OpenDevice {
+    fn query(&mut self) -> Result<QueryReply, NtStatus> {
+        self.ask(Ioctl::Query, &QueryRequest::new())
+    }
+
+    fn transfer(
+        &mut self,
+        path: Path,
+        direction: Direction,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize, NtStatus> {
+        let code = match direction {
+            Direction::ToDevice => Ioctl::ToDevice,
+            Direction::FromDevice => Ioctl::FromDevice,
+        };
+        // CAST: the length of a buffer fits in 64 bits.
+        let header = TransferHeader::new(path, offset, buffer.len() as u64);
+        self.control(code, header.as_bytes(), buffer)
+    }
+
+    fn read_file(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, NtStatus> {
+        let length = length(buffer)?;
+        let start = |device: HANDLE, overlapped: *mut OVERLAPPED| {
+            // SAFETY: as in `control`.
+            unsafe {
+                ReadFile(device, buffer.as_mut_ptr(), length, std::ptr::null_mut(), overlapped)
+            }
+        };
+        // SAFETY: `start` does what is asked of it, and the buffer is borrowed until the return.
+        unsafe { self.request(offset, start) }
+    }
+
+    fn write_file(&mut self, offset: u64, buffer: &[u8]) -> Result<usize, NtStatus> {
+        let length = length(buffer)?;
+        let start = |device: HANDLE, overlapped: *mut OVERLAPPED| {
+            // SAFETY: as in `control`; the kernel only reads the buffer.
+            unsafe { WriteFile(device, buffer.as_ptr(), length, std::ptr::null_mut(), overlapped) }
+        };
+        // SAFETY: `start` does what is asked of it, and the buffer is borrowed until the return.
+        unsafe { self.request(offset, start) }
+    }
+
+    fn statistics(&mut self) -> Result<Statistics, NtStatus> {
+        self.ask(Ioctl::Statistics, &StatisticsRequest::new())
+    }
+
+    fn reset(&mut self) -> Result<(), NtStatus> {
+        let request = ResetRequest::new();
+        self.control(Ioctl::Reset, request.as_bytes(), &mut []).map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests;
