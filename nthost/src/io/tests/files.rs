@@ -29,7 +29,6 @@ fn close_comes_after_the_last_request_and_cleanup_before() {
             close: routine(Some(close as unsafe extern "C" fn(_))),
             cleanup: routine(Some(cleanup as unsafe extern "C" fn(_))),
             class: _WDF_FILEOBJECT_CLASS::WdfFileObjectWdfCannotUseFsContexts,
-            can_be_optional: false,
             attributes: Attributes::default(),
             serialised: false,
         };
