@@ -35,6 +35,7 @@ pub struct DeviceContext {
     interrupt: WDFINTERRUPT,
     watchdog: WDFTIMER,
     pump_dpc: WDFDPC,
+    channel_dpc: WDFDPC,
     pub(crate) state: SpinLock<State>,
     hardware: UnsafeCell<Hardware>,
     pub(crate) edu: Edu,
@@ -112,6 +113,14 @@ impl DeviceContext {
         let state = self.state.lock(dispatch);
         let asked = state.slots.get(index)?.asked.as_ref()?;
         asked.offset().checked_add(done)
+    }
+
+    /// Tells that AdapterControl has run, once it has returned: for AdapterControl itself, with
+    /// `channel_taken` set in the state. IRQL: DISPATCH_LEVEL.
+    pub(crate) fn queue_channel(&self, _dispatch: &Dispatch) {
+        // SAFETY: the device's live DPC object; it is queued once for each allocation.
+        let _was_idle =
+            unsafe { call_unsafe_wdf_function_binding!(WdfDpcEnqueue, self.channel_dpc) };
     }
 
     /// Has the pump run in a DPC of its own. IRQL: at most DISPATCH_LEVEL.

@@ -29,8 +29,8 @@ pub mod trace;
 pub mod transfer;
 
 use sys::{
-    NTSTATUS, PCUNICODE_STRING, PDRIVER_OBJECT, WDF_NO_HANDLE, WDF_NO_OBJECT_ATTRIBUTES,
-    call_unsafe_wdf_function_binding,
+    NT_SUCCESS, NTSTATUS, PCUNICODE_STRING, PDRIVER_OBJECT, WDF_NO_HANDLE,
+    WDF_NO_OBJECT_ATTRIBUTES, WDFDRIVER, call_unsafe_wdf_function_binding,
 };
 use wdk_dma::ddk;
 
@@ -49,10 +49,13 @@ pub unsafe extern "C" fn driver_entry(
     driver: PDRIVER_OBJECT,
     registry_path: PCUNICODE_STRING,
 ) -> NTSTATUS {
+    // SAFETY: stopped below if the driver is not loaded, else when it is unloaded.
+    unsafe { trace::start() };
     let mut config = ddk::WDF_DRIVER_CONFIG_INIT(Some(device::evt_driver_device_add));
+    config.EvtDriverUnload = Some(evt_driver_unload);
     config.DriverPoolTag = POOL_TAG;
     // SAFETY: the system's own arguments, by the caller's promise; the configuration is complete.
-    unsafe {
+    let status = unsafe {
         call_unsafe_wdf_function_binding!(
             WdfDriverCreate,
             driver,
@@ -61,5 +64,14 @@ pub unsafe extern "C" fn driver_entry(
             &mut config,
             WDF_NO_HANDLE.cast()
         )
+    };
+    if !NT_SUCCESS(status) {
+        trace::stop();
     }
+    status
+}
+
+/// EvtDriverUnload: the last call into the driver. PASSIVE_LEVEL.
+unsafe extern "C" fn evt_driver_unload(_driver: WDFDRIVER) {
+    trace::stop();
 }

@@ -1,8 +1,14 @@
 //! What the driver tells about itself.
 //!
-//! Every event goes through [`trace`]. It is the one place to connect a provider to.
+//! Every event goes through [`trace`], which hands it to the TraceLogging provider "Dmaproof". The
+//! provider reaches ETW only in a build that turns on `tracelogging`'s features `etw` and
+//! `kernel_mode`, as `driver/sys` does; anywhere else the calls below compile to nothing.
+
+use tracelogging::{define_provider, write_event};
 
 use crate::sys::NTSTATUS;
+
+define_provider!(PROVIDER, "Dmaproof");
 
 /// Something worth knowing when a run is looked at afterwards. No event carries an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +47,51 @@ pub enum Event {
     AdapterAbandoned,
 }
 
-/// Reports an event. Any IRQL.
+/// Connects the provider. IRQL: PASSIVE_LEVEL.
+///
+/// # Safety
+/// [`stop`] is called before the driver leaves memory, and no other call of the two overlaps.
+pub(crate) unsafe fn start() {
+    // Without a provider the driver works as well: its events go nowhere.
+    // SAFETY: a static that never moves; unregistered in time by the caller's promise.
+    let _status = unsafe { PROVIDER.register() };
+}
+
+/// Disconnects the provider. IRQL: PASSIVE_LEVEL.
+pub(crate) fn stop() {
+    let _status = PROVIDER.unregister();
+}
+
+/// Reports an event. Any IRQL: all data is on the stack or in nonpaged sections of the image.
 #[inline]
 pub fn trace(event: Event) {
-    // No provider is connected yet.
-    let _ = event;
+    // What a trace tells is not what a request's outcome depends on: failed writes are ignored.
+    let _status = match event {
+        Event::HardwarePrepared { map_registers_v2, map_registers_v3 } => write_event!(
+            PROVIDER,
+            "HardwarePrepared",
+            level(Informational),
+            u32("MapRegistersV2", &map_registers_v2),
+            u32("MapRegistersV3", &map_registers_v3),
+        ),
+        Event::PrepareFailed(status) => {
+            write_event!(PROVIDER, "PrepareFailed", level(Error), win_ntstatus("Status", &status))
+        }
+        Event::DeviceNotReady => write_event!(PROVIDER, "DeviceNotReady", level(Error)),
+        Event::PieceStarted { length } => {
+            write_event!(PROVIDER, "PieceStarted", level(Verbose), u32("Length", &length))
+        }
+        Event::PieceEnded => write_event!(PROVIDER, "PieceEnded", level(Verbose)),
+        Event::RequestCompleted(status) => write_event!(
+            PROVIDER,
+            "RequestCompleted",
+            level(Informational),
+            win_ntstatus("Status", &status),
+        ),
+        Event::PieceLate => write_event!(PROVIDER, "PieceLate", level(Warning)),
+        Event::DeviceGone => write_event!(PROVIDER, "DeviceGone", level(Warning)),
+        Event::DeviceFailed => write_event!(PROVIDER, "DeviceFailed", level(Error)),
+        Event::DeviceNeverStopped => write_event!(PROVIDER, "DeviceNeverStopped", level(Error)),
+        Event::AdapterAbandoned => write_event!(PROVIDER, "AdapterAbandoned", level(Error)),
+    };
 }

@@ -71,7 +71,8 @@ fn add(mut init: PWDFDEVICE_INIT) -> Result<(), NTSTATUS> {
     let objects = Objects {
         lock: create_lock(device)?,
         watchdog: create_watchdog(device)?,
-        pump_dpc: create_pump_dpc(device)?,
+        pump_dpc: create_dpc(device, evt_pump_dpc)?,
+        channel_dpc: create_dpc(device, evt_channel_dpc)?,
         interrupt: interrupt::create(device)?,
     };
     // SAFETY: the device was created with this context type.
@@ -150,6 +151,7 @@ struct Objects {
     lock: WDFSPINLOCK,
     watchdog: WDFTIMER,
     pump_dpc: WDFDPC,
+    channel_dpc: WDFDPC,
     interrupt: WDFINTERRUPT,
 }
 
@@ -181,8 +183,11 @@ fn create_watchdog(device: WDFDEVICE) -> Result<WDFTIMER, NTSTATUS> {
     Ok(timer)
 }
 
-fn create_pump_dpc(device: WDFDEVICE) -> Result<WDFDPC, NTSTATUS> {
-    let mut config = ddk::WDF_DPC_CONFIG_INIT(Some(evt_pump_dpc));
+fn create_dpc(
+    device: WDFDEVICE,
+    routine: unsafe extern "C" fn(WDFDPC),
+) -> Result<WDFDPC, NTSTATUS> {
+    let mut config = ddk::WDF_DPC_CONFIG_INIT(Some(routine));
     config.AutomaticSerialization = FALSE as BOOLEAN;
     let mut attributes = child_of(device);
     let mut dpc: WDFDPC = ptr::null_mut();
@@ -204,6 +209,24 @@ unsafe extern "C" fn evt_pump_dpc(dpc: WDFDPC) {
     transfer::pump(context, &mut dispatch);
 }
 
+/// The DPC that AdapterControl queues on its own processor: it cannot run before AdapterControl
+/// has returned, so that the next allocation may be made (DMA-35). IRQL: DISPATCH_LEVEL.
+unsafe extern "C" fn evt_channel_dpc(dpc: WDFDPC) {
+    // SAFETY: the framework's own argument; the device is its parent.
+    let device = unsafe { call_unsafe_wdf_function_binding!(WdfDpcGetParentObject, dpc) };
+    // SAFETY: DPCs run after the context was initialised.
+    let Some(context) = (unsafe { DeviceContext::of(device.cast()) }) else { return };
+    // SAFETY: DPCs run at DISPATCH_LEVEL.
+    let mut dispatch = unsafe { Dispatch::assume() };
+    {
+        let mut state = context.state.lock(&dispatch);
+        if core::mem::take(&mut state.channel_taken) {
+            state.pending = None;
+        }
+    }
+    transfer::pump(context, &mut dispatch);
+}
+
 /// Initialises a context in place; it is too large for the stack.
 ///
 /// # Safety
@@ -222,6 +245,7 @@ unsafe fn initialise(this: *mut DeviceContext, device: WDFDEVICE, objects: &Obje
         interrupt = objects.interrupt;
         watchdog = objects.watchdog;
         pump_dpc = objects.pump_dpc;
+        channel_dpc = objects.channel_dpc;
         hardware = Hardware::NONE.into();
         edu = Edu::new();
         statistics = Counters::new();
@@ -268,6 +292,7 @@ impl State {
             surprise_removed = false;
             failed = false;
             pending = None;
+            channel_taken = false;
             engine = Engine::IDLE;
             cached = None;
             uncached = None;

@@ -17,7 +17,7 @@ use crate::engine::edu;
 use crate::sys::{
     CmResourceTypeMemory, NTSTATUS, PAGE_NOCACHE, PAGE_READWRITE, PAGE_SIZE, PHYSICAL_ADDRESS,
     POOL_FLAG_NON_PAGED, SIZE_T, STATUS_DEVICE_CONFIGURATION_ERROR, STATUS_INSUFFICIENT_RESOURCES,
-    WDFCMRESLIST, call_unsafe_wdf_function_binding, ntddk,
+    STATUS_NOT_SUPPORTED, WDFCMRESLIST, call_unsafe_wdf_function_binding, ntddk,
 };
 use crate::transfer::slot::SLOT_COUNT;
 
@@ -73,10 +73,18 @@ pub(crate) fn prepare(
     // SAFETY: PrepareHardware: nothing is present, so nobody looks at the hardware.
     let hardware = unsafe { context.hardware_mut() };
     map_registers(context, hardware, resources)?;
-    open_adapters(context, hardware, passive).map_err(DmaError::status)?;
+    open_adapters(context, hardware, passive).map_err(start_status)?;
     allocate_lists(context, hardware, passive)?;
     publish(context, hardware, passive);
     Ok(())
+}
+
+/// The status of a failed start: PrepareHardware may not return STATUS_NOT_SUPPORTED (KMDF-03).
+fn start_status(error: DmaError) -> NTSTATUS {
+    match error.status() {
+        STATUS_NOT_SUPPORTED => STATUS_INSUFFICIENT_RESOURCES,
+        status => status,
+    }
 }
 
 fn reset_state(context: &DeviceContext, passive: &Passive) {

@@ -30,6 +30,7 @@ pub(super) fn register(callbacks: &mut WDF_PNPPOWER_EVENT_CALLBACKS) {
     callbacks.EvtDeviceReleaseHardware = Some(evt_release_hardware);
     callbacks.EvtDeviceD0Entry = Some(evt_d0_entry);
     callbacks.EvtDeviceD0EntryPostInterruptsEnabled = Some(evt_d0_entry_post_interrupts_enabled);
+    callbacks.EvtDeviceD0ExitPreInterruptsDisabled = Some(evt_d0_exit_pre_interrupts_disabled);
     callbacks.EvtDeviceD0Exit = Some(evt_d0_exit);
     callbacks.EvtDeviceSurpriseRemoval = Some(evt_surprise_removal);
 }
@@ -121,17 +122,38 @@ unsafe extern "C" fn evt_d0_entry_post_interrupts_enabled(
     STATUS_SUCCESS
 }
 
+/// EvtDeviceD0ExitPreInterruptsDisabled: the transfer that runs comes to its end here, while the
+/// interrupt is still connected: a shared line must not stay asserted with nobody to look (KMDF-06).
+unsafe extern "C" fn evt_d0_exit_pre_interrupts_disabled(
+    device: WDFDEVICE,
+    _target: WDF_POWER_DEVICE_STATE,
+) -> NTSTATUS {
+    // SAFETY: called after device add.
+    let Some(context) = (unsafe { DeviceContext::of(device) }) else { return STATUS_SUCCESS };
+    // SAFETY: called at PASSIVE_LEVEL (KMDF-06).
+    let mut passive = unsafe { Passive::assume() };
+    // EvtDeviceD0Exit looks again and decides: it is called in every case, this one is not.
+    let _stopped = leave_d0(context, &mut passive);
+    STATUS_SUCCESS
+}
+
+/// Starts nothing from here on and brings what runs to its end; tells whether the engine stopped.
+fn leave_d0(context: &DeviceContext, passive: &mut Passive) -> bool {
+    context.state.lock(passive).powered = false;
+    stop_watchdog(context, passive);
+    let stopped = quiesce(context, passive);
+    // A late step of the pump may have started the watchdog again.
+    stop_watchdog(context, passive);
+    stopped
+}
+
 /// EvtDeviceD0Exit: by its return the device does no more DMA and raises no interrupt (KMDF-08).
 unsafe extern "C" fn evt_d0_exit(device: WDFDEVICE, _target: WDF_POWER_DEVICE_STATE) -> NTSTATUS {
     // SAFETY: called after device add.
     let Some(context) = (unsafe { DeviceContext::of(device) }) else { return STATUS_SUCCESS };
     // SAFETY: called at PASSIVE_LEVEL (KMDF-06).
     let mut passive = unsafe { Passive::assume() };
-    context.state.lock(&passive).powered = false;
-    stop_watchdog(context, &passive);
-    let stopped = quiesce(context, &mut passive);
-    // A late step of the pump may have started the watchdog again.
-    stop_watchdog(context, &passive);
+    let stopped = leave_d0(context, &mut passive);
     if let Some(causes) = context.edu.causes() {
         // A line that stays high would trouble whoever shares it.
         context.edu.acknowledge(causes);
@@ -209,10 +231,16 @@ unsafe extern "C" fn evt_release_hardware(
     };
     let stopped = !running || quiesce(context, &mut passive);
     transfer::pump(context, &mut passive);
-    let rested = wait_until(&passive, || {
+    let rests = || {
         let state = context.state.lock(&passive);
         !state.pumping && state.pending.is_none()
-    });
+    };
+    // An allocation of version 2 cannot be withdrawn, and its routine needs the device: it may
+    // wait long for map registers, but unless this device keeps them for good it ends (DMA-98).
+    let mut rested = wait_until(&passive, rests);
+    while stopped && !rested {
+        rested = wait_until(&passive, rests);
+    }
     let never_stopped = !stopped || !rested;
     if never_stopped {
         trace(Event::DeviceNeverStopped);

@@ -57,7 +57,11 @@ pub(crate) fn start<K: Carrier>(
     let direction = transfer.direction();
     let copied = match direction {
         Direction::ToDevice => transfer.copy_to(&mut buffer, length, dispatch),
-        Direction::FromDevice => Ok(()),
+        // What the device does not write must not be an earlier caller's data (SEC-08, DMA-96).
+        Direction::FromDevice => {
+            buffer.clear();
+            Ok(())
+        }
     };
     if let Err(error) = copied {
         set_waiting(context, index, transfer.failed(error), buffer, dispatch);

@@ -70,7 +70,7 @@ unsafe extern "C" fn adapter_control(
     // SAFETY: the system calls AdapterControl at DISPATCH_LEVEL (DMA-36).
     let dispatch = unsafe { Dispatch::assume() };
     let mut state = context.state.lock(&dispatch);
-    state.pending = None;
+    state.channel_taken = true;
     // Without `present` nobody but ReleaseHardware looks at the hardware.
     let adapter = if state.present { context.hardware().v2.as_ref() } else { None };
     let (stage, action) = match (state.take(index), adapter) {
@@ -93,12 +93,9 @@ unsafe extern "C" fn adapter_control(
         (stage, _) => (stage.unwrap_or(Stage::Free), GIVE_BACK),
     };
     state.set(index, stage);
-    let pumping = state.pumping;
     drop(state);
-    if !pumping {
-        // The next allocation may not be made from inside this routine (DMA-35).
-        context.queue_pump(&dispatch);
-    }
+    // The next allocation may not be made before this routine has returned (DMA-35).
+    context.queue_channel(&dispatch);
     action
 }
 

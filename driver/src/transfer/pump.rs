@@ -31,14 +31,17 @@ const EXPIRATIONS_MAX: u32 = 4;
 /// If the pump is at work already, on this or another processor, that one sees what was recorded
 /// and this call returns at once. No lock is held. IRQL: at most DISPATCH_LEVEL.
 pub fn pump<L: AtMostDispatch>(context: &DeviceContext, level: &mut L) {
-    {
-        let mut state = context.state.lock(level);
-        if state.pumping {
-            return;
+    // Raised first: a thread that claimed the pump and was then preempted would stop everybody.
+    irql::raise(level, |dispatch| {
+        {
+            let mut state = context.state.lock(dispatch);
+            if state.pumping {
+                return;
+            }
+            state.pumping = true;
         }
-        state.pumping = true;
-    }
-    irql::raise(level, |dispatch| run(context, dispatch));
+        run(context, dispatch);
+    });
 }
 
 fn run(context: &DeviceContext, dispatch: &Dispatch) {

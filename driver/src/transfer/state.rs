@@ -65,6 +65,9 @@ pub(crate) struct State {
     pub(crate) failed: bool,
     /// The slot whose allocation or build is pending: at most one (DMA-17, DMA-35).
     pub(crate) pending: Option<usize>,
+    /// AdapterControl has run for it. Only when it has returned as well, which the channel's DPC
+    /// knows, may the next allocation be made (DMA-35).
+    pub(crate) channel_taken: bool,
     pub(crate) engine: Engine,
     pub(crate) cached: Option<CommonBuffer<Cached>>,
     pub(crate) uncached: Option<CommonBuffer<Uncached>>,

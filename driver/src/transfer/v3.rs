@@ -116,6 +116,7 @@ unsafe extern "C" fn adapter_control(
     // SAFETY: the system calls AdapterControl at DISPATCH_LEVEL (DMA-36).
     let dispatch = unsafe { Dispatch::assume() };
     let mut state = context.state.lock(&dispatch);
+    state.channel_taken = true;
     // Without `present` nobody but ReleaseHardware looks at the hardware.
     let adapter = if state.present { context.hardware().v3.as_ref() } else { None };
     let alignment = state.pieces_v3.alignment;
@@ -124,17 +125,19 @@ unsafe extern "C" fn adapter_control(
             // SAFETY: this routine's own MapRegisterBase and the number asked for (DMA-39).
             let registers =
                 unsafe { MapRegisters::from_adapter_control(adapter, base, count, alignment) };
-            state.pending = None;
             (Stage::GrantedV3(allocating.granted(registers)), KEEP_REGISTERS)
+        }
+        // The hardware was given up; nobody wants the registers.
+        (Some(Stage::ChannelPendingV3(allocating, ..)), None) => {
+            // SAFETY: the allocation ends with this routine's answer (DMA-38).
+            let transfer = unsafe { allocating.withdrawn() };
+            (Stage::Waiting(transfer), GIVE_BACK)
         }
         (stage, _) => (stage.unwrap_or(Stage::Free), GIVE_BACK),
     };
     state.set(index, stage);
-    let pumping = state.pumping;
     drop(state);
-    if !pumping {
-        context.queue_pump(&dispatch);
-    }
+    context.queue_channel(&dispatch);
     action
 }
 
