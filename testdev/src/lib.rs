@@ -15,5 +15,6 @@ extern crate std;
 #[cfg(feature = "model")]
 pub mod bus;
 pub mod edu;
+pub mod exerciser;
 #[cfg(feature = "model")]
 pub mod model;

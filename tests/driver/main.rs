@@ -6,6 +6,7 @@
 mod bad_input;
 mod cancel;
 mod common;
+mod concurrent;
 mod faults;
 mod limits;
 mod pnp;

@@ -40,8 +40,8 @@ rule_tests! {
     }
     breaks lock_held_that_adapter_control_takes {
         [Dma36, Sim08], [],
-        broken: run(|lab, request| under_lock(lab, request, true)),
-        clean: run(|lab, request| under_lock(lab, request, false)),
+        broken: run(|lab, request| under_lock(lab, request, true)).seeds(8),
+        clean: run(|lab, request| under_lock(lab, request, false)).seeds(8),
     }
     breaks adapter_control_returns_nonsense {
         [Dma38], [],

@@ -2,7 +2,7 @@
 //!
 //! | not tested here | why |
 //! |---|---|
-//! | KMDF-15 | nothing on this bus shares the line, so the ISR never runs at those times |
+//! | KMDF-15 | SUR-01's test is the same ISR; nothing else shares the line of `edu` |
 //! | KMDF-18, shared data | plain loads and stores are invisible |
 //! | KMDF-19 | a duty of the DPC's own logic: there is no call that breaks it |
 

@@ -9,7 +9,7 @@
 //! level), the request is the driver's, handles and pointers come from the lab and are live. The
 //! one thing that is wrong is the subject of the test, and the machine stops there before any
 //! memory is touched.
-#![allow(
+#![expect(
     clippy::multiple_unsafe_ops_per_block,
     reason = "deliberately wrong driver code; each routine has one contract, see above"
 )]
@@ -18,18 +18,26 @@ use dmaproof_tests::lab::Lab;
 use wdk_lite::{NTSTATUS, STATUS_SUCCESS, WDFREQUEST};
 
 mod adapter;
+mod build_lists;
 mod channel;
 mod coherency;
 mod common_buffer;
+mod common_buffer_ex;
+mod coverage;
 mod interrupts;
+mod levels;
 mod lists;
 mod map_registers;
 mod mdl;
+mod objects;
 mod pnp;
+mod queues;
 mod release;
+mod removal;
 mod requests;
 mod transfer;
 mod version3;
+mod version3_map;
 
 /// `DRIVER_VERIFIER_DMA_VIOLATION`.
 const DMA: u32 = 0xE6;

@@ -6,8 +6,7 @@ use dmaproof_tests::lab::ddk::{
     KERNEL_MODE, MmGetMdlVirtualAddress, MmGetSystemAddressForMdlSafe, NO, YES, at_level,
 };
 use dmaproof_tests::lab::{Lab, Script, Transfer, complete, whole_packet};
-use dmaproof_tests::{Bench, rule_tests, run};
-use nthost::{Buffer, Operation, Request};
+use dmaproof_tests::{rule_tests, run};
 use wdk_lite::*;
 
 use crate::{DMA, VERIFIER};
@@ -40,9 +39,9 @@ rule_tests! {
     breaks chain_relinked_while_mapped {
         [Dma102], [],
         broken: run(|lab, request| relinked(lab, request, true)).script(Script::lists())
-            .scenario(send_chain),
+            .scenario(|bench| bench.chain(&[512, 512], 0)),
         clean: run(|lab, request| relinked(lab, request, false)).script(Script::lists())
-            .scenario(send_chain),
+            .scenario(|bench| bench.chain(&[512, 512], 0)),
     }
     breaks partial_mdl_beyond_its_source {
         [Dma103], [],
@@ -183,15 +182,6 @@ fn relinked(lab: &Lab, request: WDFREQUEST, cut: bool) -> NTSTATUS {
         (*transfer.mdl).Next = second;
     }
     STATUS_SUCCESS
-}
-
-fn send_chain(bench: &mut Bench) {
-    let buffers = vec![Buffer::at_page_offset(512, 0), Buffer::at_page_offset(512, 0)];
-    let code = dmaproof_tests::lab::control_code(METHOD_IN_DIRECT, false);
-    let input = dmaproof_tests::lab::encode(bench.routine()).to_ne_bytes().to_vec();
-    let request = Request::chain(Operation::Ioctl { code, input }, buffers);
-    let (completion, _) = bench.file().submit(request).wait();
-    assert_eq!(completion.status.0, STATUS_SUCCESS, "the chain: {}", completion.status);
 }
 
 /// A partial MDL: where it begins, how many bytes it was allocated for.

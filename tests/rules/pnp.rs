@@ -8,8 +8,8 @@
 
 use std::ptr;
 
-use dmaproof_tests::lab::ddk::{KERNEL_MODE, NO, at_level};
-use dmaproof_tests::lab::{Adapter, Lab, Script, complete, description, whole_packet};
+use dmaproof_tests::lab::ddk::{KERNEL_MODE, NO, at_level, wait};
+use dmaproof_tests::lab::{Lab, Script, complete, whole_packet};
 use dmaproof_tests::{Bench, rule_tests, run};
 use testdev::edu;
 use wdk_lite::*;
@@ -33,14 +33,12 @@ rule_tests! {
     breaks release_after_a_failed_prepare_puts_no_adapter {
         [Kmdf02, Dma12, Dma14], [(DMA, 0x19)],
         broken: run(idle).start_fails().script(Script {
-            prepare: |_| STATUS_INSUFFICIENT_RESOURCES,
+            prepare: remember_put_and_fail,
             release: put_without_looking,
             ..Script::correct()
         }),
-        clean: run(idle).start_fails().script(Script {
-            prepare: |_| STATUS_INSUFFICIENT_RESOURCES,
-            ..Script::correct()
-        }),
+        clean: run(idle).start_fails()
+            .script(Script { prepare: remember_put_and_fail, ..Script::correct() }),
     }
     breaks adapter_left_by_a_failed_prepare {
         [Kmdf02, Dma19, Dma20, Kmdf44], [],
@@ -161,6 +159,13 @@ rule_tests! {
         }).inline(),
         clean: run(idle).inline(),
     }
+    breaks failed_device_goes_on_mastering_the_bus {
+        [Sur06, Kmdf08, Dma30, Dma57, Dma114, Dma115, Sim02], [],
+        broken: run(start_and_fail).script(with_common_buffer(|_| STATUS_SUCCESS))
+            .scenario(run_and_lose),
+        clean: run(start_and_fail).script(with_common_buffer(stop_device))
+            .scenario(run_and_lose),
+    }
     answer device_survives_a_power_cycle {
         [Kmdf08],
         run(whole_packet).scenario(|bench| {
@@ -207,12 +212,26 @@ fn memory_start(lab: &Lab) -> PHYSICAL_ADDRESS {
     unsafe { ntddk::MmGetPhysicalAddress(lab.registers.get().cast()) }
 }
 
+/// Takes an adapter for its table's sake, puts it again, and fails the start.
+fn remember_put_and_fail(lab: &Lab) -> NTSTATUS {
+    lab.take_adapter();
+    // SAFETY: LAB.
+    let put = unsafe { (*(*lab.adapter.get().0).DmaOperations).PutDmaAdapter };
+    let put = put.expect("in every table");
+    // CAST: an address.
+    lab.scratch[0].set((put as *const ()).expose_provenance() as u64);
+    lab.put_adapter();
+    STATUS_INSUFFICIENT_RESOURCES
+}
+
+/// Puts the lab's adapter without looking whether there is one.
 fn put_without_looking(lab: &Lab) -> NTSTATUS {
-    // SAFETY: LAB: the table is that of an adapter taken only to get at it.
+    // CAST: an address.
+    let put: *const () = ptr::with_exposed_provenance(lab.scratch[0].get() as usize);
+    // SAFETY: LAB: `remember_put_and_fail` stored a routine of this type.
     unsafe {
-        let (real, _) = Adapter::get(lab.pdo, &description(2));
-        let put = (*(*real.0).DmaOperations).PutDmaAdapter.expect("in every table");
-        put(lab.adapter.get().0);
+        let put: PPUT_DMA_ADAPTER = std::mem::transmute(put);
+        put.expect("in every table")(lab.adapter.get().0);
     }
     STATUS_SUCCESS
 }
@@ -258,9 +277,20 @@ fn free_scratch(lab: &Lab) -> NTSTATUS {
     STATUS_SUCCESS
 }
 
-/// A driver with a common buffer, whose addresses are in the scratch words.
+/// A driver with a common buffer, whose addresses are in the scratch words. Its ReleaseHardware
+/// takes longer than a transfer of the device.
 const fn with_common_buffer(d0_exit: fn(&Lab) -> NTSTATUS) -> Script {
-    Script { prepare: take_with_buffer, release: put_with_buffer, d0_exit, ..Script::correct() }
+    Script {
+        prepare: take_with_buffer,
+        release: put_with_buffer,
+        unmap: |lab| {
+            // SAFETY: LAB.
+            unsafe { wait(20, || false) };
+            lab.unmap_registers();
+        },
+        d0_exit,
+        ..Script::correct()
+    }
 }
 
 fn take_with_buffer(lab: &Lab) -> NTSTATUS {
@@ -299,6 +329,24 @@ fn start_and_leave(lab: &Lab, _request: WDFREQUEST) -> NTSTATUS {
     STATUS_SUCCESS
 }
 
+/// Starts the device and declares it failed.
+fn start_and_fail(lab: &Lab, request: WDFREQUEST) -> NTSTATUS {
+    let status = start_and_leave(lab, request);
+    // SAFETY: LAB.
+    unsafe {
+        wdf::WdfDeviceSetFailed(lab.device, _WDF_DEVICE_FAILED_ACTION::WdfDeviceFailedNoRestart);
+    }
+    status
+}
+
+/// The system removes the device that failed; the device itself is still there.
+fn run_and_lose(bench: &mut Bench) {
+    bench.run();
+    bench.close();
+    bench.machine.sleep(1_000_000);
+    bench.slot = None;
+}
+
 fn stop_device(lab: &Lab) -> NTSTATUS {
     lab.check(lab.wait_for_device(), "the device did not stop");
     STATUS_SUCCESS
@@ -311,5 +359,6 @@ fn sleep_and_wake(bench: &mut Bench) {
 
 fn sleep_and_wake_only(bench: &mut Bench) {
     bench.set_power(true);
+    bench.machine.sleep(1_000_000);
     bench.set_power(false);
 }

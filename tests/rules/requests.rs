@@ -156,7 +156,7 @@ rule_tests! {
         [Kmdf30], [],
         broken: run(|lab, request| { mark(request); forward(lab, request) })
             .script(Script { added: second_queue, ..Script::correct() }),
-        clean: run(|lab, request| forward(lab, request))
+        clean: run(forward)
             .script(Script { added: second_queue, ..Script::correct() }),
     }
 }

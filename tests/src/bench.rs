@@ -1,7 +1,7 @@
 //! The application of a case, and what is around it: loading, plugging, opening, and the orderly
 //! end.
 
-use nthost::{Access, Buffer, Driver, File, Machine, NtStatus, Pending, Request, Slot};
+use nthost::{Access, Buffer, Driver, File, Machine, NtStatus, Operation, Pending, Request, Slot};
 use testdev::model::edu::Edu;
 
 use crate::Case;
@@ -103,6 +103,20 @@ impl Bench {
         request.buffer().to_vec()
     }
 
+    /// Sends a request with a chain of buffers, which runs the case's routine and has to succeed.
+    /// Each buffer begins `offset` bytes into a page, so none continues another.
+    ///
+    /// # Panics
+    /// When the request fails.
+    pub fn chain(&self, lengths: &[usize], offset: usize) {
+        let buffers = lengths.iter().map(|&length| Buffer::at_page_offset(length, offset));
+        let code = lab::control_code(self.case.method, self.case.inline);
+        let input = lab::encode(self.case.routine).to_ne_bytes().to_vec();
+        let request = Request::chain(Operation::Ioctl { code, input }, buffers.collect());
+        let (completion, _) = self.file().submit(request).wait();
+        assert!(completion.status.0 >= 0, "the chain failed: {}", completion.status);
+    }
+
     /// The case's routine.
     #[must_use]
     pub fn routine(&self) -> Routine {
@@ -151,9 +165,11 @@ impl Bench {
     fn end(mut self) {
         self.close();
         if let Some(slot) = self.slot {
-            let _ = self.machine.remove(slot);
+            let removed = self.machine.remove(slot);
+            assert!(removed.is_ok(), "the removal was refused: {removed:?}");
         }
         self.machine.unload(self.driver);
+        self.machine.shut_down();
         let findings = FINDINGS.take();
         assert!(findings.is_empty(), "the driver found: {findings:#?}");
     }

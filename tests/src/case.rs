@@ -25,6 +25,7 @@ pub struct Case {
     pub(crate) device: fn(&mut EduConfig),
     pub(crate) scenario: fn(&mut Bench),
     pub(crate) starts: bool,
+    pub(crate) seeds: u64,
 }
 
 /// A case that sends one METHOD_IN_DIRECT request, which runs `routine`; its buffer has 3000
@@ -43,6 +44,7 @@ pub const fn run(routine: Routine) -> Case {
         device: |_| (),
         scenario: Bench::run,
         starts: true,
+        seeds: 1,
     }
 }
 
@@ -118,9 +120,16 @@ impl Case {
         self
     }
 
+    /// For a mistake that shows only if the machine chooses so: tries seeds 1 to `seeds`.
+    #[must_use]
+    pub const fn seeds(mut self, seeds: u64) -> Self {
+        self.seeds = seeds;
+        self
+    }
+
     /// The machine of this case.
-    pub(crate) fn build(&self, strict: bool) -> Machine {
-        (self.machine)(Machine::builder(self.profile).strict(strict)).build()
+    pub(crate) fn build(&self, strict: bool, seed: u64) -> Machine {
+        (self.machine)(Machine::builder(self.profile).strict(strict).seed(seed)).build()
     }
 
     /// The device of this case: `edu`, but quick, and with all 64 address bits.

@@ -17,9 +17,24 @@ pub struct Expected {
 
 /// Plays the case to the end of the machine, outside of the thread that asks.
 fn play(case: Case, strict: bool) -> Result<Vec<Report>, Stopped> {
-    let machine = case.build(strict);
-    machine.run(move |machine| Bench::play(machine, case))?;
-    Ok(machine.notes())
+    let mut notes = Vec::new();
+    for seed in 1..=case.seeds {
+        let machine = case.build(strict, seed);
+        machine.run(move |machine| Bench::play(machine, case))?;
+        notes.extend(machine.notes());
+    }
+    Ok(notes)
+}
+
+/// How the case ends: the notes, or what stopped the machine.
+///
+/// # Errors
+/// What stopped the machine.
+///
+/// # Panics
+/// When driver or application see something that the documents do not allow.
+pub fn verdict(case: Case) -> Result<Vec<Report>, Stopped> {
+    play(case, false)
 }
 
 /// The case breaks the rule, and nothing else before it.

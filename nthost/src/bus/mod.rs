@@ -3,6 +3,7 @@
 mod config;
 pub(crate) mod ddi;
 pub(crate) mod registers;
+mod silence;
 mod view;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use testdev::bus::{Device, Identity};
 use crate::machine::Kernel;
 use crate::machine::interrupts::LineId;
 pub(crate) use config::{Config, Window};
+use silence::Silence;
 use view::View;
 
 /// Physical address of the first window; windows lie in one gigabyte from here on.
@@ -30,6 +32,7 @@ pub(crate) struct Function {
     deadline: AtomicU64,
     /// False after a surprise removal: registers read all ones, the model does not run.
     present: AtomicBool,
+    silence: Silence,
 }
 
 impl std::fmt::Debug for Function {
@@ -47,6 +50,7 @@ impl Function {
     /// The device vanishes: no access reaches the model any more, and it masters nothing.
     pub(crate) fn vanish(&self, kernel: &Kernel) {
         self.present.store(false, Ordering::Release);
+        self.silence.begin(kernel.clock.now());
         self.deadline.store(u64::MAX, Ordering::Release);
         kernel.interrupts.lower(self.line);
     }
@@ -106,6 +110,8 @@ pub(crate) struct Bus {
     next: AtomicU64,
     next_window: AtomicU64,
     mappings: registers::Mappings,
+    /// Register writes so far: what a device does after one more belongs to another transfer.
+    writes: AtomicU64,
 }
 
 impl Bus {
@@ -115,6 +121,7 @@ impl Bus {
             next: AtomicU64::new(u64::MAX),
             next_window: AtomicU64::new(WINDOWS),
             mappings: registers::Mappings::default(),
+            writes: AtomicU64::new(0),
         }
     }
 
@@ -141,6 +148,7 @@ impl Bus {
             model: Mutex::new(model),
             deadline: AtomicU64::new(u64::MAX),
             present: AtomicBool::new(true),
+            silence: Silence::new(),
         }));
         index
     }
@@ -193,6 +201,11 @@ impl Bus {
         if let Some(at) = at {
             self.next.fetch_min(at, Ordering::AcqRel);
         }
+    }
+
+    /// Register writes so far.
+    pub(crate) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
     }
 
     /// Register windows that drivers mapped and did not unmap.

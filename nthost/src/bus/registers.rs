@@ -6,6 +6,7 @@
 #![allow(non_snake_case, reason = "names are the WDK's")]
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::RwLock;
 
@@ -97,12 +98,16 @@ impl Kernel {
     fn read_register(&self, address: u64, size: u8) -> Result<u64, Violation> {
         let (mapping, offset) = self.register(address, size)?;
         self.clock.pass(ACCESS_NS);
-        Ok(mapping.function.read(self, mapping.bar, offset, size) & all_ones(size))
+        let value = mapping.function.read(self, mapping.bar, offset, size) & all_ones(size);
+        let (answered, present) = (value != all_ones(size), mapping.function.is_present());
+        mapping.function.silence.check(self.clock.now(), answered, present)?;
+        Ok(value)
     }
 
     fn write_register(&self, address: u64, size: u8, value: u64) -> Result<(), Violation> {
         let (mapping, offset) = self.register(address, size)?;
         self.clock.pass(ACCESS_NS);
+        self.bus.writes.fetch_add(1, Ordering::Relaxed);
         mapping.function.write(self, mapping.bar, offset, size, value);
         Ok(())
     }

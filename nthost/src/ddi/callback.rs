@@ -80,14 +80,14 @@ fn after(kernel: &Kernel, name: &'static str, before: &Before) {
 }
 
 #[cold]
-fn changed(kernel: &Kernel, name: &str, before: &Before, irql: u8, locks: u32) {
+fn changed(kernel: &Kernel, name: &'static str, before: &Before, irql: u8, locks: u32) {
     let message = if locks == before.locks {
         format!("{name} was entered at IRQL {} and returned at IRQL {irql}", before.irql)
     } else {
         format!("{name} was entered holding {} locks and returned holding {locks}", before.locks)
     };
     let parameters = [0xE, 0, before.irql.into(), irql.into()];
-    kernel.stop(broken(RuleId::Kmdf11, message).code(0x10D, parameters))
+    kernel.stop(broken(RuleId::Kmdf11, message).code(0x10D, parameters).returned_from(name))
 }
 
 macro_rules! callers {

@@ -63,6 +63,9 @@ const FRAMEWORK: &[Row] = &[
     ("WdfDeviceCreateDeviceInterface", PASSIVE, RuleId::Kmdf35),
     ("WdfDeviceSetDeviceInterfaceState", PASSIVE, RuleId::Kmdf35),
     ("WdfDmaEnablerCreate", PASSIVE, RuleId::Dma01),
+    ("WdfRequestComplete", DISPATCH, RuleId::Kmdf23),
+    ("WdfRequestCompleteWithInformation", DISPATCH, RuleId::Kmdf23),
+    ("WdfRequestCompleteWithPriorityBoost", DISPATCH, RuleId::Kmdf23),
     ("WdfDpcEnqueue", Irql::Any, RuleId::Kmdf35),
     ("WdfDpcCancel", Irql::Any, RuleId::Kmdf35),
     ("WdfDriverCreate", PASSIVE, RuleId::Kmdf35),
@@ -84,6 +87,10 @@ const OPERATIONS: &[Row] = &[
     ("AllocateDomainCommonBuffer", PASSIVE, RuleId::Dma28),
     ("FreeCommonBuffer", PASSIVE, RuleId::Dma30),
     ("CreateCommonBufferFromMdl", PASSIVE, RuleId::Dma31),
+    ("AllocateCommonBufferVector", DISPATCH, RuleId::Dma32),
+    ("GetCommonBufferFromVectorByIndex", DISPATCH, RuleId::Dma32),
+    ("FreeCommonBufferFromVector", DISPATCH, RuleId::Dma32),
+    ("FreeCommonBufferVector", DISPATCH, RuleId::Dma32),
     ("GetDmaAlignment", PASSIVE, RuleId::Dma15),
     ("JoinDmaDomain", PASSIVE, RuleId::Dma71),
     ("GetDmaDomain", PASSIVE, RuleId::Dma71),
@@ -138,7 +145,8 @@ pub(super) const fn export(name: &'static str) -> Ddi {
 
 /// A KMDF function.
 pub(super) const fn framework(name: &'static str) -> Ddi {
-    find(FRAMEWORK, name, RuleId::Kmdf35, 0x10D)
+    // KMDF Verifier breaks into the debugger and fails the call; no bug check is documented.
+    find(FRAMEWORK, name, RuleId::Kmdf35, 0)
 }
 
 /// A DMA operation.
@@ -163,6 +171,20 @@ pub(super) fn check(kernel: &Kernel, ddi: &Ddi) -> Result<(), Violation> {
     }
 }
 
+/// Parameter 1 of 0xC4 for this function at a wrong level, where its page or rule states one.
+fn verifier_parameter(name: &str) -> Option<u64> {
+    Some(match name {
+        "IoGetDmaAdapter" => 0x2000E,
+        "KeFlushIoBuffers" => 0x20011,
+        "MmProbeAndLockPages" => 0x70,
+        "MmMapIoSpaceEx" => 0x73,
+        "MmUnlockPages" => 0x78,
+        "MmUnmapIoSpace" => 0x7B,
+        "KeWaitForSingleObject" | "KeDelayExecutionThread" => 0x121,
+        _ => return None,
+    })
+}
+
 #[cold]
 fn wrong(ddi: &Ddi, irql: u8) -> Violation {
     let (kind, expected, words) = match ddi.irql {
@@ -175,7 +197,10 @@ fn wrong(ddi: &Ddi, irql: u8) -> Violation {
     match ddi.code {
         0xE6 => violation.code(0xE6, [0x13, kind, expected.into(), irql.into()]),
         0 => violation,
-        code => violation.code(code, [0, 0, irql.into(), expected.into()]),
+        code => match verifier_parameter(ddi.name) {
+            Some(first) => violation.code(code, [first, irql.into(), expected.into(), 0]),
+            None => violation,
+        },
     }
 }
 

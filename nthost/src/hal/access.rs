@@ -164,10 +164,15 @@ impl Hal {
         if let Some(common) = state.commons.iter_mut().find(|common| {
             (common.address..common.address + common.span()).contains(&touch.address)
         }) {
-            if common.cached && !common.flushed && !common.noted && adapter.traits.version < 3 {
+            // What a device does after a register write is another transfer, which needs its own
+            // KeFlushIoBuffers.
+            let writes = kernel.bus.writes();
+            let flushed = common.transfer == writes || std::mem::take(&mut common.flushed);
+            common.transfer = writes;
+            if common.cached && !flushed && !common.noted && adapter.traits.version < 3 {
                 common.noted = true;
-                let message = "the device used a cached common buffer for which KeFlushIoBuffers \
-                               was never called";
+                let message = "the device used a cached common buffer without a KeFlushIoBuffers \
+                               for this transfer";
                 self.notes.lock().push((RuleId::Dma90, message.to_owned()));
                 self.unsettled.store(true, Ordering::Release);
             }

@@ -127,7 +127,7 @@ pub(super) struct State {
     /// Emptied mappings, so that none is allocated on the transfer path.
     pub spare: Vec<Mapping>,
     /// Memory of lists that GetScatterGatherList made, to be used again.
-    pub buffers: Vec<super::lists::Buffer>,
+    pub buffers: Vec<super::list_memory::Buffer>,
 }
 
 impl Adapter {

@@ -43,7 +43,7 @@ pub(crate) unsafe fn AllocateAdapterChannel(
         return Err(broken(RuleId::Sim11, message));
     }
     if NumberOfMapRegisters > adapter.granted {
-        return Ok(STATUS_INSUFFICIENT_RESOURCES);
+        return Err(too_many(RuleId::Dma34, NumberOfMapRegisters, adapter.granted));
     }
     kernel.hal.check_one_channel(adapter, waiting.device)?;
     submit(kernel, adapter, waiting, Turn::Chosen)?;
@@ -121,6 +121,13 @@ pub(super) fn free_channel(
     state.channel = Channel::Free;
     state.kick(kernel, adapter);
     Ok(())
+}
+
+/// More map registers asked for than the adapter has. Without Driver Verifier the call only fails.
+pub(super) fn too_many(rule: RuleId, asked: u32, granted: u32) -> Violation {
+    let message =
+        format!("{asked} map registers were asked for; IoGetDmaAdapter granted {granted}");
+    broken(rule, message).code(0xE6, [0x0C, asked.into(), granted.into(), 0])
 }
 
 /// When an allocation's turn comes.
@@ -292,8 +299,11 @@ impl State {
 
     /// Whether a version 1 or 2 allocation of the channel for this device object is pending.
     pub(super) fn pends_for(&self, device: Device) -> bool {
+        // Version 3 names an allocation by its transfer context, not by the device object.
         let running = match self.channel {
-            Channel::Running { device: other, .. } => other == device.0.addr(),
+            Channel::Running { grant, device: other } => {
+                self.grants[grant].context == 0 && other == device.0.addr()
+            }
             Channel::Free | Channel::Held { .. } => false,
         };
         let waits = |w: &Waiting| w.build.is_none() && w.transfer == 0 && w.device == device;

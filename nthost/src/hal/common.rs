@@ -6,78 +6,16 @@
 // UNSAFETY: common buffers are raw memory shared by driver and device.
 #![allow(non_snake_case, clippy::too_many_arguments, reason = "names and shapes are the WDK's")]
 
-use std::alloc::{Layout, alloc, dealloc};
-use std::ptr::NonNull;
-
 use wdk_lite::*;
 
 use super::adapter::{Adapter, Retired, Retirement, State};
-use super::registers::FILL;
+use super::backing::Backing;
 use super::{logical, number};
 use crate::RuleId;
 use crate::machine::{Kernel, context};
 use crate::memory::mdl::Content;
 use crate::memory::{PAGE, PAGE_SHIFT};
 use crate::verifier::{CallStack, Violation, broken};
-
-/// What stands before and behind a common buffer.
-const TAG: [u8; 8] = *b"DmaVrfy0";
-
-/// Memory of a common buffer: a page for the tag before it, its pages, a page for the tag behind.
-#[derive(Debug)]
-struct Backing {
-    memory: NonNull<u8>,
-    layout: Layout,
-}
-
-// SAFETY: owned memory without an owner's thread.
-unsafe impl Send for Backing {}
-
-impl Backing {
-    fn new(length: usize) -> Option<Self> {
-        let pages = length.div_ceil(PAGE) + 2;
-        let layout = Layout::from_size_align(pages * PAGE, PAGE).ok()?;
-        // SAFETY: the layout has a size.
-        let memory = NonNull::new(unsafe { alloc(layout) })?;
-        // SAFETY: the layout's size was just allocated.
-        unsafe { memory.write_bytes(FILL, layout.size()) };
-        memory.as_ptr().expose_provenance();
-        let backing = Self { memory, layout };
-        backing.write_tag(PAGE - TAG.len());
-        backing.write_tag(PAGE + length);
-        Some(backing)
-    }
-
-    fn at(&self, offset: usize) -> *mut u8 {
-        assert!(offset < self.layout.size());
-        // SAFETY: within the allocation, as just asserted.
-        unsafe { self.memory.as_ptr().add(offset) }
-    }
-
-    fn write_tag(&self, offset: usize) {
-        assert!(offset + TAG.len() <= self.layout.size());
-        let place: *mut [u8; 8] = self.at(offset).cast();
-        // SAFETY: the tag's bytes lie within the allocation, as just asserted.
-        unsafe { place.write(TAG) };
-    }
-
-    /// Address of the first byte in a range of the allocation that is not what was written.
-    fn first_change(&self, from: usize, expected: impl Iterator<Item = u8>) -> Option<usize> {
-        expected.zip(from..).find_map(|(byte, offset)| {
-            let at = self.at(offset);
-            // SAFETY: within the allocation.
-            let found = unsafe { at.read() };
-            (found != byte).then(|| at.addr())
-        })
-    }
-}
-
-impl Drop for Backing {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout.
-        unsafe { dealloc(self.memory.as_ptr(), self.layout) };
-    }
-}
 
 /// A live common buffer.
 #[derive(Debug)]
@@ -91,8 +29,10 @@ pub(super) struct Common {
     /// Address of the first byte for the CPU.
     pub host: usize,
     pub cached: bool,
-    /// KeFlushIoBuffers was called for an MDL of it (DMA-90).
+    /// KeFlushIoBuffers was called for an MDL of it since the last transfer (DMA-90).
     pub flushed: bool,
+    /// Register writes before the device last used it: which transfer that was.
+    pub transfer: u64,
     /// DMA-90 was noted.
     pub noted: bool,
     /// First page of the logical window.
@@ -116,17 +56,8 @@ impl Common {
 
     /// DMA-25: nobody wrote outside.
     fn check_tags(&self) -> Result<(), Violation> {
-        let Some(backing) = &self.backing else { return Ok(()) };
-        let end = PAGE + self.length;
-        let padding = end.next_multiple_of(PAGE).max(end + TAG.len()) - end - TAG.len();
-        let before = backing.first_change(PAGE - TAG.len(), TAG.into_iter());
-        let behind = TAG.into_iter().chain(std::iter::repeat_n(FILL, padding));
-        let behind = backing.first_change(end, behind);
-        let (kind, at, place) = match (before, behind) {
-            (None, None) => return Ok(()),
-            (Some(at), _) => (1, at, "before"),
-            (None, Some(at)) => (2, at, "behind"),
-        };
+        let stray = self.backing.as_ref().and_then(|backing| backing.stray(self.length));
+        let Some((kind, at, place)) = stray else { return Ok(()) };
         let message = format!(
             "the device or the driver wrote {place} a common buffer of {} bytes, at {at:#x}",
             self.length
@@ -169,6 +100,7 @@ fn allocate(kernel: &Kernel, adapter: &Adapter, wish: Wish) -> Option<(PVOID, u6
         host: memory.addr(),
         cached: wish.cached,
         flushed: false,
+        transfer: u64::MAX,
         noted: false,
         page,
         pages,
@@ -199,6 +131,22 @@ fn check_place(
     Ok(())
 }
 
+/// DMA-26: the page about common buffers says for AllocateCommonBuffer, and for no other routine,
+/// that a buffer has no more pages than map registers were granted. A request that the machine
+/// cannot satisfy is answered with NULL instead.
+fn check_budget(adapter: &Adapter, length: usize) -> Result<(), Violation> {
+    // CAST: a count of pages.
+    let (pages, granted) = (length.div_ceil(PAGE) as u64, u64::from(adapter.granted));
+    if pages <= granted {
+        return Ok(());
+    }
+    let message = format!(
+        "a common buffer of {pages} pages was asked for; IoGetDmaAdapter granted {granted} map \
+         registers"
+    );
+    Err(broken(RuleId::Dma26, message).code(0xE6, [0x00, 2, pages, granted]))
+}
+
 /// An optional bound.
 fn bound(address: PPHYSICAL_ADDRESS, otherwise: u64) -> u64 {
     if address.is_null() {
@@ -209,7 +157,8 @@ fn bound(address: PPHYSICAL_ADDRESS, otherwise: u64) -> u64 {
 }
 
 /// Allocates a common buffer (DMA-22; wdm, PALLOCATE_COMMON_BUFFER), cached whatever CacheEnabled
-/// says (DMA-27), filled with 0x0F (SEC-08). NULL without room (DMA-23).
+/// says (DMA-27), filled with 0x0F (SEC-08), of no more pages than map registers (DMA-26). NULL
+/// without room (DMA-23).
 pub(crate) unsafe fn AllocateCommonBuffer(
     kernel: &Kernel,
     DmaAdapter: PDMA_ADAPTER,
@@ -222,7 +171,11 @@ pub(crate) unsafe fn AllocateCommonBuffer(
     // CAST: 32 bits.
     let length = Length as usize;
     let wish = Wish { length, cached: CacheEnabled != 0, below: u64::MAX, from: 0 };
-    Ok(answer(allocate(kernel, adapter, wish), LogicalAddress))
+    let made = allocate(kernel, adapter, wish);
+    if made.is_some() {
+        check_budget(adapter, length)?;
+    }
+    Ok(answer(made, LogicalAddress))
 }
 
 /// Allocates a common buffer below an address (DMA-28; wdm, PALLOCATE_COMMON_BUFFER_EX).
@@ -418,6 +371,7 @@ pub(crate) unsafe fn CreateCommonBufferFromMdl(
         host: mdl.start(),
         cached: false,
         flushed: false,
+        transfer: u64::MAX,
         noted: false,
         page,
         pages,
@@ -463,6 +417,7 @@ mod tests {
             host: backing.at(PAGE).addr(),
             cached: true,
             flushed: false,
+            transfer: u64::MAX,
             noted: false,
             page: 0,
             pages: 1,

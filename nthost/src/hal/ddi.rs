@@ -33,6 +33,14 @@ pub(crate) unsafe fn IoGetDmaAdapter(
         let message = "IoGetDmaAdapter was not given the device's physical device object";
         return Err(broken(RuleId::Dma02, message));
     };
+    let callback = context::with(|c| c.callback.get());
+    let starting = ["PFN_WDF_DRIVER_DEVICE_ADD", "PFN_WDF_DEVICE_PREPARE_HARDWARE"];
+    if !starting.contains(&callback) {
+        let message = format!(
+            "IoGetDmaAdapter was called in {callback}, not while the device is added or started"
+        );
+        return Err(broken(RuleId::Dma02, message));
+    }
     if DeviceDescription.is_null() || NumberOfMapRegisters.is_null() {
         let message = "IoGetDmaAdapter needs a description and a place for NumberOfMapRegisters";
         return Err(broken(RuleId::Dma10, message));

@@ -79,6 +79,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "it needs files")]
         fn runs_never_overlap_and_nothing_is_lost(
             steps in prop::collection::vec((1u32..20, any::<prop::sample::Index>()), 1..200)
         ) {

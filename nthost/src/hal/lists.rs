@@ -3,13 +3,13 @@
 // UNSAFETY: lists are memory shared with the driver, and arguments are its.
 #![allow(non_snake_case, clippy::too_many_arguments, reason = "names and shapes are the WDK's")]
 
-use std::mem::offset_of;
-
 use wdk_lite::*;
 
 use super::adapter::{Adapter, State};
 use super::channel::{Turn, submit};
-use super::mapping::{Coherency, Mapping, examine, walk};
+use super::coherency::Coherency;
+use super::list_memory::{Buffer, digest, elements_in, list_size, write_list};
+use super::mapping::{Mapping, examine, walk};
 use super::packet::too_long;
 use super::waiting::{Build, Device, Opaque, Waiting};
 use crate::RuleId;
@@ -18,16 +18,6 @@ use crate::machine::{DISPATCH, Kernel, context};
 use crate::memory::mdl::Mdl;
 use crate::memory::pages::span;
 use crate::verifier::{CallStack, Violation, broken};
-
-/// Private bytes behind a list's elements: a fixed part and a part for each element.
-const PRIVATE: usize = 16;
-const PRIVATE_EACH: usize = 8;
-/// What the private part is filled with.
-const PRIVATE_FILL: u64 = 0x4C41_4820_4147_5353;
-/// What a list of the HAL's is filled with when it is put (DMA-77).
-const PUT_FILL: u64 = 0x0F0F_0F0F_0F0F_0F0F;
-/// Offset of the elements in a list.
-const ELEMENTS: usize = offset_of!(SCATTER_GATHER_LIST, Elements);
 
 /// A list that was built and not put.
 #[derive(Debug, Default)]
@@ -48,20 +38,6 @@ pub(super) struct List {
     /// Built synchronously without a routine: FreeAdapterObject may end it.
     pub bare: bool,
     pub origin: CallStack,
-}
-
-/// Memory of a list that the HAL provides.
-#[derive(Debug, Default)]
-pub(super) struct Buffer(Vec<u64>);
-
-/// Bytes of a list with `elements` elements, with the HAL's private part.
-pub(super) fn list_size(elements: usize) -> usize {
-    ELEMENTS + elements * (size_of::<SCATTER_GATHER_ELEMENT>() + PRIVATE_EACH) + PRIVATE
-}
-
-/// Most elements of a list of this size.
-pub(super) fn elements_in(bytes: usize) -> usize {
-    bytes.saturating_sub(ELEMENTS + PRIVATE) / (size_of::<SCATTER_GATHER_ELEMENT>() + PRIVATE_EACH)
 }
 
 /// What a transfer needs: registers, elements, and whether the chain is long enough.
@@ -305,13 +281,12 @@ impl State {
         if !build.buffer.0.is_null() {
             return (build.buffer.0.expose_provenance(), None);
         }
-        let words = list_size(elements).div_ceil(8);
-        let fits = self.buffers.iter().position(|buffer| buffer.0.len() >= words);
+        let fits = self.buffers.iter().position(|buffer| buffer.holds(elements));
         let mut buffer = match fits {
             Some(at) => self.buffers.swap_remove(at),
-            None => Buffer(vec![PUT_FILL; words.next_power_of_two()]),
+            None => Buffer::new(elements),
         };
-        (buffer.0.as_mut_ptr().expose_provenance(), Some(buffer))
+        (buffer.address(), Some(buffer))
     }
 
     /// Address of the live list that was asked for with this transfer context.
@@ -323,107 +298,6 @@ impl State {
     pub(super) fn find_list(&self, address: usize) -> Option<usize> {
         self.lists.iter().position(|list| list.live && list.address == address)
     }
-}
-
-/// Maps `range` (first MDL, offset, length) and writes its list to `address`. Returns the list's
-/// bytes and digest.
-pub(super) fn write_list(
-    kernel: &Kernel,
-    adapter: &Adapter,
-    state: &mut State,
-    mapping: &mut Mapping,
-    range: (Mdl, usize, usize),
-    address: usize,
-) -> Result<(usize, u64), Violation> {
-    let mut writer = Writer::new(address, adapter, kernel);
-    walk(kernel, range.0, range.1, range.2, |part| {
-        writer.begin_part();
-        state.map(kernel, adapter, mapping, part, |logical, length| writer.add(logical, length))
-    })?;
-    Ok(writer.end(mapping.operation))
-}
-
-/// Writes a list's elements one after the other.
-struct Writer<'a> {
-    address: usize,
-    count: usize,
-    /// The element under way.
-    current: Option<(u64, u32)>,
-    part_begins: bool,
-    adapter: &'a Adapter,
-    kernel: &'a Kernel,
-}
-
-impl<'a> Writer<'a> {
-    fn new(address: usize, adapter: &'a Adapter, kernel: &'a Kernel) -> Self {
-        Self { address, count: 0, current: None, part_begins: true, adapter, kernel }
-    }
-
-    /// The next bytes are another MDL's.
-    fn begin_part(&mut self) {
-        self.part_begins = true;
-    }
-
-    /// Adds a page: to the element under way if it is contiguous with it. A list of fragments may
-    /// also split there, as the seed decides.
-    fn add(&mut self, logical: u64, length: u32) {
-        let begins = std::mem::take(&mut self.part_begins);
-        if let Some((start, bytes)) = self.current {
-            let joins = !begins
-                && start + u64::from(bytes) == logical
-                && (!self.adapter.traits.scatter_gather || self.kernel.hal.coin(2));
-            if joins {
-                self.current = Some((start, bytes + length));
-                return;
-            }
-            self.flush(start, bytes);
-        }
-        self.current = Some((logical, length));
-    }
-
-    fn flush(&mut self, address: u64, length: u32) {
-        // The element's place is within the buffer: its size was checked against the demand.
-        let at = self.address + ELEMENTS + self.count * size_of::<SCATTER_GATHER_ELEMENT>();
-        // Word by word, so that the padding has a value and belongs to the digest.
-        write_word(at + offset_of!(SCATTER_GATHER_ELEMENT, Address), address);
-        write_word(at + offset_of!(SCATTER_GATHER_ELEMENT, Length), length.into());
-        write_word(at + offset_of!(SCATTER_GATHER_ELEMENT, Reserved), 0);
-        self.count += 1;
-    }
-
-    /// Ends the list; returns its bytes and its digest.
-    fn end(mut self, operation: u64) -> (usize, u64) {
-        if let Some((address, length)) = self.current.take() {
-            self.flush(address, length);
-        }
-        let bytes = list_size(self.count);
-        let private = self.address + ELEMENTS + self.count * size_of::<SCATTER_GATHER_ELEMENT>();
-        for at in (private..self.address + bytes).step_by(8) {
-            write_word(at, PRIVATE_FILL);
-        }
-        // CAST: at most one element for each register. The upper half is padding.
-        write_word(self.address, self.count as u64);
-        write_word(self.address + offset_of!(SCATTER_GATHER_LIST, Reserved), operation);
-        (bytes, digest(self.address, bytes))
-    }
-}
-
-fn write_word(at: usize, value: u64) {
-    let place: *mut u64 = std::ptr::with_exposed_provenance_mut(at);
-    // SAFETY: within the list's memory, which is the HAL's or, for this purpose, the driver's
-    // (DMA-80); the driver's may not be aligned.
-    unsafe { place.write_unaligned(value) };
-}
-
-/// A digest of a list's memory.
-fn digest(address: usize, bytes: usize) -> u64 {
-    let words = (0..bytes / 8).map(|word| {
-        let place: *const u64 = std::ptr::with_exposed_provenance(address + word * 8);
-        // SAFETY: within the memory that the list was written to; the driver keeps it alive until
-        // PutScatterGatherList (DMA-80).
-        unsafe { place.read_unaligned() }
-    });
-    words.fold(0, |sum, word| (sum ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23))
 }
 
 /// Ends a list (DMA-75; wdm, PPUT_SCATTER_GATHER_LIST): flushes it, frees its registers and, if the
@@ -468,7 +342,7 @@ impl State {
         let mapping = std::mem::take(&mut list.mapping);
         let (grant, buffer) = (list.grant, list.buffer.take());
         if let Some(mut buffer) = buffer {
-            buffer.0.fill(PUT_FILL);
+            buffer.forget();
             self.buffers.push(buffer);
         }
         self.unmap(adapter, mapping, true, context::stack())?;
@@ -549,24 +423,4 @@ pub(crate) unsafe fn BuildMdlFromScatterGatherList(
     // SAFETY: not null, and the page promises a valid pointer.
     unsafe { TargetMdl.write(OriginalMdl) };
     Ok(STATUS_SUCCESS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn a_calculated_size_holds_its_elements(elements in 1usize..100_000) {
-            prop_assert_eq!(elements_in(list_size(elements)), elements);
-            prop_assert!(list_size(elements) > ELEMENTS + elements * 24);
-        }
-    }
-
-    #[test]
-    fn too_small_a_buffer_holds_nothing() {
-        assert_eq!(elements_in(0), 0);
-        assert_eq!(elements_in(list_size(1) - 1), 0);
-    }
 }

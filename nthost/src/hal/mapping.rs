@@ -6,7 +6,7 @@ use super::adapter::{Adapter, Retired, Retirement, State};
 use super::registers::{Piece, Stray};
 use crate::RuleId;
 use crate::machine::Kernel;
-use crate::memory::mdl::{Content, Flushed, Mdl};
+use crate::memory::mdl::{Content, Mdl};
 use crate::memory::{PAGE, PAGE_SHIFT};
 use crate::verifier::{CallStack, Violation, broken};
 
@@ -316,57 +316,4 @@ fn strayed(stray: Stray, origin: CallStack) -> Violation {
     let message = format!("the device or the driver wrote {place} of a DMA buffer");
     // CAST: addresses.
     broken(RuleId::Dma77, message).code(0xE6, [0x0F, kind, start as u64, at as u64]).from(origin)
-}
-
-/// Says what KeFlushIoBuffers owes a version 1 or 2 transfer of these bytes (RULES section H).
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Coherency {
-    worst: Option<(RuleId, bool, bool)>,
-    proper: bool,
-}
-
-impl Coherency {
-    /// Whether some MDL of the transfer was flushed properly before.
-    pub(super) fn after(proper: bool) -> Self {
-        Self { worst: None, proper }
-    }
-
-    /// Looks at one part.
-    pub(super) fn look(&mut self, part: Part, to_device: bool) {
-        match part.mdl.use_cache_flush(part.offset, part.offset + part.length, to_device) {
-            Flushed::Properly => self.proper = true,
-            Flushed::Never => {
-                self.worst.get_or_insert((RuleId::Dma85, false, false));
-            }
-            Flushed::Otherwise(read, dma) => self.worst = Some((RuleId::Dma84, read, dma)),
-        }
-    }
-
-    /// Whether some part was flushed properly.
-    pub(super) fn is_proper(self) -> bool {
-        self.proper
-    }
-
-    /// Notes what was found; without a host lock.
-    pub(super) fn report(self, kernel: &Kernel, to_device: bool) -> Result<(), Violation> {
-        match self.worst {
-            None => Ok(()),
-            Some((RuleId::Dma85, ..)) if self.proper => {
-                let message = "KeFlushIoBuffers was called for some MDLs of the chain, not for all";
-                kernel.note(RuleId::Dma87, message)
-            }
-            Some((RuleId::Dma85, ..)) => {
-                let message = "no KeFlushIoBuffers before this transfer";
-                kernel.note(RuleId::Dma85, message)
-            }
-            Some((rule, read, dma)) => {
-                let message = format!(
-                    "KeFlushIoBuffers had ReadOperation {read} and DmaOperation {dma} before a \
-                     transfer {} the device",
-                    if to_device { "to" } else { "from" }
-                );
-                kernel.note(rule, message)
-            }
-        }
-    }
 }

@@ -2,9 +2,10 @@
 //!
 //! * [`windows`]: where an adapter's logical addresses lie
 //! * [`registers`], [`mapping`]: map registers and bounce pages, one operation's mapping
-//! * [`channel`], [`packet`], [`lists`]: versions 1 and 2 of the operations
-//! * [`extended`], [`extended_lists`]: version 3
-//! * [`common`], [`vectors`]: common buffers
+//! * [`channel`], [`packet`], [`lists`], [`list_memory`]: versions 1 and 2 of the operations
+//! * [`extended`], [`extended_map`], [`extended_lists`], [`contexts`]: version 3
+//! * [`common`], [`backing`], [`vectors`]: common buffers
+//! * [`coherency`]: notes about KeFlushIoBuffers
 //! * [`access`]: the device's side
 //!
 //! Lock order: an adapter's state, then an MDL's. A device's access comes with its model's lock
@@ -14,14 +15,19 @@
 
 mod access;
 mod adapter;
+mod backing;
 mod channel;
+mod coherency;
 mod common;
+mod contexts;
 pub(crate) mod ddi;
 mod description;
 mod domains;
 mod extended;
 mod extended_lists;
+mod extended_map;
 mod extents;
+mod list_memory;
 mod lists;
 mod mapping;
 pub(crate) mod operations;
@@ -200,6 +206,24 @@ impl Hal {
     fn any_adapter(&self, is: impl Fn(&Adapter) -> bool) -> bool {
         let count = self.adapters.read().len();
         (0..count).filter_map(|number| self.adapter_at(number)).any(is)
+    }
+
+    /// What the first adapter of a device with waiting allocations waits for.
+    #[cold]
+    pub(crate) fn describe_waiting(&self, slot: usize) -> Option<String> {
+        let count = self.adapters.read().len();
+        let mut adapters = (0..count).filter_map(|number| self.adapter_at(number));
+        adapters.find_map(|adapter| {
+            let state = adapter.state.lock();
+            let first = state.waiting.front().filter(|_| adapter.slot == slot)?;
+            let held: u32 = state.grants.iter().filter(|g| g.live).map(|g| g.count).sum();
+            let (waiting, granted) = (state.waiting.len(), adapter.granted);
+            Some(format!(
+                "allocations that wait: {waiting}, the first for {} map registers, while {held} \
+                 are held of the {granted} granted",
+                first.registers
+            ))
+        })
     }
 
     /// Takes the violation that a device's access showed (SIM-01, SIM-02, DMA-52, DMA-57,

@@ -5,15 +5,14 @@ pub(crate) use super::common::{
     AllocateCommonBuffer, AllocateCommonBufferEx, AllocateCommonBufferWithBounds,
     AllocateDomainCommonBuffer, CreateCommonBufferFromMdl, FreeCommonBuffer,
 };
+pub(crate) use super::contexts::{CancelAdapterChannel, InitializeDmaTransferContext};
 pub(crate) use super::domains::{
     CancelMappedTransfer, ConfigureAdapterChannel, FlushDmaBuffer, GetDmaAdapterInfo,
     GetDmaAlignment, GetDmaDomain, JoinDmaDomain, LeaveDmaDomain, PutDmaAdapter, ReadDmaCounter,
 };
-pub(crate) use super::extended::{
-    AllocateAdapterChannelEx, CancelAdapterChannel, FlushAdapterBuffersEx, FreeAdapterObject,
-    GetDmaTransferInfo, InitializeDmaTransferContext, MapTransferEx,
-};
+pub(crate) use super::extended::{AllocateAdapterChannelEx, FreeAdapterObject, GetDmaTransferInfo};
 pub(crate) use super::extended_lists::{BuildScatterGatherListEx, GetScatterGatherListEx};
+pub(crate) use super::extended_map::{FlushAdapterBuffersEx, MapTransferEx};
 pub(crate) use super::lists::{
     BuildMdlFromScatterGatherList, BuildScatterGatherList, CalculateScatterGatherList,
     GetScatterGatherList, PutScatterGatherList,

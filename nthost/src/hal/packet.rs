@@ -6,12 +6,13 @@
 use wdk_lite::*;
 
 use super::adapter::{Adapter, Grant, State};
-use super::mapping::{Coherency, Mapping, Part, examine};
+use super::coherency::Coherency;
+use super::mapping::{Mapping, Part, examine};
 use super::{Hal, logical};
 use crate::RuleId;
 use crate::machine::{Kernel, context};
 use crate::memory::PAGE;
-use crate::memory::mdl::Mdl;
+use crate::memory::mdl::{Mdl, Operation};
 use crate::verifier::{Violation, broken};
 
 /// Maps bytes of one MDL for the device (wdm, PMAP_TRANSFER): the registers are granted (DMA-45),
@@ -284,6 +285,12 @@ pub(super) fn flush(kernel: &Kernel, adapter: &Adapter, wanted: Wanted) -> Resul
     let at = wanted.find(&state.grants[grant].maps)?;
     let mapping = state.grants[grant].maps.remove(at);
     let arrives = !kernel.hal.flush_fails(kernel);
+    if kernel.options.flush_failure.is_some() {
+        let Mapping { head, offset, length, origin, .. } = mapping;
+        for &(mdl, _) in &mapping.mdls {
+            mdl.flushed(Operation { head, offset, length, origin }, arrives);
+        }
+    }
     if state.grants[grant].maps.is_empty() {
         state.grants[grant].hint = state.grants[grant].first;
     }

@@ -13,7 +13,7 @@ use wdk_lite::*;
 
 use super::ddi::{IoGetDmaAdapter, KeFlushIoBuffers};
 use super::{BusMaster, number, operations as op};
-use crate::machine::{Builder, Kernel};
+use crate::machine::{Builder, Kernel, context};
 use crate::pnp::physical_object;
 use crate::verifier::Violation;
 use crate::{Machine, Profile, RuleId};
@@ -166,9 +166,12 @@ impl Rig<'_> {
     fn adapter(&self, mut description: DEVICE_DESCRIPTION) -> (PDMA_ADAPTER, u32) {
         let mut count = 0;
         let pdo = self.pdo();
+        // As in EvtDevicePrepareHardware, where drivers take adapters (DMA-02).
+        let outer = context::with(|c| c.callback.replace("PFN_WDF_DEVICE_PREPARE_HARDWARE"));
         // SAFETY: pointers to locals.
         let adapter =
             unsafe { IoGetDmaAdapter(self.kernel, pdo, &raw mut description, &raw mut count) };
+        context::with(|c| c.callback.set(outer));
         (adapter.expect("the description is right"), count)
     }
 

@@ -111,6 +111,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "it needs files")]
         fn windows_lie_in_reach_apart_and_off_physical_memory(
             bits in 24u32..=64, salt in any::<u64>(), area in 0u32..16, other in 0u32..16
         ) {

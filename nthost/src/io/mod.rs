@@ -73,7 +73,7 @@ pub(crate) fn must<T>(kernel: &Kernel, result: Result<T, Violation>) -> T {
     }
 }
 
-/// Waits until the IRP is complete; one that can never be stops the machine (SIM-04).
+/// Waits until the IRP is complete; one that can never be stops the machine (SIM-04, SIM-05).
 fn wait_for(kernel: &Kernel, irp: IrpRef) {
     if irp.is_done() {
         return;
@@ -84,10 +84,12 @@ fn wait_for(kernel: &Kernel, irp: IrpRef) {
     }
 }
 
-/// Nothing left in the machine can complete this request.
+/// Nothing left in the machine can complete this request: the device never stopped (SIM-05), or
+/// the driver lost it (SIM-04).
 #[cold]
 fn never_completes(kernel: &Kernel, irp: IrpRef) -> ! {
-    let message = {
+    let device = irp.body().file.as_ref().map(|file| file.device);
+    let mut message = {
         let body = irp.body();
         let what = match body.major {
             Major::Create => "create".to_owned(),
@@ -99,7 +101,16 @@ fn never_completes(kernel: &Kernel, irp: IrpRef) -> ! {
     };
     // CAST: an address.
     let address = irp.pointer().addr() as u64;
-    kernel.stop(broken(RuleId::Sim04, message).code(0x9F, [3, 0, 0, address]))
+    let mut rule = RuleId::Sim04;
+    if let Some((slot, never_stopped)) = device.and_then(|d| kernel.pnp.slot_and_state(kernel, d)) {
+        if never_stopped {
+            rule = RuleId::Sim05;
+            message += "; the device never stopped, and its driver rightly keeps the request";
+        } else if let Some(waits) = kernel.hal.describe_waiting(slot) {
+            message += &format!("; {waits}");
+        }
+    }
+    kernel.stop(broken(rule, message).code(0x9F, [3, 0, 0, address]))
 }
 
 /// Makes the system buffer the request's method needs and copies `input` to it.

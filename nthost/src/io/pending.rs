@@ -105,7 +105,7 @@ impl Pending {
 
     /// Waits until the request is complete; returns its result and its buffers.
     ///
-    /// A request that can never complete stops the machine (SIM-04).
+    /// A request that can never complete stops the machine (SIM-04, or SIM-05 if its device never stopped).
     #[must_use]
     pub fn wait(mut self) -> (Completion, Request) {
         match self.irp.take() {

@@ -259,6 +259,11 @@ pub(crate) fn blocking(kernel: &Kernel, name: &str) -> Result<(), Violation> {
         let message = format!("{name} blocks at IRQL {irql}");
         return Err(broken(RuleId::Sim09, message).code(0xC4, [0x121, irql.into(), 0, 0]));
     }
+    if context::with(|c| c.callback.get()).starts_with("PFN_WDF_IO_QUEUE_IO_") {
+        let message =
+            format!("{name} blocks in an I/O handler, which runs in any thread's context");
+        return Err(broken(RuleId::Kmdf35, message));
+    }
     if context::with(|c| c.locks.get()) != 0 {
         let message = format!("{name} blocks while a spin lock is held");
         return Err(broken(RuleId::Sim09, message));

@@ -13,6 +13,8 @@ use super::clock::Deferred;
 use super::context::{self, Entered};
 use super::processor::Processor;
 use super::{DISPATCH, Kernel};
+use crate::RuleId;
+use crate::verifier::broken;
 
 /// Who waits.
 #[derive(Debug, Default)]
@@ -81,20 +83,28 @@ impl Kernel {
         if context::current().is_some() {
             return body();
         }
-        self.park_if_stopped();
-        let processor = self.acquire_processor();
-        let entered = Entered::new(self, processor);
-        self.service();
-        let result = body();
-        self.service();
-        drop(entered);
-        // SAFETY: acquired above; a thread leaves kernel mode on the processor it entered on,
-        // since waiting gives it back and takes one anew through the context.
-        unsafe { self.processors[context::with(|c| c.processor.get())].release() };
+        let (result, _) = self.enter(body);
+        // Others may have waited for the processor that was held.
         if self.has_work() {
             self.poke();
         }
         result
+    }
+
+    /// Enters kernel mode, runs `body` there and leaves it; also returns whether the boundaries
+    /// ran something.
+    fn enter<R>(&self, body: impl FnOnce() -> R) -> (R, bool) {
+        self.park_if_stopped();
+        let processor = self.acquire_processor(context::with(|c| c.thread.get()));
+        let entered = Entered::new(self, processor);
+        let before = self.service();
+        let result = body();
+        let after = self.service();
+        drop(entered);
+        // SAFETY: acquired above; waiting gives a processor back and takes one anew through the
+        // context, so this thread holds the one that the context names.
+        unsafe { self.processors[context::with(|c| c.processor.get())].release() };
+        (result, before || after)
     }
 
     /// Runs `body` as if another processor did it: a test's injected action.
@@ -110,6 +120,8 @@ impl Kernel {
         });
         body();
         self.service();
+        // Waiting may have moved the body to another processor.
+        let other = context::with(|c| c.processor.get());
         context::with(|c| {
             c.processor.set(here);
             c.driver_frame.set(saved.0);
@@ -117,7 +129,7 @@ impl Kernel {
             c.ddi.set(saved.2);
             c.callback.set(saved.3);
         });
-        // SAFETY: acquired above by this thread.
+        // SAFETY: acquired above by this thread, or by its last wait in place of that one.
         unsafe { self.processors[other].release() };
     }
 
@@ -128,9 +140,10 @@ impl Kernel {
         }
     }
 
-    fn acquire_processor(&self) -> usize {
+    /// Takes a free processor, or waits for the preferred one, which this thread must not hold.
+    fn acquire_processor(&self, preferred: usize) -> usize {
         let count = self.processors.len();
-        let preferred = context::with(|c| c.thread.get()) % count;
+        let preferred = preferred % count;
         for turn in 0..count {
             let index = (preferred + turn) % count;
             if self.processors[index].try_acquire() {
@@ -142,28 +155,28 @@ impl Kernel {
     }
 
     /// Runs whatever may interrupt the calling thread at its level: interrupts above it, DPCs and
-    /// expired timers below DISPATCH_LEVEL.
+    /// expired timers below DISPATCH_LEVEL. Returns whether anything ran.
     #[inline]
-    pub(crate) fn service(&self) {
+    pub(crate) fn service(&self) -> bool {
         let wanted = self.interrupts.any_pending()
             || self.processor().has_dpc()
             || self.clock.is_due()
             || self.bus.is_due(self.clock.now());
-        if wanted {
-            self.service_slow();
-        }
+        wanted && self.service_slow()
     }
 
     #[cold]
-    fn service_slow(&self) {
+    fn service_slow(&self) -> bool {
+        let mut any = false;
         loop {
             let irql = self.irql();
             let ran = self.run_devices()
                 || self.run_interrupt(irql)
                 || (irql < DISPATCH && (self.run_dpc() || self.run_timer()));
             if !ran {
-                return;
+                return any;
             }
+            any = true;
             self.park_if_stopped();
         }
     }
@@ -180,7 +193,10 @@ impl Kernel {
     fn run_interrupt(&self, irql: u8) -> bool {
         let Some((line, level, handler)) = self.interrupts.take_above(irql) else { return false };
         let claimed = self.at_irql(level, || (handler.run)(self, handler.argument));
-        self.interrupts.serviced(line, claimed);
+        if !self.interrupts.serviced(line, claimed) {
+            let message = "the interrupt handler claims the interrupt, but the line stays asserted";
+            self.stop(broken(RuleId::Kmdf14, message));
+        }
         true
     }
 
@@ -243,36 +259,45 @@ impl Kernel {
         if !self.has_work() {
             return false;
         }
-        self.kernel_mode(|| self.run_here())
+        let (inside, outside) = self.enter(|| self.run_here());
+        let ran = inside || outside;
+        // Only then: a thread that could run nothing must not wake itself.
+        if ran && self.has_work() {
+            self.poke();
+        }
+        ran
     }
 
+    /// Whether something ran. Work that waits on a processor somebody holds, an outer frame of
+    /// this thread perhaps, is not for this thread to run.
     fn run_here(&self) -> bool {
         if self.irql() >= DISPATCH {
             return false;
         }
-        let work = self.has_work();
-        self.service();
-        self.steal_dpcs();
+        let serviced = self.service();
+        let stolen = self.steal_dpcs();
         let item = self.work.lock().pop_front();
         if let Some(item) = item {
             (item.run)(self, item.argument);
         }
-        work
+        serviced || stolen || item.is_some()
     }
 
-    /// Runs the DPCs of processors that nobody holds.
-    fn steal_dpcs(&self) {
+    /// Runs the DPCs of processors that nobody holds; returns whether anything ran.
+    fn steal_dpcs(&self) -> bool {
+        let mut any = false;
         let here = context::with(|c| c.processor.get());
         for (index, processor) in self.processors.iter().enumerate() {
             if index == here || !processor.has_dpc() || !processor.try_acquire() {
                 continue;
             }
             context::with(|c| c.processor.set(index));
-            self.service();
+            any |= self.service();
             context::with(|c| c.processor.set(here));
             // SAFETY: acquired above by this thread.
             unsafe { processor.release() };
         }
+        any
     }
 
     /// Blocks until something changed since `seen`, or moves the clock if nobody runs; `false`
@@ -284,8 +309,9 @@ impl Kernel {
             unsafe { self.processors[processor].release() };
         }
         let alive = self.block_released(seen);
-        if held.is_some() {
-            let processor = self.acquire_processor();
+        if let Some(before) = held {
+            // That one is not held by an outer frame of this thread.
+            let processor = self.acquire_processor(before);
             context::with(|c| c.processor.set(processor));
         }
         alive

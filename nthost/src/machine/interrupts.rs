@@ -17,12 +17,18 @@ pub(crate) struct Handler {
 /// does in an interrupt storm.
 const STORM: u32 = 1000;
 
+/// Claimed interrupts of a line that stays asserted all the while: its handler does not stop the
+/// cause.
+const ENDLESS: u32 = 10_000;
+
 #[derive(Debug, Default)]
 struct Line {
     irql: u8,
     level: bool,
     asserted: AtomicBool,
     unclaimed: AtomicU32,
+    /// Services since the line last fell.
+    endless: AtomicU32,
     handler: Mutex<Option<Handler>>,
 }
 
@@ -104,6 +110,7 @@ impl Interrupts {
     /// A level that falls.
     pub(crate) fn lower(&self, line: LineId) {
         self.lines[line.0].asserted.store(false, Ordering::Release);
+        self.lines[line.0].endless.store(0, Ordering::Relaxed);
         self.pending.fetch_and(!(1 << line.0), Ordering::Release);
     }
 
@@ -131,8 +138,9 @@ impl Interrupts {
         Some((LineId(best), line.irql, handler))
     }
 
-    /// After service: a level that is still asserted stays pending, unless it is a storm.
-    pub(super) fn serviced(&self, line: LineId, claimed: bool) {
+    /// After service: a level that is still asserted stays pending, unless it is a storm. `false`
+    /// if the handler claims the interrupt again and again and never stops its cause (KMDF-14).
+    pub(super) fn serviced(&self, line: LineId, claimed: bool) -> bool {
         let this = &self.lines[line.0];
         if claimed {
             this.unclaimed.store(0, Ordering::Relaxed);
@@ -143,5 +151,6 @@ impl Interrupts {
         if this.level && this.asserted.load(Ordering::Acquire) && !masked {
             self.pending.fetch_or(1 << line.0, Ordering::Release);
         }
+        !this.level || this.endless.fetch_add(1, Ordering::Relaxed) < ENDLESS
     }
 }

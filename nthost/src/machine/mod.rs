@@ -184,7 +184,7 @@ impl Kernel {
             rule: broken.rule,
             message: broken.message,
             bug_check: broken.bug_check,
-            call,
+            call: broken.callback.unwrap_or(call),
             stack,
             origin: broken.origin,
             event: self.events.load(Ordering::Relaxed),

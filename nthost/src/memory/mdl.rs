@@ -6,15 +6,14 @@
 
 // UNSAFETY: MDLs are shared with driver code by raw pointer.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Mutex, MutexGuard};
 use wdk_lite::*;
 
-use super::pages::{NumberMap, PAGE, PAGE_SHIFT, span};
+use super::cache::{CacheFlush, Flushed};
+use super::pages::{PAGE, PAGE_SHIFT, span};
 use crate::RuleId;
 use crate::verifier::{CallStack, Violation, broken};
 
@@ -55,25 +54,24 @@ impl Content {
     }
 }
 
-/// What KeFlushIoBuffers last did for an MDL, and which bytes were transferred since.
-#[derive(Clone, Copy, Debug, Default)]
-struct CacheFlush {
-    /// ReadOperation and DmaOperation of the last call.
-    last: Option<(bool, bool)>,
-    /// The range mapped since; unknown (and nothing is reported) once pieces left gaps.
-    used: Option<(usize, usize)>,
-    gaps: bool,
+/// An operation that was flushed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Operation {
+    /// The first MDL of its chain; offset and length from there.
+    pub head: Option<Mdl>,
+    pub offset: usize,
+    pub length: usize,
+    /// Where it was mapped.
+    pub origin: CallStack,
 }
 
-/// What the last KeFlushIoBuffers is worth for a transfer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flushed {
-    /// It was called as the page demands.
-    Properly,
-    /// It was not called since the last transfer of these bytes.
-    Never,
-    /// It was called with other arguments: ReadOperation, DmaOperation.
-    Otherwise(bool, bool),
+impl Operation {
+    /// Whether it moves all that `other` was to move.
+    fn repeats(&self, other: Self) -> bool {
+        self.head == other.head
+            && self.offset <= other.offset
+            && other.offset + other.length <= self.offset + self.length
+    }
 }
 
 /// Private state of an MDL.
@@ -97,6 +95,8 @@ struct State {
     /// The chain as the I/O manager made it.
     next: usize,
     flush: CacheFlush,
+    /// The operation whose data did not arrive (DMA-55).
+    lost: Option<Operation>,
     /// The common buffer it describes: adapter and number.
     common: Option<(usize, u64)>,
 }
@@ -109,6 +109,19 @@ pub(super) struct Block {
     /// Address of the first byte.
     start: AtomicUsize,
     mdl: std::cell::UnsafeCell<MDL>,
+}
+
+impl Block {
+    /// A block with room for `1 << class` frames behind it.
+    pub(super) fn new(class: u32) -> Self {
+        Self {
+            state: Mutex::default(),
+            class,
+            start: AtomicUsize::new(0),
+            // SAFETY: integers and pointers, for which all zeros are values.
+            mdl: std::cell::UnsafeCell::new(unsafe { std::mem::zeroed() }),
+        }
+    }
 }
 
 impl std::fmt::Debug for Block {
@@ -140,6 +153,21 @@ impl Mdl {
     fn block(&self) -> &Block {
         // SAFETY: blocks live as long as the machine (see the type).
         unsafe { self.0.as_ref() }
+    }
+
+    /// The MDL in a block.
+    pub(super) fn of(block: NonNull<Block>) -> Self {
+        Self(block)
+    }
+
+    /// Its memory.
+    pub(super) fn memory(self) -> NonNull<Block> {
+        self.0
+    }
+
+    /// Its size class.
+    pub(super) fn class(self) -> u32 {
+        self.block().class
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -214,6 +242,14 @@ impl Mdl {
             ByteOffset: (address % PAGE) as u32,
         };
         self.set_header(&mut state, header);
+    }
+
+    /// Nobody owns it any more.
+    pub(super) fn become_free(self) {
+        let mut state = self.state();
+        state.was = state.kind;
+        state.kind = Kind::Free;
+        state.generation += 1;
     }
 
     /// Its pages are locked, or known to be nonpaged.
@@ -470,7 +506,7 @@ impl Mdl {
 
     /// KeFlushIoBuffers was called for it.
     pub(crate) fn cache_flushed(self, read: bool, dma: bool) {
-        self.state().flush = CacheFlush { last: Some((read, dma)), used: None, gaps: false };
+        self.state().flush = CacheFlush::called(read, dma);
     }
 
     /// Bytes `from..to` are mapped now: was KeFlushIoBuffers called for that?
@@ -481,159 +517,52 @@ impl Mdl {
         };
         match content {
             // The whole may have been flushed instead of this part of it.
-            Content::Partial { source, .. } if own == Flushed::Never => {
+            Content::Partial { source, .. } if matches!(own, Flushed::Never | Flushed::UsedUp) => {
                 let shift = self.start() - source.start();
-                source.use_cache_flush(from + shift, to + shift, to_device)
+                match source.use_cache_flush(from + shift, to + shift, to_device) {
+                    Flushed::Never => own,
+                    other => other,
+                }
             }
             _ => own,
         }
+    }
+
+    /// Whether KeFlushIoBuffers was called for DMA although version 3 maps it now (DMA-88); once.
+    pub(crate) fn take_unused_cache_flush(self) -> bool {
+        let (own, content) = {
+            let mut state = self.state();
+            (state.flush.take_unused(), state.content)
+        };
+        match content {
+            Content::Partial { source, .. } => source.take_unused_cache_flush() || own,
+            _ => own,
+        }
+    }
+
+    /// An operation on it was flushed: remembers that its data did not arrive, or that a
+    /// repetition of the operation did better (DMA-55).
+    pub(crate) fn flushed(self, operation: Operation, arrived: bool) {
+        if let Content::Partial { source, .. } = self.content() {
+            source.flushed(operation, arrived);
+        }
+        let mut state = self.state();
+        if !arrived {
+            state.lost = Some(operation);
+        } else if state.lost.is_some_and(|lost| operation.repeats(lost)) {
+            state.lost = None;
+        }
+    }
+
+    /// DMA-55: the data of its last operations arrived.
+    pub(super) fn check_arrived(self) -> Result<(), Violation> {
+        let Some(lost) = self.state().lost else { return Ok(()) };
+        let message = "a request was completed with success although a flush had said that its \
+                       data did not arrive";
+        Err(broken(RuleId::Dma55, message).from(lost.origin))
     }
 }
 
 fn expected_bytes(state: &State) -> u32 {
     state.header.map_or(0, |header| header.ByteCount)
-}
-
-impl CacheFlush {
-    fn consume(&mut self, from: usize, to: usize, to_device: bool) -> Flushed {
-        let Some(last) = self.last else { return Flushed::Never };
-        if last != (!to_device, true) {
-            return Flushed::Otherwise(last.0, last.1);
-        }
-        match self.used {
-            None => self.used = Some((from, to)),
-            Some(_) if self.gaps => {}
-            Some((low, high)) if to <= low || high <= from => {
-                self.gaps = to != low && from != high;
-                self.used = Some((low.min(from), high.max(to)));
-            }
-            Some(_) => return Flushed::Never,
-        }
-        Flushed::Properly
-    }
-}
-
-/// Number of size classes: MDLs of 1, 2, 4, ... pages.
-const CLASSES: usize = 21;
-
-/// The MDLs of one machine.
-#[derive(Debug, Default)]
-pub(super) struct Mdls {
-    /// Every block ever made, by the address of its MDL.
-    known: RwLock<NumberMap<usize, Mdl>>,
-    free: Mutex<[VecDeque<Mdl>; CLASSES]>,
-}
-
-fn layout(class: u32) -> Layout {
-    let frames = Layout::array::<PFN_NUMBER>(1 << class).expect("an MDL's size fits");
-    Layout::new::<Block>().extend(frames).expect("an MDL's size fits").0.pad_to_align()
-}
-
-impl Mdls {
-    /// An MDL with room for `pages` frames.
-    pub(super) fn take(&self, pages: usize) -> Mdl {
-        let class = pages.max(1).next_power_of_two().trailing_zeros();
-        // CAST: a small number.
-        let free = self.free.lock()[class as usize].pop_front();
-        free.unwrap_or_else(|| self.make(class))
-    }
-
-    fn make(&self, class: u32) -> Mdl {
-        // SAFETY: the layout has a size.
-        let memory = unsafe { alloc_zeroed(layout(class)) }.cast::<Block>();
-        let Some(block) = NonNull::new(memory) else { handle_alloc_error(layout(class)) };
-        let header = Block {
-            state: Mutex::default(),
-            class,
-            start: AtomicUsize::new(0),
-            // SAFETY: integers and pointers, for which all zeros are values.
-            mdl: std::cell::UnsafeCell::new(unsafe { std::mem::zeroed() }),
-        };
-        // SAFETY: fresh memory of the block's layout.
-        unsafe { block.write(header) };
-        let mdl = Mdl(block);
-        self.known.write().insert(mdl.pointer().expose_provenance(), mdl);
-        mdl
-    }
-
-    pub(super) fn find(&self, mdl: PMDL) -> Option<Mdl> {
-        self.known.read().get(&mdl.addr()).copied()
-    }
-
-    /// Frees an MDL; its memory stays readable.
-    pub(super) fn give_back(&self, mdl: Mdl) {
-        {
-            let mut state = mdl.state();
-            state.was = state.kind;
-            state.kind = Kind::Free;
-            state.generation += 1;
-        }
-        // CAST: a small number.
-        self.free.lock()[mdl.block().class as usize].push_back(mdl);
-    }
-
-    /// Whether an MDL of the driver's that is mapped describes some of these bytes.
-    pub(super) fn mapped_within(&self, start: usize, length: usize) -> Option<Mdl> {
-        self.known.read().values().copied().find(|mdl| {
-            let (first, bytes) = (mdl.start(), mdl.byte_count());
-            let overlaps = first < start + length && start < first + bytes;
-            overlaps && mdl.kind() == Kind::Driver && mdl.is_busy()
-        })
-    }
-
-    /// An MDL that the driver allocated and did not free.
-    pub(super) fn leak(&self) -> Option<Violation> {
-        let known = self.known.read();
-        let mut leaked = known.values().filter(|mdl| mdl.kind() == Kind::Driver);
-        let first = leaked.next()?;
-        let count = 1 + leaked.count();
-        let message = format!("{count} MDL(s) from IoAllocateMdl were never freed");
-        let code = [0x62, 0, 0, count as u64];
-        Some(broken(RuleId::Sim10, message).code(0xC4, code).from(first.origin()))
-    }
-}
-
-impl Drop for Mdls {
-    fn drop(&mut self) {
-        for mdl in self.known.get_mut().values() {
-            let class = mdl.block().class;
-            // SAFETY: made by `make`, still initialised, and nobody holds a handle any more.
-            unsafe { mdl.0.drop_in_place() };
-            // SAFETY: allocated by `make` with this layout.
-            unsafe { dealloc(mdl.0.as_ptr().cast(), layout(class)) };
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flush_serves_each_byte_once() {
-        let mut flush = CacheFlush { last: Some((false, true)), ..CacheFlush::default() };
-
-        assert_eq!(flush.consume(0, 100, true), Flushed::Properly);
-        assert_eq!(flush.consume(100, 200, true), Flushed::Properly);
-        assert_eq!(flush.consume(150, 160, true), Flushed::Never);
-        assert_eq!(flush.consume(200, 300, false), Flushed::Otherwise(false, true));
-    }
-
-    #[test]
-    fn pieces_out_of_order_are_never_reported() {
-        let mut flush = CacheFlush { last: Some((true, true)), ..CacheFlush::default() };
-
-        for (from, to) in [(0, 10), (20, 30), (10, 20)] {
-            assert_eq!(flush.consume(from, to, false), Flushed::Properly);
-        }
-    }
-
-    #[test]
-    fn freed_blocks_are_reused_by_size() {
-        let mdls = Mdls::default();
-        let first = mdls.take(3);
-        mdls.give_back(first);
-        assert_eq!(mdls.take(4), first);
-        assert_ne!(mdls.take(4), first);
-    }
 }

@@ -1,16 +1,21 @@
 //! Physical pages, MDLs and pool.
 
+mod blocks;
+pub(crate) mod cache;
 pub(crate) mod ddi;
 pub(crate) mod mdl;
 pub(crate) mod pages;
 mod pool;
+#[cfg(test)]
+mod tests;
 
 use wdk_lite::PMDL;
 
 use crate::RuleId;
 use crate::machine::{Kernel, Options, context};
 use crate::verifier::{Violation, broken};
-use mdl::{Content, Kind, Mdl, Mdls};
+use blocks::Mdls;
+use mdl::{Content, Kind, Mdl};
 pub(crate) use pages::{PAGE, PAGE_SHIFT};
 use pages::{PageTable, span};
 use pool::Pool;
@@ -115,6 +120,36 @@ impl Memory {
         Ok(())
     }
 
+    /// Calls `check` for each MDL of a request's chain.
+    fn check_chain(
+        &self,
+        mdl: PMDL,
+        check: impl Fn(Mdl) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
+        let mut next = self.mdls.find(mdl).filter(|mdl| !mdl.is_free());
+        while let Some(current) = next {
+            check(current)?;
+            next = self.mdls.find(current.recorded_next()).filter(|mdl| !mdl.is_free());
+        }
+        Ok(())
+    }
+
+    /// Checks that nothing is mapped, and no list being built, through a request's MDLs.
+    ///
+    /// # Errors
+    /// As [`Memory::release_mdl`].
+    pub(crate) fn check_idle(&self, mdl: PMDL, deed: &str) -> Result<(), Violation> {
+        self.check_chain(mdl, |mdl| mdl.check_unmapped(deed))
+    }
+
+    /// Checks that no flush failed to deliver data of a request's MDLs.
+    ///
+    /// # Errors
+    /// DMA-55 if one did.
+    pub(crate) fn check_arrived(&self, mdl: PMDL) -> Result<(), Violation> {
+        self.check_chain(mdl, Mdl::check_arrived)
+    }
+
     /// What the driver allocated and did not free: pool, or an MDL (SIM-10).
     pub(crate) fn leaks(&self) -> Option<Violation> {
         self.pool.leak().or_else(|| self.mdls.leak())
@@ -133,77 +168,5 @@ impl Memory {
     /// Whether an address lies in physical memory.
     pub(crate) fn is_physical(&self, address: u64) -> bool {
         (pages::START_OF_MEMORY..pages::END_OF_MEMORY).contains(&address)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Machine, Profile};
-
-    fn kernel() -> std::sync::Arc<Kernel> {
-        Machine::builder(Profile::X64).build().kernel
-    }
-
-    #[test]
-    fn a_locked_buffer_is_described_byte_by_byte() {
-        let kernel = kernel();
-        let mut buffer = vec![0u8; 10_000];
-        let address = buffer.as_mut_ptr();
-
-        let mdl = kernel.memory.lock_user_buffer(address, buffer.len(), true);
-
-        let mdl = kernel.memory.usable(mdl, "a test").expect("it is live");
-        assert_eq!(mdl.start(), address.addr());
-        assert_eq!(mdl.byte_count(), buffer.len());
-        let frame = mdl.frame(0);
-        let page = kernel.memory.pages.host_address(frame);
-        assert_eq!(page, Some(address.addr() & !(PAGE - 1)));
-    }
-
-    #[test]
-    fn a_released_chain_is_forgotten_and_still_recognised() {
-        let kernel = kernel();
-        let mut buffers = [vec![0u8; 100], vec![0u8; 9000]];
-        let [first, second] = buffers
-            .each_mut()
-            .map(|b| kernel.memory.lock_user_buffer(b.as_mut_ptr(), b.len(), false));
-        kernel.memory.chain(first, second);
-
-        kernel.memory.release_mdl(&kernel, first).expect("nothing is mapped");
-
-        assert_eq!(kernel.memory.pages.locked(), 0);
-        let found = kernel.memory.usable(second, "MapTransfer").expect_err("it is released");
-        assert_eq!(found.rule, RuleId::Dma101);
-    }
-
-    #[test]
-    fn completion_under_a_mapping_names_who_mapped() {
-        let kernel = kernel();
-        let mut buffer = vec![0u8; 100];
-        let mdl = kernel.memory.lock_user_buffer(buffer.as_mut_ptr(), buffer.len(), false);
-        let handle = kernel.memory.usable(mdl, "a test").expect("it is live");
-        handle.begin_mapping(Default::default());
-
-        let found = kernel.memory.release_mdl(&kernel, mdl).expect_err("it is mapped");
-        assert_eq!(found.rule, RuleId::Dma100);
-        handle.end_mapping();
-        handle.begin_build(Default::default());
-
-        let found = kernel.memory.release_mdl(&kernel, mdl).expect_err("a build is pending");
-        assert_eq!(found.rule, RuleId::Sim12);
-    }
-
-    #[test]
-    fn changed_flags_are_noticed() {
-        let kernel = kernel();
-        let mut buffer = vec![0u8; 100];
-        let mdl = kernel.memory.lock_user_buffer(buffer.as_mut_ptr(), buffer.len(), false);
-        // SAFETY: a live MDL made above.
-        unsafe { (*mdl).MdlFlags = 0 };
-
-        let found = kernel.memory.usable(mdl, "MapTransfer").expect_err("its flags are gone");
-
-        assert_eq!(found.rule, RuleId::Dma99);
     }
 }

@@ -103,7 +103,7 @@ fn adapter_leak(kernel: &Kernel) -> Option<Violation> {
 
 /// Whether the driver gave this device up and the device still runs: what the driver keeps, it
 /// rightly keeps.
-fn never_stopped(kernel: &Kernel, node: &Node) -> bool {
+pub(super) fn never_stopped(kernel: &Kernel, node: &Node) -> bool {
     let given_up = node.given_up.load(Ordering::Acquire);
     // A running engine has a deadline, or at least what its driver keeps for it at the HAL.
     let runs = || kernel.bus.next_deadline() != u64::MAX || adapter_leak(kernel).is_some();

@@ -116,6 +116,17 @@ impl Pnp {
         nodes.iter().flatten().find(|node| node.device.get() == Some(device)).cloned()
     }
 
+    /// Whether the hardware of this device has vanished.
+    pub(crate) fn is_gone(&self, device: Handle) -> bool {
+        self.node_of(device).is_some_and(|node| !node.function.is_present())
+    }
+
+    /// A device's slot, and whether its driver gave it up because it never stopped.
+    pub(crate) fn slot_and_state(&self, kernel: &Kernel, device: Handle) -> Option<(usize, bool)> {
+        let node = self.node_of(device)?;
+        Some((node.function.index, end::never_stopped(kernel, &node)))
+    }
+
     /// The slot of a device object; `None` for any other pointer.
     pub(crate) fn slot_of(&self, object: PDEVICE_OBJECT) -> Option<usize> {
         let nodes = self.nodes.lock();
@@ -147,10 +158,31 @@ impl Pnp {
     /// would not stop may look whether it has stopped since; a device that is gone is no matter.
     #[inline]
     pub(crate) fn check_register_access(&self, slot: usize) -> Result<(), Violation> {
-        if self.releasing.load(Ordering::Relaxed) == 0 {
+        if self.releasing.load(Ordering::Relaxed) != 0 {
+            self.check_released(slot)?;
+        }
+        self.check_powered(slot)
+    }
+
+    /// Outside the callbacks of the power sequence registers are for D0 only (KMDF-31, KMDF-46).
+    fn check_powered(&self, slot: usize) -> Result<(), Violation> {
+        let callback = crate::machine::context::with(|c| c.callback.get());
+        let rule = if callback.starts_with("PFN_WDF_FILE_") {
+            RuleId::Kmdf46
+        } else if callback.starts_with("PFN_WDF_IO_") {
+            RuleId::Kmdf31
+        } else {
+            return Ok(());
+        };
+        let Some(node) = self.node(slot) else { return Ok(()) };
+        let asleep = node.prepared.load(Ordering::Acquire) && !node.powered.load(Ordering::Acquire);
+        if !asleep || !node.function.is_present() {
             return Ok(());
         }
-        self.check_released(slot)
+        Err(broken(
+            rule,
+            format!("a register was accessed in {callback} while the device was not in D0"),
+        ))
     }
 
     #[cold]

@@ -196,8 +196,12 @@ impl Target<'_> {
             // SAFETY: the driver's EvtDeviceQueryRemove with its device.
             unsafe { callback::PFN_WDF_DEVICE_QUERY_REMOVE(kernel, routine, device) }
         };
-        let name = if stop { "EvtDeviceQueryStop" } else { "EvtDeviceQueryRemove" };
-        self.check_supported(status, name);
+        let (name, callback) = if stop {
+            ("EvtDeviceQueryStop", "PFN_WDF_DEVICE_QUERY_STOP")
+        } else {
+            ("EvtDeviceQueryRemove", "PFN_WDF_DEVICE_QUERY_REMOVE")
+        };
+        self.check_supported(status, name, callback);
         if NT_SUCCESS(status) { Ok(()) } else { Err(status) }
     }
 }

@@ -137,15 +137,15 @@ impl Target<'_> {
             )
         };
         device.preparing.store(false, Ordering::Release);
-        self.check_supported(status, "EvtDevicePrepareHardware");
+        self.check_supported(status, "EvtDevicePrepareHardware", "PFN_WDF_DEVICE_PREPARE_HARDWARE");
         status
     }
 
     /// STATUS_NOT_SUPPORTED would mean that the driver has no such callback (KMDF-03).
-    pub(super) fn check_supported(&self, status: NTSTATUS, name: &str) {
+    pub(super) fn check_supported(&self, status: NTSTATUS, name: &str, callback: &'static str) {
         if status == STATUS_NOT_SUPPORTED {
             let message = format!("{name} returned STATUS_NOT_SUPPORTED");
-            self.kernel.stop(broken(RuleId::Kmdf03, message));
+            self.kernel.stop(broken(RuleId::Kmdf03, message).returned_from(callback));
         }
     }
 
@@ -173,7 +173,11 @@ impl Target<'_> {
             };
             kernel.pnp.releasing.fetch_sub(1, Ordering::AcqRel);
             self.node.releasing.store(false, Ordering::Release);
-            self.check_supported(status, "EvtDeviceReleaseHardware");
+            self.check_supported(
+                status,
+                "EvtDeviceReleaseHardware",
+                "PFN_WDF_DEVICE_RELEASE_HARDWARE",
+            );
         }
         self.take_resources();
         // The bus hears of it afterwards: until here the device may master the bus.

@@ -25,12 +25,20 @@ pub(crate) struct Broken {
     pub message: String,
     /// Where the other half of the mistake is, if it was recorded (who mapped, who allocated).
     pub origin: Option<CallStack>,
+    /// The callback concerned, if the driver has returned from it already.
+    pub callback: Option<&'static str>,
 }
 
 /// A violation of `rule`.
 #[cold]
 pub(crate) fn broken(rule: RuleId, message: impl Into<String>) -> Violation {
-    Box::new(Broken { rule, bug_check: None, message: message.into(), origin: None })
+    Box::new(Broken {
+        rule,
+        bug_check: None,
+        message: message.into(),
+        origin: None,
+        callback: None,
+    })
 }
 
 impl Broken {
@@ -43,6 +51,12 @@ impl Broken {
     /// Adds the place that made the object concerned.
     pub(crate) fn from(mut self: Box<Self>, origin: CallStack) -> Violation {
         self.origin = Some(origin);
+        self
+    }
+
+    /// Names the callback that has just returned with the mistake.
+    pub(crate) fn returned_from(mut self: Box<Self>, callback: &'static str) -> Violation {
+        self.callback = Some(callback);
         self
     }
 }

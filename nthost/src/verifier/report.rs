@@ -59,7 +59,8 @@ impl fmt::Display for Report {
         if let Some(bug_check) = &self.bug_check {
             writeln!(f, "  Windows: {bug_check}")?;
         }
-        writeln!(f, "  in {} at event {} (seed {})", self.call, self.event, self.seed)?;
+        let call = if self.call.is_empty() { "no call of the driver" } else { self.call };
+        writeln!(f, "  in {call} at event {} (seed {})", self.event, self.seed)?;
         write!(f, "{}", self.stack)?;
         if let Some(origin) = &self.origin {
             write!(f, "  made at:\n{origin}")?;

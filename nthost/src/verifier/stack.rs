@@ -1,4 +1,5 @@
-//! Call stacks of driver code, walked by frame pointers.
+//! Call stacks of driver code, walked by frame pointers; on 64-bit x86 Windows, whose frames are
+//! not chained, by unwind tables.
 
 // UNSAFETY: reading the caller's frames needs raw loads from this thread's own stack.
 
@@ -16,6 +17,7 @@ impl CallStack {
 
     /// Walks from the frame at `frame` to the frame of the host's call into the driver at
     /// `bottom`. Both are addresses on this thread's stack, `bottom` the higher one.
+    #[cfg(not(all(windows, target_arch = "x86_64")))]
     #[inline]
     pub(crate) fn walk(frame: usize, bottom: usize) -> Self {
         let mut frames = [0; Self::DEPTH];
@@ -38,46 +40,66 @@ impl CallStack {
         Self { frames }
     }
 
+    /// Walks from above `frame` to the frame of the host's call into the driver at `bottom`, both
+    /// addresses on this thread's stack. Frames are not chained here: unwind tables describe them.
+    #[cfg(all(windows, target_arch = "x86_64"))]
+    #[inline(never)]
+    pub(crate) fn walk(frame: usize, bottom: usize) -> Self {
+        let mut frames = [0; Self::DEPTH];
+        let mut kept = 0;
+        if frame != 0 && frame < bottom {
+            backtrace::trace(|at| {
+                let stack = at.sp().addr();
+                if stack > frame && stack <= bottom {
+                    frames[kept] = at.ip().addr();
+                    kept += 1;
+                }
+                stack <= bottom && kept < Self::DEPTH
+            });
+        }
+        Self { frames }
+    }
+
     /// The return addresses.
     pub fn addresses(&self) -> impl Iterator<Item = usize> + '_ {
         self.frames.iter().copied().take_while(|&address| address != 0)
     }
 
-    /// The first frame outside the declarations' crate: the line that made the call.
+    /// The first frame of the driver's own code: the line that made the call.
     #[must_use]
     pub fn call_site(&self) -> String {
         let mut fallback = None;
-        for address in self.addresses() {
-            let (name, place) = symbol(address);
-            if fallback.is_none() {
-                fallback = Some(place.clone());
-            }
-            if !name.starts_with("wdk_lite::") && !name.starts_with("nthost::") {
+        for place in self.addresses().flat_map(places) {
+            if is_drivers(&place) {
                 return place;
             }
+            fallback.get_or_insert(place);
         }
         fallback.unwrap_or_else(|| "an unknown place".to_owned())
     }
 }
 
-/// Name and place of the call that returns to `address`.
-fn symbol(address: usize) -> (String, String) {
-    let mut name = String::new();
-    let mut place = format!("{address:#x}");
+/// Whether a place is neither in the standard library nor in the declarations or the host.
+fn is_drivers(place: &str) -> bool {
+    let others = ["core/", "alloc/", "std/", "library/", "wdk-lite/", "nthost/"];
+    !others.iter().any(|folder| place.starts_with(folder))
+}
+
+/// The places of the call that returns to `address`: innermost first where functions are inlined.
+fn places(address: usize) -> Vec<String> {
+    let mut found = Vec::new();
     // One less: the return address may already belong to the next line.
     backtrace::resolve((address - 1) as *mut _, |symbol| {
-        if !name.is_empty() {
-            return;
-        }
-        if let Some(found) = symbol.name() {
-            name = format!("{found:#}");
-        }
-        place = match (symbol.filename(), symbol.lineno()) {
+        let name = symbol.name().map(|name| format!("{name:#}")).unwrap_or_default();
+        found.push(match (symbol.filename(), symbol.lineno()) {
             (Some(file), Some(line)) => format!("{}:{line} ({name})", shorten(file)),
             _ => format!("{name} ({address:#x})"),
-        };
+        });
     });
-    (name, place)
+    if found.is_empty() {
+        found.push(format!("{address:#x}"));
+    }
+    found
 }
 
 /// The path from the crate's folder on, so that a report does not depend on the checkout.
@@ -90,11 +112,8 @@ fn shorten(file: &std::path::Path) -> String {
 
 impl fmt::Display for CallStack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for address in self.addresses() {
-            let (name, place) = symbol(address);
-            if !name.starts_with("wdk_lite::") {
-                writeln!(f, "    at {place}")?;
-            }
+        for place in self.addresses().flat_map(places).filter(|place| is_drivers(place)) {
+            writeln!(f, "    at {place}")?;
         }
         Ok(())
     }

@@ -72,7 +72,10 @@ device_callbacks! {
     d0_exit(_target: WDF_POWER_DEVICE_STATE) -> NTSTATUS = |lab, _| (lab.script.d0_exit)(lab);
     surprise_removal() = |lab| (lab.script.surprise)(lab);
     file_create(request: WDFREQUEST, _file: WDFFILEOBJECT)
-        = |lab, request, _| (lab.script.create.unwrap_or(|_, r| complete(r, STATUS_SUCCESS)))(lab, request);
+        = |lab, request, _| match lab.script.create {
+            Some(create) => create(lab, request),
+            None => complete(request, STATUS_SUCCESS),
+        };
 }
 
 impl Lab {

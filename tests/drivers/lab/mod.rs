@@ -9,9 +9,13 @@
 //! Everything here runs on the thread of one machine with the straight scheduler, hence the
 //! [`Cell`]s and the thread-local script: tests run side by side without sharing anything.
 
-#![allow(
+#![expect(
     clippy::multiple_unsafe_ops_per_block,
     reason = "the lab shows what a driver without a safe layer does; each routine has one contract"
+)]
+#![expect(
+    clippy::not_unsafe_ptr_arg_deref,
+    reason = "handles and MDLs come from the machine, which checks that they are live"
 )]
 
 mod adapter;

@@ -221,10 +221,11 @@ impl<'a> Transfer<'a> {
         self.lab.check(self.lab.wait_for_device(), "the device did not finish")
     }
 
-    /// GetScatterGatherList at DISPATCH_LEVEL, and waits for AdapterListControl.
-    pub fn get_list(&self) -> bool {
+    /// GetScatterGatherList at DISPATCH_LEVEL, without waiting.
+    #[must_use]
+    pub fn ask_for_list(&self) -> NTSTATUS {
         // SAFETY: the level is right, and this transfer outlives the call back.
-        let status = unsafe {
+        unsafe {
             at_level(DISPATCH_LEVEL, || {
                 self.adapter.GetScatterGatherList(
                     self.lab.fdo,
@@ -236,7 +237,12 @@ impl<'a> Transfer<'a> {
                     self.write(),
                 )
             })
-        };
+        }
+    }
+
+    /// GetScatterGatherList, and waits for AdapterListControl.
+    pub fn get_list(&self) -> bool {
+        let status = self.ask_for_list();
         self.lab.check(NT_SUCCESS(status), "GetScatterGatherList failed") && self.wait_for_grant()
     }
 

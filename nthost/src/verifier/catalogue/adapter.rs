@@ -184,13 +184,10 @@ pub(super) const RULES: [Rule; 32] = [
             "CON/kernel/getting-an-adapter-object.md",
             "CON/kernel/storage-requirements-for-adaptercontrol-routines.md",
         ],
-        homes: &[
-            Check,
-            Review(
-                "nthost knows where pool and context space came from, but plain loads of paged \
-                 data in an image are invisible to it",
-            ),
-        ],
+        homes: &[Review(
+            "nthost does not look up which pool a driver's memory came from, and plain loads of \
+             paged data are invisible to it",
+        )],
     },
     Rule {
         id: RuleId::Dma14,

@@ -174,7 +174,13 @@ pub(super) const RULES: [Rule; 27] = [
             "DDI/wdfrequest/nf-wdfrequest-wdfrequeststopacknowledge.md",
             "WDF/shared/core/fxrequest.cpp",
         ],
-        homes: &[Check],
+        homes: &[
+            Check,
+            Review(
+                "nthost calls EvtIoResume if there is one; that a driver which keeps a request has \
+                 one is a rule about its source",
+            ),
+        ],
     },
     Rule {
         id: RuleId::Kmdf34,

@@ -37,7 +37,13 @@ pub(super) const RULES: [Rule; 34] = [
             "CON/kernel/flushing-cached-data-during-pio-operations.md",
             "CON/kernel/writing-dpc-routines.md",
         ],
-        homes: &[Type("pio::Read"), Check, Note],
+        homes: &[
+            Type("Transfer::read_registers"),
+            Review(
+                "which registers a driver read into which MDL is invisible; wdk-dma's read ends \
+                 with the flush on every way out",
+            ),
+        ],
     },
     Rule {
         id: RuleId::Dma87,
@@ -132,7 +138,13 @@ pub(super) const RULES: [Rule; 34] = [
                CPU wrote. To poll for status use a common buffer.",
         verifier: "",
         sources: &["CON/kernel/using-scatter-gather-dma.md", "CON/kernel/using-bus-master-dma.md"],
-        homes: &[Type("packet::Mapping"), Check],
+        homes: &[
+            Type("packet::Mapping"),
+            Review(
+                "plain loads and stores are invisible to nthost; where it bounces a transfer they \
+                 show as wrong data",
+            ),
+        ],
     },
     Rule {
         id: RuleId::Dma95,
@@ -151,7 +163,10 @@ pub(super) const RULES: [Rule; 34] = [
                the caller. Inferred.",
         verifier: "",
         sources: &["CON/driversecurity/driver-security-checklist.md"],
-        homes: &[Check],
+        homes: &[Review(
+            "which bytes a device really wrote is not tracked; bounce pages of transfers up to \
+             64 KiB are filled before, so that a test that looks at the data sees the others",
+        )],
     },
     Rule {
         id: RuleId::Dma97,

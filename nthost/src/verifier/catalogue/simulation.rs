@@ -58,8 +58,8 @@ pub(super) const RULES: [Rule; 12] = [
     Rule {
         id: RuleId::Sim06,
         title: "Register access outside the BAR",
-        text: "A register was accessed outside the mapped range, after it was unmapped, or with a \
-               width that the device does not take.",
+        text: "A register was accessed outside the mapped range, after it was unmapped, or at an \
+               offset that is no multiple of the access's width.",
         verifier: "",
         sources: &["DDI/wdm/nf-wdm-mmmapiospace.md", "DDI/wdm/nf-wdm-mmunmapiospace.md"],
         homes: &[Type("ddk::Registers"), Check],

@@ -208,7 +208,12 @@ fn interrupt(kernel: &Kernel, argument: usize) -> bool {
     let message = interrupt.number.load(Ordering::Relaxed);
     // SAFETY: the driver's EvtInterruptIsr with its interrupt, at DIRQL under the lock.
     let call = || unsafe { callback::PFN_WDF_INTERRUPT_ISR(kernel, isr, handle.raw(), message) };
-    interrupt.locked(kernel, call) != 0
+    let claimed = interrupt.locked(kernel, call) != 0;
+    if claimed && interrupt.device.get().is_some_and(|device| kernel.pnp.is_gone(device)) {
+        let message = "EvtInterruptIsr claimed an interrupt of a device that is gone";
+        kernel.stop(broken(RuleId::Sur01, message));
+    }
+    claimed
 }
 
 /// The interrupt's DPC, at DISPATCH_LEVEL.

@@ -10,7 +10,7 @@ use wdk_lite::*;
 use super::{Handle, Notify, Queue, Type, create, route};
 use crate::RuleId;
 use crate::ddi::callback::routine;
-use crate::machine::Kernel;
+use crate::machine::{Kernel, context};
 use crate::verifier::{Violation, broken};
 use crate::wdf::device::{Device, Dispatch, PnpState};
 use crate::wdf::object::{AttributeRules, Attributes, ParentRule, null_parameter};
@@ -122,6 +122,10 @@ pub(crate) unsafe fn WdfIoQueueStop(
     Context: WDFCONTEXT,
 ) -> Result<(), Violation> {
     let (handle, queue) = kernel.wdf.get::<self::Queue>(Queue)?;
+    if context::with(|c| c.callback.get()) == "PFN_WDF_DEVICE_SURPRISE_REMOVAL" {
+        let message = "a queue was stopped in EvtDeviceSurpriseRemoval, which only marks state";
+        return Err(broken(RuleId::Sur03, message));
+    }
     let complete = routine(StopComplete);
     let twice = {
         let mut state = queue.lock();

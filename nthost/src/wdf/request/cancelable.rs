@@ -99,8 +99,12 @@ pub(super) fn is_cancelled(kernel: &Kernel, live: &Live<'_>) -> Result<bool, Vio
 }
 
 impl Request {
-    /// WdfRequestStopAcknowledge (KMDF-33).
-    pub(super) fn acknowledge(live: &Live<'_>, requeue: bool) -> Result<(), Violation> {
+    /// WdfRequestStopAcknowledge (KMDF-33, KMDF-34).
+    pub(super) fn acknowledge(
+        kernel: &Kernel,
+        live: &Live<'_>,
+        requeue: bool,
+    ) -> Result<(), Violation> {
         use super::Stop;
         let mut state = live.request.lock();
         let message = match (state.stop, state.place, state.mark) {
@@ -115,8 +119,31 @@ impl Request {
             drop(state);
             return Err(broken(RuleId::Kmdf33, message));
         }
+        if requeue && let Err(found) = live.check_released(kernel) {
+            drop(state);
+            return Err(found);
+        }
         state.stop = if requeue { Stop::Return } else { Stop::Keep };
         live.irp.step(if requeue { "stop acknowledged, requeued" } else { "stop acknowledged" });
+        Ok(())
+    }
+}
+
+impl Live<'_> {
+    /// KMDF-34: a request that goes back to its queue takes no mapping along.
+    fn check_released(&self, kernel: &Kernel) -> Result<(), Violation> {
+        let mdls = {
+            let body = self.irp.body();
+            [body.mdl.0, body.system_mdl.0]
+        };
+        for mdl in mdls {
+            kernel.memory.check_idle(mdl, "the request went back to its queue").map_err(
+                |mut found| {
+                    (found.rule, found.bug_check) = (RuleId::Kmdf34, None);
+                    found
+                },
+            )?;
+        }
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn map_status(status: NTSTATUS) -> NTSTATUS {
 /// WdfRequestComplete and its siblings.
 ///
 /// # Errors
-/// KMDF-21, 23, 24 and 27, and what ends with the request's MDLs.
+/// KMDF-21, 23, 24 and 27, DMA-55, and what ends with the request's MDLs.
 pub(super) fn complete(
     kernel: &Kernel,
     raw: WDFREQUEST,
@@ -39,6 +39,10 @@ pub(super) fn complete(
 ) -> Result<(), Violation> {
     let live = Request::live(kernel, raw)?;
     live.owned(RuleId::Kmdf21)?;
+    if context::with(|c| c.callback.get()) == "PFN_WDF_DEVICE_SURPRISE_REMOVAL" {
+        let message = "a request was completed in EvtDeviceSurpriseRemoval, which only marks state";
+        return Err(broken(RuleId::Sur03, message));
+    }
     if status == STATUS_PENDING {
         let message = "a request was completed with STATUS_PENDING, which says that it is not";
         return Err(broken(RuleId::Kmdf23, message).code(0xC9, [0x6, 0, 0, 0]));
@@ -50,6 +54,7 @@ pub(super) fn complete(
             body.information = information;
         }
         check_information(&live, &body, status)?;
+        check_flushes(kernel, &body, status)?;
         body.take_mdls()
     };
     let stop = end_ownership(&live)?;
@@ -105,6 +110,15 @@ fn check_locks(kernel: &Kernel, live: &Live<'_>) -> Result<(), Violation> {
         held - framework
     );
     Err(broken(RuleId::Kmdf23, message).code(0xC4, [0x1000, 0, 0, 0]))
+}
+
+/// DMA-55: no success after a flush that failed. Only a machine that was told to lets one fail.
+fn check_flushes(kernel: &Kernel, body: &Body, status: NTSTATUS) -> Result<(), Violation> {
+    if kernel.options.flush_failure.is_none() || !NT_SUCCESS(status) {
+        return Ok(());
+    }
+    kernel.memory.check_arrived(body.mdl.0)?;
+    kernel.memory.check_arrived(body.system_mdl.0)
 }
 
 /// KMDF-24.

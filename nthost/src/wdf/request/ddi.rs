@@ -274,14 +274,15 @@ pub(crate) unsafe fn WdfRequestGetIoQueue(
     Ok(queue.map_or(ptr::null_mut(), Handle::raw))
 }
 
-/// Answers EvtIoStop (nf-wdfrequest-wdfrequeststopacknowledge, KMDF-33).
+/// Answers EvtIoStop (nf-wdfrequest-wdfrequeststopacknowledge, KMDF-33,
+/// KMDF-34).
 pub(crate) unsafe fn WdfRequestStopAcknowledge(
     kernel: &Kernel,
     Request: WDFREQUEST,
     Requeue: BOOLEAN,
 ) -> Result<(), Violation> {
     let live = self::Request::live(kernel, Request)?;
-    self::Request::acknowledge(&live, Requeue != 0)
+    self::Request::acknowledge(kernel, &live, Requeue != 0)
 }
 
 /// The request's IRP: a stable address with nothing a driver may look at behind it

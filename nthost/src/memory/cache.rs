@@ -1,0 +1,93 @@
+//! What KeFlushIoBuffers did for an MDL (RULES section H).
+
+/// What KeFlushIoBuffers last did for an MDL, and which bytes were transferred since.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CacheFlush {
+    /// ReadOperation and DmaOperation of the last call.
+    last: Option<(bool, bool)>,
+    /// The range mapped since; unknown (and nothing is reported) once pieces left gaps.
+    used: Option<(usize, usize)>,
+    gaps: bool,
+}
+
+/// What the last KeFlushIoBuffers is worth for a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// It was called as the page demands.
+    Properly,
+    /// It was not called for this MDL.
+    Never,
+    /// It was, but these bytes were transferred since.
+    UsedUp,
+    /// It was called with other arguments: ReadOperation, DmaOperation.
+    Otherwise(bool, bool),
+}
+
+impl CacheFlush {
+    /// KeFlushIoBuffers was called.
+    pub(super) fn called(read: bool, dma: bool) -> Self {
+        Self { last: Some((read, dma)), used: None, gaps: false }
+    }
+
+    /// Bytes `from..to` are mapped: what is the last call worth for them?
+    pub(super) fn consume(&mut self, from: usize, to: usize, to_device: bool) -> Flushed {
+        let Some(last) = self.last else { return Flushed::Never };
+        if last != (!to_device, true) {
+            return Flushed::Otherwise(last.0, last.1);
+        }
+        match self.used {
+            None => self.used = Some((from, to)),
+            Some(_) if self.gaps => {}
+            Some((low, high)) if to <= low || high <= from => {
+                self.gaps = to != low && from != high;
+                self.used = Some((low.min(from), high.max(to)));
+            }
+            Some(_) => return Flushed::UsedUp,
+        }
+        Flushed::Properly
+    }
+
+    /// Whether it was called for DMA and nothing was transferred since; counts as used then.
+    pub(super) fn take_unused(&mut self) -> bool {
+        let unused = matches!(self.last, Some((_, true))) && self.used.is_none();
+        if unused {
+            self.used = Some((0, usize::MAX));
+        }
+        unused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flush_serves_each_byte_once() {
+        let mut flush = CacheFlush { last: Some((false, true)), ..CacheFlush::default() };
+
+        assert_eq!(flush.consume(0, 100, true), Flushed::Properly);
+        assert_eq!(flush.consume(100, 200, true), Flushed::Properly);
+        assert_eq!(flush.consume(150, 160, true), Flushed::UsedUp);
+        assert_eq!(flush.consume(200, 300, false), Flushed::Otherwise(false, true));
+    }
+
+    #[test]
+    fn a_flush_that_nothing_used_is_found_once() {
+        assert!(!CacheFlush::default().take_unused());
+        assert!(!CacheFlush::called(true, false).take_unused());
+        let mut flush = CacheFlush::called(true, true);
+
+        assert!(flush.take_unused());
+        assert!(!flush.take_unused());
+        assert_eq!(flush.consume(0, 10, false), Flushed::UsedUp);
+    }
+
+    #[test]
+    fn pieces_out_of_order_are_never_reported() {
+        let mut flush = CacheFlush { last: Some((true, true)), ..CacheFlush::default() };
+
+        for (from, to) in [(0, 10), (20, 30), (10, 20)] {
+            assert_eq!(flush.consume(from, to, false), Flushed::Properly);
+        }
+    }
+}
