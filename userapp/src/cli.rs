@@ -15,7 +15,7 @@ Exit status:
   0    all data that was verified is intact
   1    data was corrupted, or a rule was broken
   2    wrong usage, or a file cannot be used
-  3    no device, driver or permission
+  3    no device, driver or permission (run as administrator)
   130  interrupted
 
 Without a target option the first real device is used on Windows, and where there is none the

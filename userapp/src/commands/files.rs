@@ -20,15 +20,17 @@ pub(super) fn open(path: &FilePath) -> Result<(File, u64), AppError> {
     let usage = |error: io::Error| {
         AppError::Usage(format!("cannot read {}: {error}; check the name", path.display()))
     };
-    let file = File::open(path).map_err(usage)?;
-    let metadata = file.metadata().map_err(usage)?;
+    // Before it is opened: Windows opens no folder, and its reason would mislead.
+    let metadata = fs::metadata(path).map_err(usage)?;
     if !metadata.is_file() {
         return Err(AppError::Usage(format!(
             "cannot read {}: it is not a regular file; name one",
             path.display()
         )));
     }
-    Ok((file, metadata.len()))
+    let file = File::open(path).map_err(usage)?;
+    let length = file.metadata().map_err(usage)?.len();
+    Ok((file, length))
 }
 
 /// A file that gets its name when all of it was written, and leaves nothing behind otherwise.

@@ -11,8 +11,8 @@ use testdev::model::edu::{Edu, EduConfig};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
-    Body, Device, Ended, Note, NtStatus, Profile, Scheduling, Session, Simulation, Target, TargetError,
-    Violation,
+    Body, Device, Ended, Note, NtStatus, Profile, Scheduling, Session, Simulation, Target,
+    TargetError, Violation,
 };
 use crate::catalogue::Rule;
 

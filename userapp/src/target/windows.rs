@@ -275,9 +275,7 @@ impl Running<'_> {
     /// Whether the request is complete, now or within so many milliseconds.
     fn completes_within(&mut self, milliseconds: u32) -> bool {
         // SAFETY: the event is open as long as the device is borrowed.
-        match unsafe {
-            WaitForSingleObject(self.device.event.as_raw_handle(), milliseconds)
-        } {
+        match unsafe { WaitForSingleObject(self.device.event.as_raw_handle(), milliseconds) } {
             // INVARIANT: the kernel signals the event after its last access.
             WAIT_OBJECT_0 => self.done = true,
             WAIT_TIMEOUT => {}
