@@ -87,8 +87,13 @@ rule_tests! {
     }
     note cached_common_buffer_without_flush {
         [Dma90],
-        broken: run(|lab, _| common_buffer(lab, false)),
-        clean: run(|lab, _| common_buffer(lab, true)),
+        broken: run(|lab, _| common_buffer(lab, &[false])),
+        clean: run(|lab, _| common_buffer(lab, &[true])),
+    }
+    note cached_common_buffer_flushed_for_the_first_transfer_only {
+        [Dma90],
+        broken: run(|lab, _| common_buffer(lab, &[true, true, false])),
+        clean: run(|lab, _| common_buffer(lab, &[true, true, true])),
     }
     answer version_3_transfers_without_a_flush {
         [Dma88],
@@ -179,20 +184,22 @@ fn interchanged(lab: &Lab, request: WDFREQUEST, caches: bool) -> NTSTATUS {
 }
 
 /// The device reads a common buffer that was allocated with CacheEnabled TRUE.
-fn common_buffer(lab: &Lab, flush: bool) -> NTSTATUS {
+fn common_buffer(lab: &Lab, flushes: &[bool]) -> NTSTATUS {
     let adapter = lab.adapter.get();
     let mut logical = PHYSICAL_ADDRESS::default();
     // SAFETY: LAB.
     unsafe {
         let address = adapter.AllocateCommonBuffer(PAGE_SIZE, &raw mut logical, YES);
         let mdl = lab.mdl_over(address, PAGE_SIZE);
-        ptr::write_bytes(address.cast::<u8>(), 0xA5, 64);
-        if flush {
-            ntddk::KeFlushIoBuffers(mdl, NO, YES);
+        for &flush in flushes {
+            ptr::write_bytes(address.cast::<u8>(), 0xA5, 64);
+            if flush {
+                ntddk::KeFlushIoBuffers(mdl, NO, YES);
+            }
+            // CAST: an address is unsigned.
+            lab.start_device(logical.QuadPart as u64, 64, true, false);
+            lab.check(lab.wait_for_device(), "the device did not finish");
         }
-        // CAST: an address is unsigned.
-        lab.start_device(logical.QuadPart as u64, 64, true, false);
-        lab.check(lab.wait_for_device(), "the device did not finish");
         ntddk::IoFreeMdl(mdl);
         adapter.FreeCommonBuffer(PAGE_SIZE, logical, address, YES);
     }
