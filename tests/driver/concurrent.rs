@@ -31,12 +31,13 @@ fn second_after(
 ) -> bool {
     let file = Arc::new(open(bench.machine));
     let slot = Arc::new(Mutex::new(None::<Pending>));
-    let shared = Arc::clone(&slot);
+    // The test keeps the file open: closing it cancels its requests.
+    let (submitter, shared) = (Arc::clone(&file), Arc::clone(&slot));
     let offset = LENGTH as u64;
     bench.machine.inject(bench.machine.events() + after, move |_: &Machine| {
         let header = TransferHeader::new(second, offset, offset).as_bytes().to_vec();
         let request = Request::ioctl(code(direction), header, bytes(2, LENGTH));
-        *shared.lock().expect("nobody panicked") = Some(file.submit(request));
+        *shared.lock().expect("nobody panicked") = Some(submitter.submit(request));
     });
     let name = format!("{second} after {after} crossings of {first} {direction}");
     let (completion, _) = bench.submit(first, direction, 0, bytes(1, LENGTH)).wait();
@@ -68,6 +69,22 @@ fn a_second_request_at_every_crossing() {
                 injected += u64::from(ran);
             }
             assert!(injected * 2 > count, "{second} in {first}: {injected} of {count} were tried");
+        }
+    }
+}
+
+#[test]
+fn a_wait_elsewhere_at_every_crossing_ends() {
+    // The first request's DPCs wait on a processor that the waiting one cannot have.
+    for path in [Path::Packet, Path::ScatterGather, Path::Version3] {
+        let direction = Direction::FromDevice;
+        for after in 1..=crossings(path, direction) {
+            with_driver(x64(), move |bench| {
+                let at = bench.machine.events() + after;
+                bench.machine.inject(at, |machine: &Machine| machine.sleep(1_000));
+                let (completion, _) = bench.submit(path, direction, 0, bytes(3, LENGTH)).wait();
+                assert_eq!(completion.status.0, 0, "{path}: waited after {after} crossings");
+            });
         }
     }
 }
