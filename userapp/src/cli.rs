@@ -12,11 +12,11 @@ use crate::target::TargetOptions;
 
 const AFTER_HELP: &str = "\
 Exit status:
-  0    all data that was verified is intact
+  0    all data that was verified is intact; rules not followed are listed as notes
   1    data was corrupted, or a rule was broken
   2    wrong usage, or a file cannot be used
   3    no device, driver or permission (run as administrator)
-  130  interrupted
+  130  interrupted (Ctrl-C, SIGTERM, SIGHUP)
 
 Without a target option the first real device is used on Windows, and where there is none the
 simulated machine x64 with the edu device. The first line of the output says which.";
@@ -43,6 +43,8 @@ pub enum Command {
     /// Ends with a ledger of what ran, what failed and what did not run.
     Test(TestArgs),
     /// Write a file into the device's memory.
+    ///
+    /// A simulated device's memory ends with the command.
     Write(WriteArgs),
     /// Read the device's memory into a file.
     Read(ReadArgs),
@@ -93,14 +95,13 @@ pub struct TestArgs {
     #[arg(long, value_delimiter = ',', value_name = "DIRECTION,...", value_parser = direction)]
     pub directions: Vec<Direction>,
     /// Seed of plan and patterns: the same seed makes the same test.
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = number)]
     pub seed: u64,
     /// Run only these cases of the plan, such as 41 or 0-41.
     #[arg(long, value_name = "N[-M]")]
     pub cases: Option<CaseRange>,
     /// Give up after this many failures.
-    #[arg(long, default_value_t = 100, value_name = "N",
-          value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = positive)]
     pub stop_after: u64,
     /// Let notes and unexplained counts fail the test too.
     #[arg(long)]
@@ -119,7 +120,7 @@ pub struct WriteArgs {
     /// The file to write to the device.
     pub file: PathBuf,
     /// Where in the device's memory to begin, in bytes.
-    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    #[arg(long, default_value_t = 0, value_name = "BYTES", value_parser = number)]
     pub offset: u64,
     #[command(flatten)]
     #[expect(missing_docs, reason = "its documentation would become help text")]
@@ -135,10 +136,10 @@ pub struct ReadArgs {
     /// The file to write what was read to.
     pub out: PathBuf,
     /// Where in the device's memory to begin, in bytes.
-    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    #[arg(long, default_value_t = 0, value_name = "BYTES", value_parser = number)]
     pub offset: u64,
     /// How many bytes to read [default: up to the end of the memory].
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = number)]
     pub length: Option<u64>,
     /// Replace the file if it exists.
     #[arg(long)]
@@ -188,6 +189,25 @@ pub struct RulesArgs {
     pub json: bool,
 }
 
+/// A number, decimal or hexadecimal.
+pub(crate) fn number(text: &str) -> Result<u64, String> {
+    let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let parsed = match hexadecimal {
+        // The parser would take a second sign.
+        Some(digits) if digits.starts_with('+') => None,
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    parsed.ok_or_else(|| "not a number from 0 to 2^64-1, such as 4096 or 0x1000".to_owned())
+}
+
+fn positive(text: &str) -> Result<u64, String> {
+    match number(text)? {
+        0 => Err("at least 1".to_owned()),
+        number => Ok(number),
+    }
+}
+
 fn direction(text: &str) -> Result<Direction, String> {
     Direction::ALL
         .iter()
@@ -205,10 +225,10 @@ impl FromStr for CaseRange {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let number = |text: &str| {
-            text.parse::<u64>().map_err(|_| format!("`{text}` is no case number; try 41 or 0-41"))
+        let case = |text: &str| {
+            number(text).map_err(|_| format!("`{text}` is no case number; try 41 or 0-41"))
         };
-        let (first, last) = (number(first)?, number(last)?);
+        let (first, last) = (case(first)?, case(last)?);
         match last.checked_add(1) {
             Some(end) if first <= last => Ok(Self(first..end)),
             _ => Err(format!("{first} to {last} is no range of cases")),
@@ -231,6 +251,8 @@ mod tests {
     fn ranges_of_cases() {
         assert_eq!("41".parse(), Ok(CaseRange(41..42)));
         assert_eq!("0-41".parse(), Ok(CaseRange(0..42)));
+        assert_eq!("0x10-0x1F".parse(), Ok(CaseRange(16..32)));
+        assert!(number("0x").is_err() && number("0x+1").is_err() && positive("0x0").is_err());
         for text in ["", "-", "5-4", "a", "1-", "0-18446744073709551615"] {
             assert!(text.parse::<CaseRange>().is_err(), "{text}");
         }

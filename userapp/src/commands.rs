@@ -7,7 +7,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::cli::{Cli, Command};
-use crate::exit::{AppError, Exit};
+use crate::exit::{AppError, Exit, Fate};
 use crate::output::Output;
 use crate::{interrupt, target};
 
@@ -44,7 +44,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let result = run(cli.command, &mut out).map_err(|error| match error {
         // The user asked for it.
         AppError::Request { status, .. } if status.is_cancelled() && interrupt::happened() => {
-            AppError::Interrupted
+            AppError::Interrupted(Fate::Dropped)
         }
         error => error,
     });

@@ -122,6 +122,13 @@ pub fn to_json(reply: &QueryReply) -> Value {
     })
 }
 
+/// A number of things, such as `1 byte` and `2 bytes`.
+#[must_use]
+pub fn count(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

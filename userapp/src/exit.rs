@@ -1,8 +1,10 @@
 //! How the app ends.
 
+use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use crate::describe::count;
 use crate::target::{NtStatus, TargetError};
 
 /// The exit status.
@@ -34,6 +36,27 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// What became of the data of a command that ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The output was thrown away.
+    Dropped,
+    /// At least this many bytes reached the device.
+    Reached(u64),
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dropped => f.write_str("nothing was kept"),
+            Self::Reached(0) => f.write_str("no complete piece reached the device's memory"),
+            Self::Reached(bytes) => {
+                write!(f, "{} had reached the device's memory", count(*bytes, "byte"))
+            }
+        }
+    }
+}
+
 /// Why a command could not do its job. Each message is a sentence with the next step.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -55,8 +78,8 @@ pub enum AppError {
     #[error("{0}")]
     Corrupted(String),
     /// The user ended the command.
-    #[error("interrupted; nothing was kept")]
-    Interrupted,
+    #[error("interrupted; {0}")]
+    Interrupted(Fate),
     /// The report could not be written.
     #[error("cannot write the report: {0}; free some space or choose another place for it")]
     Output(#[from] io::Error),
@@ -81,7 +104,7 @@ impl AppError {
                 }
             }
             Self::Corrupted(_) => Exit::Failed,
-            Self::Interrupted => Exit::Interrupted,
+            Self::Interrupted(_) => Exit::Interrupted,
         }
     }
 }

@@ -265,6 +265,12 @@ fn publish(context: &DeviceContext, hardware: &Hardware, passive: &Passive) {
         map_registers_v2: reply.adapter_v2.map_registers,
         map_registers_v3: reply.adapter_v3.map_registers,
     });
+    // After a rebalance a path can be gone for which a request has waited all the while.
+    for slot in &mut state.slots {
+        if slot.asked.as_ref().is_some_and(|asked| !limits.is_available(asked.path())) {
+            slot.end(protocol::status::DEVICE_FEATURE_NOT_SUPPORTED);
+        }
+    }
     state.limits = limits;
     state.reply = reply;
     state.present = true;

@@ -1,16 +1,17 @@
 //! `dmaproof copy`
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dmaproof_protocol::{Direction, Path};
 use indicatif::ProgressBar;
 
-use super::files::{NewFile, Way, file_error, open};
+use super::files::{NewFile, Way, check_end, file_error, open, read_piece};
 use crate::cli::CopyArgs;
-use crate::exit::{AppError, Exit};
+use crate::describe::count;
+use crate::exit::{AppError, Exit, Fate};
 use crate::explain::{Evidence, Explanation, explain, explain_breach};
 use crate::guard::Arena;
 use crate::history::History;
@@ -25,7 +26,7 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, AppError> {
     let (source, length) = open(&arguments.file)?;
-    let new_file = NewFile::begin(&arguments.out, arguments.force)?;
+    let new_file = NewFile::begin(&arguments.out, arguments.force, Some(&source))?;
     let copier = Copier {
         source,
         copy: new_file.handle()?,
@@ -41,7 +42,11 @@ pub(super) fn run(
     bar.finish_and_clear();
     let route = result??;
     new_file.finish()?;
-    writeln!(out, "copied {length} bytes through the device by {route}; every byte is intact")?;
+    writeln!(
+        out,
+        "copied {} through the device by {route}; every byte is intact",
+        count(length, "byte")
+    )?;
     Ok(Exit::Intact)
 }
 
@@ -75,21 +80,20 @@ impl Copier {
         let mut done = 0;
         while done < self.length {
             if self.interrupted.load(Ordering::Relaxed) {
-                return Err(AppError::Interrupted);
+                return Err(AppError::Interrupted(Fate::Dropped));
             }
             let piece = (self.length - done).min(longest) as usize;
             sent.place(0, piece);
-            self.source
-                .read_exact(sent.buffer_mut())
-                .map_err(|error| file_error("read", &self.arguments.0, &error))?;
+            read_piece(&mut self.source, &self.arguments.0, sent.buffer_mut(), Fate::Dropped)?;
             round_trip(session, &way, &mut sent, &mut received, &codec)
                 .map_err(|found| self.corrupted(done, way.route, found))?;
             self.copy
                 .write_all(received.buffer())
-                .map_err(|error| file_error("write", &self.arguments.1, &error))?;
+                .map_err(|error| file_error("write", &self.arguments.1, &error, Fate::Dropped))?;
             done += piece as u64;
             self.bar.inc(piece as u64);
         }
+        check_end(&mut self.source, &self.arguments.0, self.length, Fate::Dropped)?;
         Ok(way.route)
     }
 
@@ -127,8 +131,11 @@ fn round_trip(
     let before: Vec<u8> = data.iter().map(|byte| !byte).collect();
     received.place(0, data.len());
     received.buffer_mut().copy_from_slice(&before);
-    way.carry(session, Direction::ToDevice, 0, sent.buffer_mut()).map_err(Found::Request)?;
-    way.carry(session, Direction::FromDevice, 0, received.buffer_mut()).map_err(Found::Request)?;
+    let dropped = Fate::Dropped;
+    way.carry(session, Direction::ToDevice, 0, sent.buffer_mut(), dropped)
+        .map_err(Found::Request)?;
+    way.carry(session, Direction::FromDevice, 0, received.buffer_mut(), dropped)
+        .map_err(Found::Request)?;
     let history = History::default();
     for (arena, direction) in [(sent, Direction::ToDevice), (received, Direction::FromDevice)] {
         let position = arena.position();

@@ -1,14 +1,18 @@
 //! What the commands that move files share: opening, the choice of the path, pieces, and outputs
 //! that appear under their name only when they are complete.
 
-use std::fs::{self, File};
-use std::io;
+#[cfg(unix)]
+use std::fs::Permissions;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
 use std::path::{Path as FilePath, PathBuf};
 
 use dmaproof_protocol::{Direction, Limits, Path, TransferHeader, check_read_write, status};
 use tempfile::NamedTempFile;
 
-use crate::exit::AppError;
+use crate::describe::count;
+use crate::exit::{AppError, Fate};
+use crate::interrupt;
 use crate::route::Route;
 use crate::target::{NtStatus, Session};
 
@@ -18,7 +22,11 @@ const PIECE_MAX: u64 = 1 << 20;
 /// Opens a file to read, and its length.
 pub(super) fn open(path: &FilePath) -> Result<(File, u64), AppError> {
     let usage = |error: io::Error| {
-        AppError::Usage(format!("cannot read {}: {error}; check the name", path.display()))
+        let step = match error.kind() {
+            io::ErrorKind::PermissionDenied => "you are not permitted to read it",
+            _ => "check the name",
+        };
+        AppError::Usage(format!("cannot read {}: {error}; {step}", path.display()))
     };
     // Before it is opened: Windows opens no folder, and its reason would mislead.
     let metadata = fs::metadata(path).map_err(usage)?;
@@ -33,18 +41,69 @@ pub(super) fn open(path: &FilePath) -> Result<(File, u64), AppError> {
     Ok((file, length))
 }
 
+/// Reads the next piece of a file.
+pub(super) fn read_piece(
+    file: &mut File,
+    path: &FilePath,
+    piece: &mut [u8],
+    fate: Fate,
+) -> Result<(), AppError> {
+    file.read_exact(piece).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => changed(path, fate),
+        _ => file_error("read", path, &error, fate),
+    })
+}
+
+/// Checks that a file of which `length` bytes were read ends there.
+pub(super) fn check_end(
+    file: &mut File,
+    path: &FilePath,
+    length: u64,
+    fate: Fate,
+) -> Result<(), AppError> {
+    let failed = |error| file_error("read", path, &error, fate);
+    let more = file.by_ref().take(1).read_to_end(&mut Vec::new()).map_err(failed)?;
+    if more > 0 || file.metadata().map_err(failed)?.len() != length {
+        return Err(changed(path, fate));
+    }
+    Ok(())
+}
+
+fn changed(path: &FilePath, fate: Fate) -> AppError {
+    AppError::Usage(format!(
+        "cannot read {}: the file changed while it was copied, or has another length than it says; \
+         {fate}",
+        path.display()
+    ))
+}
+
 /// A file that gets its name when all of it was written, and leaves nothing behind otherwise.
 #[derive(Debug)]
 pub(super) struct NewFile {
     temporary: NamedTempFile,
     path: PathBuf,
     force: bool,
+    /// The permissions of the file that is replaced.
+    #[cfg(unix)]
+    replaced: Option<Permissions>,
+    _part: interrupt::Part,
 }
 
 impl NewFile {
-    /// Begins a file that will be called `path`.
-    pub(super) fn begin(path: &FilePath, force: bool) -> Result<Self, AppError> {
+    /// Begins a file that will be called `path`; a new one may be used as `source` may, if there
+    /// is one.
+    pub(super) fn begin(
+        path: &FilePath,
+        force: bool,
+        source: Option<&File>,
+    ) -> Result<Self, AppError> {
+        // So that no signal can end the app and leave the unfinished file.
+        let _ = interrupt::flag();
         let shown = path.display();
+        let refused = |error: io::Error| {
+            AppError::Usage(format!("cannot write {shown}: {error}; choose another name"))
+        };
+        let mut replaced = None;
         // A link stays a link; what it names is replaced.
         let path = match fs::canonicalize(path) {
             Ok(existing) if !existing.is_file() => {
@@ -55,7 +114,11 @@ impl NewFile {
             Ok(_) if !force => {
                 return Err(AppError::Usage(format!("{shown} exists; use --force to replace it")));
             }
-            Ok(existing) => existing,
+            Ok(existing) => {
+                let file = OpenOptions::new().write(true).open(&existing).map_err(refused)?;
+                replaced = Some(file.metadata().map_err(refused)?.permissions());
+                existing
+            }
             Err(_) => path.to_owned(),
         };
         let folder = match path.parent() {
@@ -64,15 +127,24 @@ impl NewFile {
         };
         let mut builder = tempfile::Builder::new();
         builder.prefix(".dmaproof-").suffix(".part");
-        // As any new file: the user's mask decides who may read it.
         #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        builder.permissions(initial_permissions(replaced.is_some(), source).map_err(refused)?);
+        #[cfg(not(unix))]
+        let _ = (source, replaced);
         let temporary = builder.tempfile_in(folder).map_err(|error| {
             AppError::Usage(format!(
                 "cannot write {shown}: {error}; choose a folder that exists and can be written"
             ))
         })?;
-        Ok(Self { temporary, path, force })
+        let part = interrupt::Part::new(temporary.path());
+        Ok(Self {
+            temporary,
+            path,
+            force,
+            #[cfg(unix)]
+            replaced,
+            _part: part,
+        })
     }
 
     /// A handle to write to.
@@ -82,8 +154,15 @@ impl NewFile {
 
     /// Gives the file its name.
     pub(super) fn finish(self) -> Result<(), AppError> {
+        #[cfg(unix)]
+        if let Some(permissions) = &self.replaced {
+            use std::os::unix::fs::PermissionsExt;
+            let permissions = Permissions::from_mode(permissions.mode() & 0o777);
+            let file = self.temporary.as_file();
+            file.set_permissions(permissions).map_err(|error| self.error(&error))?;
+        }
         self.temporary.as_file().sync_all().map_err(|error| self.error(&error))?;
-        let Self { temporary, path, force } = self;
+        let Self { temporary, path, force, .. } = self;
         let result =
             if force { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
         match result {
@@ -101,9 +180,22 @@ impl NewFile {
     }
 }
 
+/// The permissions that an unfinished file begins with; the user's mask is applied to them.
+#[cfg(unix)]
+fn initial_permissions(replaces: bool, source: Option<&File>) -> io::Result<Permissions> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = match source {
+        // Nobody else's until it gets those of the file that it replaces.
+        _ if replaces => 0o600,
+        Some(source) => source.metadata()?.permissions().mode() & 0o777,
+        None => 0o666,
+    };
+    Ok(Permissions::from_mode(mode))
+}
+
 /// The error of a file while data was moved.
-pub(super) fn file_error(what: &str, path: &FilePath, error: &io::Error) -> AppError {
-    AppError::Usage(format!("cannot {what} {}: {error}; nothing was kept", path.display()))
+pub(super) fn file_error(what: &str, path: &FilePath, error: &io::Error, fate: Fate) -> AppError {
+    AppError::Usage(format!("cannot {what} {}: {error}; {fate}", path.display()))
 }
 
 /// What the device offers to a command that moves files.
@@ -160,9 +252,11 @@ impl Way {
         let window = self.window();
         if offset.checked_add(length).is_none_or(|end| end > window) {
             return Err(AppError::Usage(format!(
-                "{length} bytes at offset {offset} do not fit: the path {} reaches {window} bytes \
-                 of this device; choose a smaller offset or length",
-                self.route.option()
+                "{} at offset {offset} do not fit: the path {} reaches {} of this device; choose a \
+                 smaller offset or length",
+                count(length, "byte"),
+                self.route.option(),
+                count(window, "byte")
             )));
         }
         let piece = self.piece_max();
@@ -188,8 +282,9 @@ impl Way {
         };
         result.map(|_| ()).map_err(|refusal| {
             AppError::Usage(format!(
-                "{length} bytes at offset {offset} cannot be moved by the path {}: {refusal}; \
-                 `dmaproof info` shows what the device allows",
+                "{} at offset {offset} cannot be moved by the path {}: {refusal}; `dmaproof info` \
+                 shows what the device allows",
+                count(length, "byte"),
                 self.route.option()
             ))
         })
@@ -202,6 +297,7 @@ impl Way {
         direction: Direction,
         offset: u64,
         buffer: &mut [u8],
+        fate: Fate,
     ) -> Result<(), AppError> {
         let what = match direction {
             Direction::ToDevice => "the transfer to the device",
@@ -211,7 +307,7 @@ impl Way {
         match session.move_by(self.route, direction, offset, buffer) {
             Ok(said) if said == asked => Ok(()),
             Ok(said) => Err(AppError::Corrupted(format!(
-                "{what} at offset {offset} moved {said} of {asked} bytes; nothing was kept"
+                "{what} at offset {offset} moved {said} of {asked} bytes; {fate}"
             ))),
             Err(status) => Err(AppError::Request { what, status }),
         }

@@ -6,7 +6,8 @@ use dmaproof_protocol::Direction;
 
 use super::files::{NewFile, Way, file_error};
 use crate::cli::ReadArgs;
-use crate::exit::{AppError, Exit};
+use crate::describe::count;
+use crate::exit::{AppError, Exit, Fate};
 use crate::target::{Session, Target, with_target};
 use crate::{interrupt, progress};
 
@@ -15,7 +16,7 @@ pub(super) fn run(
     target: &dyn Target,
     out: &mut dyn Write,
 ) -> Result<Exit, AppError> {
-    let new_file = NewFile::begin(&arguments.out, arguments.force)?;
+    let new_file = NewFile::begin(&arguments.out, arguments.force, None)?;
     let mut file = new_file.handle()?;
     writeln!(out, "{}", target.describe())?;
     let (path, offset, chosen) = (arguments.out.clone(), arguments.offset, arguments.path.path);
@@ -32,13 +33,14 @@ pub(super) fn run(
         let mut done = 0;
         while done < length {
             if interrupted.load(std::sync::atomic::Ordering::Relaxed) {
-                return Err(AppError::Interrupted);
+                return Err(AppError::Interrupted(Fate::Dropped));
             }
             // CAST: not longer than the buffer.
             let piece = (length - done).min(buffer.len() as u64) as usize;
             let piece = &mut buffer[..piece];
-            way.carry(session, Direction::FromDevice, offset + done, piece)?;
-            file.write_all(piece).map_err(|error| file_error("write", &path, &error))?;
+            way.carry(session, Direction::FromDevice, offset + done, piece, Fate::Dropped)?;
+            file.write_all(piece)
+                .map_err(|error| file_error("write", &path, &error, Fate::Dropped))?;
             done += piece.len() as u64;
             body_bar.inc(piece.len() as u64);
         }
@@ -48,6 +50,6 @@ pub(super) fn run(
     bar.finish_and_clear();
     let (way, length) = result??;
     new_file.finish()?;
-    writeln!(out, "read {length} bytes at device offset {offset} by {}", way.route)?;
+    writeln!(out, "read {} at device offset {offset} by {}", count(length, "byte"), way.route)?;
     Ok(Exit::Intact)
 }

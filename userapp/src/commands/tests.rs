@@ -325,3 +325,55 @@ fn outputs_that_cannot_be_are_refused_and_not_replaced() {
     let error = app(&target, &["copy", folder.path().to_str().unwrap(), "out"]).0.unwrap_err();
     assert!(error.to_string().contains("not a regular file"), "{error}");
 }
+
+#[test]
+#[cfg(unix)]
+fn copies_get_the_mode_of_the_source_or_of_what_they_replace() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    fs::write(&from, "data").unwrap();
+    // Modes that no usual mask changes.
+    fs::set_permissions(&from, fs::Permissions::from_mode(0o500)).unwrap();
+    let arguments = ["copy", from.to_str().unwrap(), to.to_str().unwrap(), "--force"];
+    assert_eq!(app(&MemoryTarget::new(), &arguments).0.unwrap(), Exit::Intact);
+    assert_eq!(mode(&to), 0o500);
+    fs::set_permissions(&to, fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(app(&MemoryTarget::new(), &arguments).0.unwrap(), Exit::Intact);
+    assert_eq!(mode(&to), 0o666);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_file_with_more_than_its_length_says_is_not_cut_short() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("to");
+    let source = "/proc/self/status";
+    for arguments in [&["copy", source, to.to_str().unwrap()][..], &["write", source]] {
+        let error = app(&MemoryTarget::new(), arguments).0.unwrap_err();
+        assert!(error.to_string().contains("the file changed while it was copied"), "{error}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn write_says_what_reached_the_device_and_how_long_it_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = folder.path().join("from");
+    fs::write(&from, "d").unwrap();
+    let arguments = ["write", from.to_str().unwrap()];
+    let (_, text) = app(&MemoryTarget::new(), &arguments);
+    assert!(text.contains("wrote 1 byte at") && text.contains("ends with this command"), "{text}");
+    let target =
+        MemoryTarget::new().with_defect(Path::Packet, Direction::ToDevice, DefectKind::Short);
+    let message = app(&target, &arguments).0.unwrap_err().to_string();
+    assert!(!message.contains("nothing was kept") && message.contains("no complete"), "{message}");
+}
+
+#[test]
+fn cases_beyond_the_plan_are_answered_with_those_in_it() {
+    let (result, text) = app(&MemoryTarget::new(), &["test", "--cases", "0xFFFFFFF"]);
+    assert_eq!(result.unwrap(), Exit::Usage);
+    assert!(text.contains("the plan has cases 0 to "), "{text}");
+}

@@ -1,12 +1,13 @@
 //! `dmaproof write`
 
-use std::io::{Read, Write};
+use std::io::Write;
 
 use dmaproof_protocol::Direction;
 
-use super::files::{Way, file_error, open};
+use super::files::{Way, check_end, open, read_piece};
 use crate::cli::WriteArgs;
-use crate::exit::{AppError, Exit};
+use crate::describe::count;
+use crate::exit::{AppError, Exit, Fate};
 use crate::target::{Session, Target, with_target};
 use crate::{interrupt, progress};
 
@@ -28,21 +29,42 @@ pub(super) fn run(
         let mut done = 0;
         while done < length {
             if interrupted.load(std::sync::atomic::Ordering::Relaxed) {
-                return Err(AppError::Interrupted);
+                return Err(AppError::Interrupted(Fate::Reached(done)));
             }
             // CAST: not longer than the buffer.
             let piece = (length - done).min(buffer.len() as u64) as usize;
             let piece = &mut buffer[..piece];
-            file.read_exact(piece).map_err(|error| file_error("read", &path, &error))?;
-            way.carry(session, Direction::ToDevice, offset + done, piece)?;
+            let fate = Fate::Reached(done);
+            read_piece(&mut file, &path, piece, fate)?;
+            way.carry(session, Direction::ToDevice, offset + done, piece, fate)
+                .map_err(|error| interrupted_by(error, fate))?;
             done += piece.len() as u64;
             body_bar.inc(piece.len() as u64);
         }
+        check_end(&mut file, &path, length, Fate::Reached(done))?;
         Ok(way)
     };
     let result = with_target(target, body);
     bar.finish_and_clear();
     let way = result??;
-    writeln!(out, "wrote {length} bytes at device offset {offset} by {}", way.route)?;
+    let bytes = count(length, "byte");
+    writeln!(out, "wrote {bytes} at device offset {offset} by {}", way.route)?;
+    if target.options().starts_with("--sim ") {
+        writeln!(
+            out,
+            "the simulated device's memory ends with this command; `dmaproof copy` moves a file \
+             there and back"
+        )?;
+    }
     Ok(Exit::Intact)
+}
+
+/// A cancelled request is the user's wish, and what was sent before it stays sent.
+fn interrupted_by(error: AppError, fate: Fate) -> AppError {
+    match error {
+        AppError::Request { status, .. } if status.is_cancelled() && interrupt::happened() => {
+            AppError::Interrupted(fate)
+        }
+        error => error,
+    }
 }

@@ -4,6 +4,7 @@ use dmaproof_protocol::Direction;
 
 use super::segment::{Kind, Segment};
 use super::{Class, Evidence};
+use crate::describe::count;
 use crate::guard::{LINE, PAGE};
 
 /// At most this many wrong bits, and at most two in a byte, still are bit flips.
@@ -13,6 +14,13 @@ const WRAP_MIN: i64 = 256;
 
 /// Finds the class of wrong data; `segments` is not empty.
 pub(super) fn classify(evidence: &Evidence<'_>, segments: &[Segment]) -> Class {
+    // Old bytes at the end can differ from the right ones in few bits.
+    if let [segment] = segments
+        && segment.kind == Kind::Before
+        && ends_at(segment, evidence.actual.len())
+    {
+        return classify_old(evidence, segments);
+    }
     if are_bit_flips(evidence) {
         return Class::BitFlips;
     }
@@ -28,7 +36,27 @@ pub(super) fn classify(evidence: &Evidence<'_>, segments: &[Segment]) -> Class {
     {
         return classify_own(evidence, segments);
     }
+    if is_shifted_with_edge(evidence, segments) {
+        return Class::Shifted;
+    }
     Class::Unknown
+}
+
+/// Whether the data is shifted, and what the shift laid bare at one end holds something else.
+fn is_shifted_with_edge(evidence: &Evidence<'_>, segments: &[Segment]) -> bool {
+    let (own, stray): (Vec<Segment>, Vec<Segment>) =
+        segments.iter().partition(|segment| matches!(segment.kind, Kind::Own { .. }));
+    let Some(Kind::Own { delta }) = own.first().map(|segment| segment.kind) else { return false };
+    let bytes = |segments: &[Segment]| -> usize {
+        segments.iter().map(|segment| segment.end - segment.start).sum()
+    };
+    let length = evidence.actual.len();
+    // CAST: a shift is shorter than the transfer.
+    let by = (delta.unsigned_abs() as usize).min(length);
+    let edge = if delta < 0 { 0..by } else { length - by..length };
+    own.iter().all(|segment| segment.kind == Kind::Own { delta })
+        && stray.iter().all(|segment| edge.start <= segment.start && segment.end <= edge.end)
+        && bytes(&stray) <= bytes(&own)
 }
 
 /// Few wrong bits in otherwise right data.
@@ -185,7 +213,14 @@ pub(super) fn sentence(class: Class, evidence: &Evidence<'_>, segments: &[Segmen
         Direction::FromDevice => "the buffer",
     };
     let wrong: usize = segments.iter().map(|segment| segment.end - segment.start).sum();
-    let description = first.describe(evidence);
+    let description = match class {
+        Class::Shifted => segments
+            .iter()
+            .find(|segment| matches!(segment.kind, Kind::Own { .. }))
+            .unwrap_or(first)
+            .describe(evidence),
+        _ => first.describe(evidence),
+    };
     match class {
         Class::StaleLine => format!(
             "whole {LINE}-byte cache lines are stale: {description} (the line at {:#x} of its page)",
@@ -205,8 +240,8 @@ pub(super) fn sentence(class: Class, evidence: &Evidence<'_>, segments: &[Segmen
              looks like this"
         ),
         Class::TailMissing => format!(
-            "the last {} bytes did not arrive, as when a FIFO was not drained: {description}",
-            length - first.start
+            "the last {} did not arrive, as when a FIFO was not drained: {description}",
+            count(length as u64 - first.start as u64, "byte")
         ),
         Class::OldData => format!("data of another transfer: {description}"),
         Class::Shifted => {
@@ -214,7 +249,9 @@ pub(super) fn sentence(class: Class, evidence: &Evidence<'_>, segments: &[Segmen
                 Kind::Own { delta } => Some(-delta),
                 _ => None,
             });
-            format!("the data is shifted by {} bytes: {description}", by.unwrap_or_default())
+            let by = by.unwrap_or_default();
+            let bytes = if by.abs() == 1 { "byte" } else { "bytes" };
+            format!("the data is shifted by {by} {bytes}: {description}")
         }
         Class::Swapped => format!("pieces of the data changed places: {description}"),
         Class::PieceRepeated => {

@@ -217,7 +217,7 @@ fn tail_missing() {
     assert_eq!(Scene::new(0, 4096).keep(4080..4096).class(), Class::TailMissing);
     let explanation = Scene::new(0, 4096).keep(4095..4096).explanation();
     assert_eq!(explanation.class, Class::TailMissing);
-    assert!(explanation.text.contains("last 1 bytes"), "{}", explanation.text);
+    assert!(explanation.text.contains("last 1 byte did"), "{}", explanation.text);
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn shifted() {
         let scene = Scene::new(0, 1000).own(0, by, 1000 - by);
         let explanation = scene.explanation();
         assert_eq!(explanation.class, Class::Shifted, "{by}");
-        assert!(explanation.text.contains(&format!("by {by} bytes")), "{}", explanation.text);
+        assert!(explanation.text.contains(&format!("by {by} byte")), "{}", explanation.text);
         let early = Scene::new(0, 1000).own(by, 0, 1000 - by).keep(1000 - by..1000);
         assert_eq!(early.class(), Class::Shifted, "-{by}");
     }
@@ -256,6 +256,29 @@ fn shifted() {
 fn data_of_a_file_that_is_shifted_is_found_too() {
     let scene = Scene::new(0, 1000).with_file_data().own(0, 5, 995);
     assert_eq!(scene.class(), Class::Shifted);
+}
+
+#[test]
+fn shifted_with_something_else_at_the_end_laid_bare() {
+    let mut scene = Scene::new(0, 1000).own(0, 100, 900);
+    scene.actual[..100].fill(0xA5);
+    let explanation = scene.explanation();
+    assert_eq!(explanation.class, Class::Shifted);
+    assert!(explanation.text.contains("by 100 bytes: 0x64"), "{}", explanation.text);
+    let mut scene = Scene::new(0, 1000).own(64, 0, 936);
+    scene.codec.fill(GUARD_TAG, 0, &mut scene.actual[936..]);
+    assert_eq!(scene.class(), Class::Shifted);
+    // More than the shift laid bare.
+    let mut scene = Scene::new(0, 1000).own(0, 64, 936);
+    scene.actual[..200].fill(0xA5);
+    assert_eq!(scene.class(), Class::Unknown);
+}
+
+#[test]
+fn a_missing_tail_that_differs_in_few_bits_is_no_bit_flip() {
+    let mut scene = Scene::new(0, 1000);
+    scene.before = scene.expected.iter().map(|byte| byte ^ 1).collect();
+    assert_eq!(scene.keep(996..1000).class(), Class::TailMissing);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::{Report, Verdict};
+use crate::describe::count;
 use crate::ledger::{Alignment, Cell, Ledger, Row, Size, State};
 use crate::sweep::{End, Failure};
 use crate::target::Note;
@@ -31,8 +32,11 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     }
     writeln!(
         out,
-        "{} of {} cases, {} transfers, {} bytes",
-        outcome.done, outcome.planned, outcome.transfers, outcome.bytes
+        "{} of {}, {}, {}",
+        outcome.done,
+        count(outcome.planned, "case"),
+        count(outcome.transfers, "transfer"),
+        count(outcome.bytes, "byte")
     )?;
     write_failures(out, report)?;
     if let Some(violation) = &report.violation {
@@ -51,7 +55,11 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     write_never_stopped(out, report)?;
     write_accounts(out, report)?;
     if outcome.end == End::TooManyFailures {
-        writeln!(out, "\ngave up after {} failures (--stop-after)", outcome.failures_total)?;
+        writeln!(
+            out,
+            "\ngave up after {} (--stop-after)",
+            count(outcome.failures_total, "failure")
+        )?;
     }
     writeln!(out, "\n{}", Verdict::of(report).sentence(report))
 }
@@ -64,7 +72,7 @@ fn write_failures(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     let shown = report.outcome.failures.len() as u64;
     let more = report.outcome.failures_total - shown;
     if more > 0 {
-        writeln!(out, "\nand {more} more failures")?;
+        writeln!(out, "\nand {}", count(more, "more failure"))?;
     }
     Ok(())
 }
@@ -78,8 +86,9 @@ fn write_failure(out: &mut dyn Write, report: &Report, failure: &Failure) -> io:
     )?;
     writeln!(
         out,
-        "  {} bytes at device offset {:#x}, buffer at {:#x} of its page, pattern {}",
-        case.length,
+        "  {} at device offset {:#x}, buffer at {:#x} of its page, pattern {}",
+        // CAST: a length of memory fits in 64 bits.
+        count(case.length as u64, "byte"),
         case.device_offset,
         case.page_offset,
         case.family.name()
@@ -169,13 +178,13 @@ fn write_accounts(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     for account in &report.outcome.accounts {
         writeln!(
             out,
-            "  {}, {}: asked for {} transfers ({} bytes), counted {} ({} bytes)",
+            "  {}, {}: asked for {} ({}), counted {} ({})",
             account.path,
             account.direction,
-            account.asked,
-            account.asked_bytes,
+            count(account.asked, "transfer"),
+            count(account.asked_bytes, "byte"),
             account.counted,
-            account.counted_bytes
+            count(account.counted_bytes, "byte")
         )?;
     }
     Ok(())

@@ -77,6 +77,11 @@ fn notes_change_the_verdict_only_when_strict() {
         report.strict = true;
     });
     assert_eq!(strict, (Verdict::NotFollowed, Exit::Failed));
+    let mut report = report();
+    report.notes = vec![note()];
+    let text = Verdict::of(&report).sentence(&report);
+    let start = "INTACT, with 1 note: rules not followed, harmless on this machine (--strict makes";
+    assert!(text.starts_with(start), "{text}");
 }
 
 #[test]
@@ -143,6 +148,13 @@ fn fewer_counted_transfers_fail_and_more_only_when_strict() {
     assert_eq!(fewer, (Verdict::WrongPath, Exit::Failed));
     let more = verdict(|report| report.outcome.accounts = vec![account(6)]);
     assert_eq!(more.1, Exit::Intact);
+    let mut report = report();
+    report.outcome.accounts = vec![account(6)];
+    let text = Verdict::of(&report).sentence(&report);
+    assert!(text.starts_with("INTACT, with counters of the driver that disagree"), "{text}");
+    report.strict = true;
+    let text = Verdict::of(&report).sentence(&report);
+    assert!(text.starts_with("COUNTERS DISAGREE") && !text.contains("note"), "{text}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Report;
+use crate::describe::count;
 use crate::exit::Exit;
 use crate::ledger::State;
 use crate::sweep::{Account, End};
@@ -89,7 +90,13 @@ impl Verdict {
                     1 => "; 1 cell of the ledger did not run".to_owned(),
                     _ => format!("; {missing} cells of the ledger did not run"),
                 };
-                format!("INTACT: all data of {intact} verified transfers is intact{rest}")
+                let data = data_intact(intact);
+                match reservations(report) {
+                    Some(text) => {
+                        format!("INTACT, with {text} (--strict makes them fail); {data}{rest}")
+                    }
+                    None => format!("INTACT: {data}{rest}"),
+                }
             }
             Self::RuleBroken => match &report.violation {
                 Some(violation) => format!(
@@ -102,8 +109,9 @@ impl Verdict {
                 "FAILED: the device's memory could not be filled by any path".to_owned()
             }
             Self::Corrupted => format!(
-                "CORRUPTED: {} transfers failed, {intact} are intact",
-                outcome.failures_total
+                "CORRUPTED: {} failed, {intact} {} intact",
+                count(outcome.failures_total, "transfer"),
+                if intact == 1 { "is" } else { "are" }
             ),
             Self::DeviceNeverStopped => "NEVER STOPPED: the device was still running at the end, \
                                          and the driver could not give back what it uses"
@@ -111,12 +119,12 @@ impl Verdict {
             Self::WrongPath => "FAILED: the data is intact, but the driver did not take the paths \
                                 that it was asked for"
                 .to_owned(),
-            Self::NotFollowed => {
-                format!(
-                    "NOT FOLLOWED: all data of {intact} verified transfers is intact, but \
-                         there are notes (--strict)"
-                )
-            }
+            Self::NotFollowed => format!(
+                "{}: {}, with {} (--strict)",
+                if report.notes.is_empty() { "COUNTERS DISAGREE" } else { "NOT FOLLOWED" },
+                data_intact(intact),
+                reservations(report).unwrap_or_default()
+            ),
             Self::Unavailable => match outcome.end {
                 End::Unavailable(status) => format!(
                     "UNAVAILABLE: after {} of {} cases a request ended with {status}",
@@ -128,9 +136,28 @@ impl Verdict {
                 "INTERRUPTED after {} of {} cases; what did not run is not passed",
                 outcome.done, outcome.planned
             ),
+            Self::NothingRan if outcome.planned > 0 && outcome.done == 0 => format!(
+                "NOTHING RAN: the plan has cases 0 to {}; choose --cases among them",
+                outcome.planned - 1
+            ),
             Self::NothingRan => "NOTHING RAN: nothing of what was selected is available here; \
                                  `dmaproof info` shows the paths"
                 .to_owned(),
         }
     }
+}
+
+fn data_intact(intact: u64) -> String {
+    format!("all data of {} is intact", count(intact, "verified transfer"))
+}
+
+/// What intact data does not say: notes and odd counts.
+fn reservations(report: &Report) -> Option<String> {
+    let notes = report.notes.len() as u64;
+    let notes = (notes > 0)
+        .then(|| format!("{}: rules not followed, harmless on this machine", count(notes, "note")));
+    let counters = (!report.outcome.accounts.is_empty())
+        .then(|| "counters of the driver that disagree with what was asked for".to_owned());
+    let texts: Vec<_> = notes.into_iter().chain(counters).collect();
+    (!texts.is_empty()).then(|| texts.join("; and with "))
 }

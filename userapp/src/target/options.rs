@@ -289,8 +289,7 @@ fn unknown(what: &str, name: &str, known: &[&str]) -> String {
 }
 
 fn number(name: &str, value: &str, min: u64, max: u64) -> Result<u64, String> {
-    value
-        .parse()
+    crate::cli::number(value)
         .ok()
         .filter(|number| (min..=max).contains(number))
         .ok_or_else(|| format!("{name} is a number from {min} to {max}, not `{value}`"))
