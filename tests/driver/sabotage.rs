@@ -59,6 +59,22 @@ fn a_missing_keflushiobuffers_is_noted_on_a_cached_common_buffer() {
 }
 
 #[test]
+fn a_missing_keflushiobuffers_is_noted_after_a_programmed_read() {
+    let machine = Machine::builder(Profile::X64).leave_out("KeFlushIoBuffers").build();
+    let handle = machine.clone();
+    let result = machine.run(move |m| {
+        m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
+        let slot = m.plug(Box::new(Edu::default())).expect("starts");
+        let bench = Bench { machine: m, slot, file: open(m).into() };
+        let mut id = [0; 8];
+        bench.transfer(Path::Pio, Direction::FromDevice, 0, &mut id).expect("reads");
+    });
+    result.unwrap_or_else(|stopped| panic!("{stopped}"));
+    let rules: Vec<_> = handle.notes().iter().map(|note| note.rule).collect();
+    assert_eq!(rules, [RuleId::Dma86]);
+}
+
+#[test]
 fn version_3_and_uncached_common_buffers_need_no_keflushiobuffers() {
     notes("KeFlushIoBuffers", &[Path::Version3], &[]);
     notes("KeFlushIoBuffers", &[Path::CommonBufferUncached], &[]);

@@ -1,18 +1,15 @@
 //! Section H: KeFlushIoBuffers, on a machine where it does nothing.
 //!
 //! There, leaving it out loses no data: it is a note, and a violation on a strict machine.
-//!
-//! | not tested here | why |
-//! |---|---|
-//! | DMA-86 | which registers a driver read into which MDL is invisible |
 
 use std::ptr;
 
-use dmaproof_tests::lab::ddk::{NO, YES, at_level};
+use dmaproof_tests::lab::ddk::{MmGetSystemAddressForMdlSafe, NO, YES, at_level};
 use dmaproof_tests::lab::{
     Lab, Script, Transfer, Transfer3, whole_list, whole_packet, whole_version3,
 };
 use dmaproof_tests::{rule_tests, run};
+use testdev::edu;
 use wdk_lite::*;
 
 use crate::{DMA, VERIFIER};
@@ -62,6 +59,11 @@ rule_tests! {
         [Dma85],
         broken: run(|lab, request| twice(lab, request, 1)),
         clean: run(|lab, request| twice(lab, request, 2)),
+    }
+    note pio_read_without_flush {
+        [Dma86],
+        broken: run(|lab, request| pio(lab, request, false)).from_device(),
+        clean: run(|lab, request| pio(lab, request, true)).from_device(),
     }
     note first_mdl_of_a_chain_flushed {
         [Dma87, Dma85],
@@ -147,6 +149,22 @@ fn twice(lab: &Lab, request: WDFREQUEST, flushes: u32) -> NTSTATUS {
         transfer.flush(0, mapped);
     }
     transfer.free();
+    STATUS_SUCCESS
+}
+
+/// Four bytes are read from a register into the request's buffer.
+fn pio(lab: &Lab, request: WDFREQUEST, flush: bool) -> NTSTATUS {
+    let mdl = lab.mdl_of(request);
+    // SAFETY: LAB: the buffer has at least four bytes.
+    unsafe {
+        let address = MmGetSystemAddressForMdlSafe(mdl, MdlMappingNoExecute | 16);
+        lab.check(!address.is_null(), "no system address");
+        address.cast::<u32>().write_unaligned(lab.read(edu::ID));
+        if flush {
+            ntddk::KeFlushIoBuffers(mdl, YES, NO);
+        }
+    }
+    lab.information.set(4);
     STATUS_SUCCESS
 }
 

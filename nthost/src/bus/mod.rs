@@ -112,6 +112,8 @@ pub(crate) struct Bus {
     mappings: registers::Mappings,
     /// Register writes so far: what a device does after one more belongs to another transfer.
     writes: AtomicU64,
+    /// Bytes read from registers outside of interrupt handlers.
+    bytes_read: AtomicU64,
 }
 
 impl Bus {
@@ -122,6 +124,7 @@ impl Bus {
             next_window: AtomicU64::new(WINDOWS),
             mappings: registers::Mappings::default(),
             writes: AtomicU64::new(0),
+            bytes_read: AtomicU64::new(0),
         }
     }
 

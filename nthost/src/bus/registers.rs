@@ -12,7 +12,8 @@ use parking_lot::RwLock;
 
 use super::{Function, all_ones};
 use crate::RuleId;
-use crate::machine::Kernel;
+use crate::machine::{DISPATCH, Kernel};
+use crate::memory::Opened;
 use crate::verifier::{Violation, broken};
 
 /// System address of the first mapping; each mapping has its own 4 GiB. Not canonical, so that a
@@ -98,10 +99,18 @@ impl Kernel {
     fn read_register(&self, address: u64, size: u8) -> Result<u64, Violation> {
         let (mapping, offset) = self.register(address, size)?;
         self.clock.pass(ACCESS_NS);
+        if self.irql() <= DISPATCH {
+            self.bus.bytes_read.fetch_add(u64::from(size), Ordering::Relaxed);
+        }
         let value = mapping.function.read(self, mapping.bar, offset, size) & all_ones(size);
         let (answered, present) = (value != all_ones(size), mapping.function.is_present());
         mapping.function.silence.check(self.clock.now(), answered, present)?;
         Ok(value)
+    }
+
+    /// What the devices have done so far, for telling programmed reads from DMA (DMA-86).
+    pub(crate) fn device_activity(&self) -> Opened {
+        Opened { read: self.bus.bytes_read.load(Ordering::Relaxed), mastered: self.hal.mastered() }
     }
 
     fn write_register(&self, address: u64, size: u8, value: u64) -> Result<(), Violation> {

@@ -103,6 +103,7 @@ impl Hal {
         address: u64,
         mut access: BusMaster<'_>,
     ) -> Result<(), BusError> {
+        self.mastered.fetch_add(u64::from(access.is_write()), Ordering::Relaxed);
         let mut done = 0;
         while done < access.len() {
             let at = address.wrapping_add(done as u64);

@@ -66,6 +66,8 @@ pub(crate) struct Hal {
     notes: Mutex<Vec<(RuleId, String)>>,
     /// Whether `fault` or `notes` hold something.
     unsettled: AtomicBool,
+    /// Bus-master writes so far.
+    mastered: AtomicU64,
 }
 
 /// An adapter on the heap, freed with the machine.
@@ -117,7 +119,13 @@ impl Hal {
             fault: Mutex::new(None),
             notes: Mutex::new(Vec::new()),
             unsettled: AtomicBool::new(false),
+            mastered: AtomicU64::new(0),
         }
+    }
+
+    /// Bus-master writes so far.
+    pub(crate) fn mastered(&self) -> u64 {
+        self.mastered.load(Ordering::Relaxed)
     }
 
     /// A number below `bound`, from the machine's seed.

@@ -6,6 +6,10 @@
 
 // UNSAFETY: MDLs are shared with driver code by raw pointer.
 
+mod programmed;
+
+pub(crate) use programmed::Opened;
+
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -99,6 +103,8 @@ struct State {
     lost: Option<Operation>,
     /// The common buffer it describes: adapter and number.
     common: Option<(usize, u64)>,
+    /// The processor was given its system address, and neither DMA nor a PIO flush came since.
+    opened: Option<Opened>,
 }
 
 /// Memory of an MDL: the page frame numbers follow.
@@ -466,6 +472,7 @@ impl Mdl {
             source.begin_mapping(origin);
         }
         let mut state = self.state();
+        state.opened = None;
         state.mappings += 1;
         state.mapped_at = origin;
     }
@@ -485,6 +492,7 @@ impl Mdl {
             source.begin_build(origin);
         }
         let mut state = self.state();
+        state.opened = None;
         state.builds += 1;
         state.build_at = origin;
     }
@@ -506,7 +514,11 @@ impl Mdl {
 
     /// KeFlushIoBuffers was called for it.
     pub(crate) fn cache_flushed(self, read: bool, dma: bool) {
-        self.state().flush = CacheFlush::called(read, dma);
+        let mut state = self.state();
+        state.flush = CacheFlush::called(read, dma);
+        if read && !dma {
+            state.opened = None;
+        }
     }
 
     /// Bytes `from..to` are mapped now: was KeFlushIoBuffers called for that?

@@ -15,6 +15,7 @@ use crate::RuleId;
 use crate::machine::{Kernel, Options, context};
 use crate::verifier::{Violation, broken};
 use blocks::Mdls;
+pub(crate) use mdl::Opened;
 use mdl::{Content, Kind, Mdl};
 pub(crate) use pages::{PAGE, PAGE_SHIFT};
 use pages::{PageTable, span};
@@ -148,6 +149,24 @@ impl Memory {
     /// DMA-55 if one did.
     pub(crate) fn check_arrived(&self, mdl: PMDL) -> Result<(), Violation> {
         self.check_chain(mdl, Mdl::check_arrived)
+    }
+
+    /// DMA-86, as far as the border shows it, for a read that returned `length` bytes.
+    pub(crate) fn check_pio_flush(
+        &self,
+        kernel: &Kernel,
+        mdl: PMDL,
+        length: u64,
+    ) -> Result<(), Violation> {
+        let Some(found) = self.mdls.find(mdl).filter(|mdl| !mdl.is_free()) else { return Ok(()) };
+        if !found.lacks_pio_flush(kernel.device_activity(), length) {
+            return Ok(());
+        }
+        kernel.note(
+            RuleId::Dma86,
+            "registers were read into a request's buffer, and the request was completed without \
+             KeFlushIoBuffers(Mdl, TRUE, FALSE)",
+        )
     }
 
     /// What the driver allocated and did not free: pool, or an MDL (SIM-10).

@@ -37,13 +37,7 @@ pub(super) const RULES: [Rule; 34] = [
             "CON/kernel/flushing-cached-data-during-pio-operations.md",
             "CON/kernel/writing-dpc-routines.md",
         ],
-        homes: &[
-            Type("Transfer::read_registers"),
-            Review(
-                "which registers a driver read into which MDL is invisible; wdk-dma's read ends \
-                 with the flush on every way out",
-            ),
-        ],
+        homes: &[Type("Transfer::read_registers"), Note],
     },
     Rule {
         id: RuleId::Dma87,

@@ -55,6 +55,9 @@ pub(super) fn complete(
         }
         check_information(&live, &body, status)?;
         check_flushes(kernel, &body, status)?;
+        if NT_SUCCESS(status) {
+            kernel.memory.check_pio_flush(kernel, body.mdl.0, body.information)?;
+        }
         body.take_mdls()
     };
     let stop = end_ownership(&live)?;
