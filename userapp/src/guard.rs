@@ -197,12 +197,13 @@ mod tests {
         let mut arena = arena();
         arena.place(0, 50);
         let end = arena.buffer.end;
-        arena.memory[end + 3..end + 10].fill(0);
+        let broken: Vec<u8> = arena.memory[end + 3..end + 10].iter().map(|byte| !byte).collect();
+        arena.memory[end + 3..end + 10].copy_from_slice(&broken);
         let breaches = arena.breaches();
         assert_eq!(breaches.len(), 1);
         assert_eq!(breaches[0].side, Side::After);
         assert_eq!((breaches[0].nearest, breaches[0].farthest), (3, 9));
-        assert_eq!(breaches[0].actual, [0; 7]);
+        assert_eq!(breaches[0].actual, broken);
     }
 
     #[test]
