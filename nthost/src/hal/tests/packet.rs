@@ -246,6 +246,28 @@ fn late_and_stray_accesses_are_blamed() {
 }
 
 #[test]
+fn the_iommu_tells_a_miss_from_a_permission_failure() {
+    at_dispatch(Machine::builder(Profile::X64Dmar), |rig| {
+        for description in [narrow(), wide()] {
+            let (adapter, _) = rig.adapter(description);
+            let buffer = rig.buffer(4096, 0, false);
+            let base = rig.channel(adapter, 2);
+            let (address, mapped) = rig.map(adapter, base, &buffer, (0, 100), true).expect("ok");
+            assert!(
+                rig.read(address, 4).is_ok(),
+                "the positive control: what is mapped is reached"
+            );
+            assert_eq!(rig.fault(), None);
+            assert_eq!(rig.write(address, &[0]), Err(BusError::Permission));
+            assert_eq!(rig.fault(), Some(RuleId::Dma52));
+            rig.flush(adapter, base, &buffer, (0, mapped), true).expect("proper");
+            assert_eq!(rig.read(address, 4), Err(BusError::Miss));
+            assert_eq!(rig.fault(), Some(RuleId::Dma57));
+        }
+    });
+}
+
+#[test]
 fn a_write_beside_a_bounced_buffer_is_found_at_the_flush() {
     everywhere(|rig| {
         let (adapter, _) = rig.adapter(narrow());
