@@ -198,12 +198,22 @@ fn create_dpc(
     Ok(dpc)
 }
 
+/// The context of the device whose DPC this is.
+///
+/// # Safety
+/// `dpc` is the argument of one of the device's DPC routines, which run after the context was
+/// initialised.
+unsafe fn context_of<'a>(dpc: WDFDPC) -> Option<&'a DeviceContext> {
+    // SAFETY: a live DPC object; the device is its parent.
+    let device = unsafe { call_unsafe_wdf_function_binding!(WdfDpcGetParentObject, dpc) };
+    // SAFETY: the context is initialised, by the caller's promise.
+    unsafe { DeviceContext::of(device.cast()) }
+}
+
 /// The pump's own DPC, for callbacks that may not run it themselves. IRQL: DISPATCH_LEVEL.
 unsafe extern "C" fn evt_pump_dpc(dpc: WDFDPC) {
-    // SAFETY: the framework's own argument; the device is its parent.
-    let device = unsafe { call_unsafe_wdf_function_binding!(WdfDpcGetParentObject, dpc) };
-    // SAFETY: DPCs run after the context was initialised.
-    let Some(context) = (unsafe { DeviceContext::of(device.cast()) }) else { return };
+    // SAFETY: the framework's own argument.
+    let Some(context) = (unsafe { context_of(dpc) }) else { return };
     // SAFETY: DPCs run at DISPATCH_LEVEL.
     let mut dispatch = unsafe { Dispatch::assume() };
     transfer::pump(context, &mut dispatch);
@@ -212,10 +222,8 @@ unsafe extern "C" fn evt_pump_dpc(dpc: WDFDPC) {
 /// The DPC that AdapterControl queues on its own processor: it cannot run before AdapterControl
 /// has returned, so that the next allocation may be made (DMA-35). IRQL: DISPATCH_LEVEL.
 unsafe extern "C" fn evt_channel_dpc(dpc: WDFDPC) {
-    // SAFETY: the framework's own argument; the device is its parent.
-    let device = unsafe { call_unsafe_wdf_function_binding!(WdfDpcGetParentObject, dpc) };
-    // SAFETY: DPCs run after the context was initialised.
-    let Some(context) = (unsafe { DeviceContext::of(device.cast()) }) else { return };
+    // SAFETY: the framework's own argument.
+    let Some(context) = (unsafe { context_of(dpc) }) else { return };
     // SAFETY: DPCs run at DISPATCH_LEVEL.
     let mut dispatch = unsafe { Dispatch::assume() };
     {

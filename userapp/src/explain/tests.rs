@@ -246,7 +246,8 @@ fn shifted() {
         let scene = Scene::new(0, 1000).own(0, by, 1000 - by);
         let explanation = scene.explanation();
         assert_eq!(explanation.class, Class::Shifted, "{by}");
-        assert!(explanation.text.contains(&format!("by {by} byte")), "{}", explanation.text);
+        let bytes = if by == 1 { "byte" } else { "bytes" };
+        assert!(explanation.text.contains(&format!("by {by} {bytes}:")), "{}", explanation.text);
         let early = Scene::new(0, 1000).own(by, 0, 1000 - by).keep(1000 - by..1000);
         assert_eq!(early.class(), Class::Shifted, "-{by}");
     }
