@@ -236,20 +236,25 @@ impl<R> Programmed<R> {
     }
 
     /// Ends the piece: FlushAdapterBuffers with what MapTransfer was called with (DMA-53). It brings
-    /// what the controller's FIFO still holds. The transfer goes on behind the bytes that were
-    /// counted; FALSE marks it as failed (DMA-55). IRQL: at most DISPATCH_LEVEL.
+    /// what the controller's FIFO still holds. Then the device is asked how many bytes passed its
+    /// port: the counter alone also counts bytes that a device that was stopped never took. The
+    /// transfer goes on behind those that both confirm (DMA-96); FALSE marks it as failed (DMA-55).
+    /// IRQL: at most DISPATCH_LEVEL.
     ///
     /// # Safety
     /// The device is done with the piece or was stopped, was never started on it, or is gone
     /// (DMA-54, DMA-109).
-    pub unsafe fn flush(mut self, level: &impl AtMostDispatch) -> OnChannel<R> {
-        // A device may give fewer bytes than it was asked for (DMA-96).
-        let moved = self.length.saturating_sub(self.remaining(level));
+    pub unsafe fn flush(
+        mut self,
+        passed: impl FnOnce() -> u32,
+        level: &impl AtMostDispatch,
+    ) -> OnChannel<R> {
+        let counted = self.length.saturating_sub(self.remaining(level));
         // SAFETY: taken once, since the value is forgotten below.
         let mut held = unsafe { ManuallyDrop::take(&mut self.held) };
         let flushed = self.flush_adapter_buffers(&held);
         if flushed {
-            held.transfer.advance(moved);
+            held.transfer.advance(counted.min(passed()));
         }
         mem::forget(self);
         if flushed { held } else { held.failed(DmaError::FlushFailed) }
