@@ -46,6 +46,24 @@ pub enum Scheduling {
     Straight,
 }
 
+/// The DMA controller of a system, for devices without bus mastering: eight channels with a reach
+/// of 24 bits, a 16-bit counter and a FIFO each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SystemDma {
+    /// Bytes that a FIFO moves at a time, 1 to 64; fewer wait for a flush. The documents say
+    /// "usually eight or more".
+    pub chunk: usize,
+    /// Whether it interrupts at the end of a transfer, so that a DmaCompletionRoutine is called.
+    pub interrupts: bool,
+}
+
+impl Default for SystemDma {
+    /// A FIFO of 16 bytes, with interrupts.
+    fn default() -> Self {
+        Self { chunk: 16, interrupts: true }
+    }
+}
+
 /// The options of a machine, as [`Builder`] collected them.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -59,6 +77,7 @@ pub(crate) struct Options {
     pub messages: bool,
     pub flush_failure: Option<u64>,
     pub left_out: Option<&'static str>,
+    pub system_dma: Option<SystemDma>,
 }
 
 impl Options {
@@ -88,6 +107,7 @@ impl Builder {
             messages: true,
             flush_failure: None,
             left_out: None,
+            system_dma: None,
         })
     }
 
@@ -154,6 +174,18 @@ impl Builder {
     #[must_use]
     pub fn leave_out(mut self, function: &'static str) -> Self {
         self.0.left_out = Some(function);
+        self
+    }
+
+    /// The system's DMA controller; none unless set, and then a device that needs a channel of it
+    /// does not start.
+    ///
+    /// # Panics
+    /// If the chunk is not 1 to 64 bytes.
+    #[must_use]
+    pub fn system_dma(mut self, controller: Option<SystemDma>) -> Self {
+        assert!(controller.is_none_or(|c| (1..=64).contains(&c.chunk)), "a FIFO has 1 to 64 bytes");
+        self.0.system_dma = controller;
         self
     }
 
