@@ -19,6 +19,7 @@ fn the_root_has_every_task_and_says_what_it_does() {
         "build",
         "certificate",
         "driver-package",
+        "sign",
         "imports",
         "app",
         "package",
@@ -53,7 +54,7 @@ fn forwarded_and_needed_tasks_exist() {
             forwarded += 1;
         }
     }
-    assert_eq!(forwarded, 3);
+    assert_eq!(forwarded, 4);
 }
 
 #[test]
@@ -67,6 +68,18 @@ fn the_driver_takes_the_template_from_inf() {
     assert_eq!(copy.get("clear").and_then(Value::as_bool), Some(true));
     let script = copy.get("script").and_then(Value::as_str).expect("a script");
     assert!(script.contains("/../../inf/dmaproof.inx"));
+}
+
+#[test]
+fn the_catalog_names_the_oldest_system_of_both_architectures() {
+    let makefile = toml("driver/sys/Makefile.toml");
+    let path = ["tasks", "inf2cat", "env", "WDK_BUILD_INF2CAT_OS", "mapping"];
+    for (target, system) in
+        [("x86_64-pc-windows-msvc", "10_CO_X64"), ("aarch64-pc-windows-msvc", "10_CO_ARM64")]
+    {
+        let systems = at(&makefile, &[&path[..], &[target]].concat()).as_str().expect("a list");
+        assert!(systems.split(',').any(|one| one == system), "{target}: {systems}");
+    }
 }
 
 #[test]
