@@ -200,7 +200,8 @@ fn a_suspended_transfer_goes_on_where_it_stopped() {
                 let data = bytes(5, 9000);
                 let fill = bytes(6, 9000);
                 let device = fill.clone();
-                let set = move |slave: &mut Slave| slave.memory_mut()[..9000].copy_from_slice(&device);
+                let set =
+                    move |slave: &mut Slave| slave.memory_mut()[..9000].copy_from_slice(&device);
                 bench.machine.device_model(bench.slot, set).expect("it is the slave device");
                 let pending = bench.submit(PATH, direction, 0, data.clone());
                 bench.machine.sleep(microseconds * 1000);

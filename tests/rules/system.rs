@@ -6,8 +6,8 @@ use std::ptr;
 
 use dmaproof_tests::lab::ddk::{NO, YES, at_level, wait};
 use dmaproof_tests::lab::{
-    Adapter, Lab, Routine, Script, SlaveTransfer, Transfer, Transfer3, map_slave3, slave_description,
-    whole_packet, whole_slave, whole_slave3,
+    Adapter, Lab, Routine, Script, SlaveTransfer, Transfer, Transfer3, map_slave3,
+    slave_description, whole_packet, whole_slave, whole_slave3,
 };
 use dmaproof_tests::{Bench, Case, rule_tests, run};
 use nthost::SystemDma;
