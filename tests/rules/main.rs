@@ -25,6 +25,7 @@ mod common_buffer;
 mod common_buffer_ex;
 mod coverage;
 mod interrupts;
+mod legacy;
 mod levels;
 mod lists;
 mod map_registers;
