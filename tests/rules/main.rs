@@ -39,6 +39,7 @@ mod requests;
 mod system;
 mod transfer;
 mod version3;
+mod version3_lists;
 mod version3_map;
 
 /// `DRIVER_VERIFIER_DMA_VIOLATION`.
