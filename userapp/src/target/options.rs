@@ -175,9 +175,15 @@ impl Default for Simulation {
 }
 
 impl Simulation {
+    /// Whether the machine has a system DMA controller.
+    #[must_use]
+    pub const fn has_system_dma(&self) -> bool {
+        self.system_dma
+    }
+
     /// Whether this machine can have this device.
-    fn check(&self) -> Result<(), String> {
-        if self.device != Device::Slave || self.system_dma {
+    fn check_device(&self) -> Result<(), String> {
+        if self.device != Device::Slave || self.has_system_dma() {
             return Ok(());
         }
         Err(format!(
@@ -306,7 +312,7 @@ impl FromStr for Simulation {
                 .ok_or_else(|| format!("`{part}` is not of the form OPTION=VALUE"))?;
             simulation.set(name, value)?;
         }
-        simulation.check()?;
+        simulation.check_device()?;
         Ok(simulation)
     }
 }

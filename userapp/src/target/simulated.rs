@@ -42,7 +42,7 @@ impl SimulatedTarget {
             double_buffer,
             adapter_versions,
             messages,
-            system_dma,
+            system_dma: _,
         } = self.simulation;
         let profile = match profile {
             Profile::X64 => nthost::Profile::X64,
@@ -59,7 +59,7 @@ impl SimulatedTarget {
             .double_buffer(double_buffer)
             .adapter_versions(adapter_versions)
             .message_interrupts(messages)
-            .system_dma(system_dma.then(SystemDma::default))
+            .system_dma(self.simulation.has_system_dma().then(SystemDma::default))
             .build()
     }
 }
