@@ -15,9 +15,10 @@ use super::{DeviceContext, slave};
 use crate::POOL_TAG;
 use crate::engine::{self, edu};
 use crate::sys::{
-    CM_PARTIAL_RESOURCE_DESCRIPTOR, CmResourceTypeMemory, NTSTATUS, PDEVICE_OBJECT, PAGE_NOCACHE, PAGE_READWRITE, PAGE_SIZE, PHYSICAL_ADDRESS,
-    POOL_FLAG_NON_PAGED, SIZE_T, STATUS_DEVICE_CONFIGURATION_ERROR, STATUS_INSUFFICIENT_RESOURCES,
-    STATUS_NOT_SUPPORTED, WDFCMRESLIST, call_unsafe_wdf_function_binding, ntddk,
+    CM_PARTIAL_RESOURCE_DESCRIPTOR, CmResourceTypeMemory, NTSTATUS, PAGE_NOCACHE, PAGE_READWRITE,
+    PAGE_SIZE, PDEVICE_OBJECT, PHYSICAL_ADDRESS, POOL_FLAG_NON_PAGED, SIZE_T,
+    STATUS_DEVICE_CONFIGURATION_ERROR, STATUS_INSUFFICIENT_RESOURCES, STATUS_NOT_SUPPORTED,
+    WDFCMRESLIST, call_unsafe_wdf_function_binding, ntddk,
 };
 use crate::transfer::slot::SLOT_COUNT;
 use crate::transfer::state::State;
@@ -142,8 +143,7 @@ fn map_registers(
     resources: WDFCMRESLIST,
     is_slave: bool,
 ) -> Result<(), NTSTATUS> {
-    let needed =
-        if is_slave { engine::slave::REGISTERS_LENGTH } else { edu::REGISTERS_LENGTH };
+    let needed = if is_slave { engine::slave::REGISTERS_LENGTH } else { edu::REGISTERS_LENGTH };
     let (start, length) =
         find_registers(resources, needed).ok_or(STATUS_DEVICE_CONFIGURATION_ERROR)?;
     let length = SIZE_T::from(length);

@@ -104,9 +104,7 @@ impl State {
                 slot.stage = Stage::Listed(list);
                 None
             }
-            Stage::Programmed(programmed) => {
-                Some(Action::FlushSystem(owner, programmed, stopped))
-            }
+            Stage::Programmed(programmed) => Some(Action::FlushSystem(owner, programmed, stopped)),
             Stage::MappedV3(mut mapping) => {
                 if finish == Finish::Idle {
                     mapping.element_done();

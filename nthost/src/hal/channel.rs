@@ -215,8 +215,7 @@ fn finish(
         }
         _IO_ALLOCATION_ACTION::DeallocateObjectKeepRegisters => {
             if adapter.traits.slave.is_some() {
-                let message =
-                    "AdapterControl returned DeallocateObjectKeepRegisters for a system DMA channel";
+                let message = "AdapterControl returned DeallocateObjectKeepRegisters for a system DMA channel";
                 return Err(broken(RuleId::Dma107, message).from(state.grants[grant].origin));
             }
         }

@@ -6,8 +6,9 @@ use dmaproof_protocol::{
 };
 use nthost::verifier::Report;
 use nthost::verifier::catalogue::{self, Home};
-use nthost::{Access, File, Machine};
+use nthost::{Access, File, Machine, SystemDma};
 use testdev::model::edu::{Edu, EduConfig};
+use testdev::model::slave::{Slave, SlaveConfig};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
@@ -41,6 +42,7 @@ impl SimulatedTarget {
             double_buffer,
             adapter_versions,
             messages,
+            system_dma: _,
         } = self.simulation;
         let profile = match profile {
             Profile::X64 => nthost::Profile::X64,
@@ -57,6 +59,7 @@ impl SimulatedTarget {
             .double_buffer(double_buffer)
             .adapter_versions(adapter_versions)
             .message_interrupts(messages)
+            .system_dma(self.simulation.has_system_dma().then(SystemDma::default))
             .build()
     }
 }
@@ -97,8 +100,9 @@ fn start(machine: &Machine, device: Device) -> Result<File, TargetError> {
         move |status: nthost::NtStatus| TargetError::Start { step, status: NtStatus(status.0) }
     };
     machine.load(DRIVER, dmaproof_driver::driver_entry).map_err(failed("loading the driver"))?;
-    let model = match device {
+    let model: Box<dyn testdev::bus::Device> = match device {
         Device::Edu => Box::new(Edu::new(EduConfig::default())),
+        Device::Slave => Box::new(Slave::new(SlaveConfig::default())),
     };
     machine.plug(model).map_err(failed("starting the device"))?;
     let (data1, data2, data3, data4) = GUID_FIELDS;
