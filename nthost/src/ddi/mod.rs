@@ -13,6 +13,8 @@
 
 pub(crate) mod callback;
 mod contract;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) mod win64;
 
 use std::sync::atomic::Ordering;
 
@@ -71,8 +73,17 @@ impl<T> LeftOut for *mut T {}
 /// Passes a driver's call to its implementation.
 #[inline(always)]
 fn enter<R: LeftOut>(ddi: &'static Ddi, body: impl FnOnce(&Kernel) -> Result<R, Violation>) -> R {
+    enter_from(ddi, context::frame_pointer(), body)
+}
+
+/// The same for a call whose frame is at `frame`.
+#[inline(always)]
+fn enter_from<R: LeftOut>(
+    ddi: &'static Ddi,
+    frame: usize,
+    body: impl FnOnce(&Kernel) -> Result<R, Violation>,
+) -> R {
     let Some(kernel) = context::current() else { outside(ddi) };
-    let frame = context::frame_pointer();
     let outer = context::with(|c| (c.ddi.replace(Some(ddi)), c.ddi_frame.replace(frame)));
     let event = kernel.events.fetch_add(1, Ordering::Relaxed) + 1;
     kernel.park_if_stopped();
@@ -172,17 +183,19 @@ macro_rules! c_operations {
         }
         /// The operations table of an adapter of this `DEVICE_DESCRIPTION.Version` (DMA-04):
         /// members of later versions are absent.
-        pub(crate) fn dma_operations(version: u32) -> DMA_OPERATIONS {
+        pub(crate) fn dma_operations(kernel: &Kernel, version: u32) -> DMA_OPERATIONS {
             // CAST: 320 bytes at most.
             let size = match version {
                 0 | 1 => std::mem::offset_of!(DMA_OPERATIONS, CalculateScatterGatherList),
                 2 => std::mem::offset_of!(DMA_OPERATIONS, GetDmaAdapterInfo),
                 _ => size_of::<DMA_OPERATIONS>(),
             } as u32;
-            DMA_OPERATIONS {
+            let mut table = DMA_OPERATIONS {
                 Size: size,
                 $($name: if version.max(1) >= $version { Some(c_operations::$name) } else { None },)*
-            }
+            };
+            kernel.image.adapt(&mut table);
+            table
         }
     };
 }

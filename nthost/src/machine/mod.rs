@@ -25,7 +25,7 @@ use crate::memory::Memory;
 use crate::pnp::Pnp;
 use crate::verifier::{Report, Verifier, Violation, broken};
 use crate::wdf::Wdf;
-use crate::{RuleId, verifier};
+use crate::{RuleId, image, verifier};
 use clock::{Clock, Deferred};
 use interrupts::Interrupts;
 use processor::Processor;
@@ -49,6 +49,7 @@ pub(crate) struct Kernel {
     pub io: Io,
     pub pnp: Pnp,
     pub wdf: Wdf,
+    pub image: image::Slot,
     /// Crossings so far.
     pub events: AtomicU64,
     pub injections: Injections,
@@ -89,6 +90,7 @@ impl Kernel {
             io: Io::new(),
             pnp: Pnp::new(),
             wdf: Wdf::new(),
+            image: image::Slot::default(),
             events: AtomicU64::new(0),
             injections: Injections::default(),
             stopped: AtomicBool::new(false),
