@@ -92,9 +92,11 @@ macro_rules! win64_operations {
             $(if table.$name.is_some() {
                 type Call = unsafe extern "win64" fn($($ty),*) -> $ret;
                 let call: Call = operation_calls::$name;
+                type Field = unsafe extern "C" fn($($ty),*) -> $ret;
                 // SAFETY: an address for an address. The field's type has the C convention of
                 // this system, but nothing here calls through it.
-                table.$name = Some(unsafe { std::mem::transmute(call) });
+                let field: Field = unsafe { std::mem::transmute(call) };
+                table.$name = Some(field);
             })*
         }
     };

@@ -133,7 +133,7 @@ unsafe fn name(text: *const u16) -> String {
     }
     let unit = |index| {
         // SAFETY: up to the NUL the name is readable, and nothing behind it is looked at.
-        let unit = unsafe { text.add(index).read() };
+        let unit = unsafe { text.wrapping_add(index).read() };
         (unit != 0).then_some(unit)
     };
     let units: Vec<u16> = (0..LONGEST).map_while(unit).collect();

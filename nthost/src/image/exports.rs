@@ -194,7 +194,7 @@ unsafe extern "win64" fn RtlInitUnicodeString(string: PUNICODE_STRING, source: *
     let mut units = 0;
     if !source.is_null() {
         // SAFETY: the driver's NUL-terminated string; what lies before the NUL is readable.
-        while units < 0x7FFE && unsafe { source.add(units).read() } != 0 {
+        while units < 0x7FFE && unsafe { source.wrapping_add(units).read() } != 0 {
             units += 1;
         }
     }
@@ -224,8 +224,9 @@ unsafe extern "win64" fn RtlCopyUnicodeString(to: PUNICODE_STRING, from: PCUNICO
     unsafe { std::ptr::copy(source.Buffer, target.Buffer, usize::from(length) / 2) };
     target.Length = length;
     if target.MaximumLength - length >= 2 {
+        let end = target.Buffer.wrapping_add(usize::from(length) / 2);
         // SAFETY: there is room for one more character.
-        unsafe { target.Buffer.add(usize::from(length) / 2).write(0) };
+        unsafe { end.write(0) };
     }
 }
 

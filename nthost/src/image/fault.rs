@@ -140,7 +140,9 @@ unsafe extern "C" fn on_signal(
     context: *mut libc::c_void,
 ) {
     // SAFETY: the system's arguments to a handler of this kind.
-    let address = unsafe { (*info).si_addr() }.addr() as u64;
+    let info = unsafe { &*info };
+    // SAFETY: the signals that this handles come with an address.
+    let address = unsafe { info.si_addr() }.addr() as u64;
     // SAFETY: as above.
     let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
     let registers = &mut context.uc_mcontext.gregs;
@@ -178,7 +180,7 @@ unsafe extern "C" fn on_signal(
         }
         // SAFETY: below the stack pointer of Windows code, which keeps nothing there; not near
         // the stack's end, or the fault would have been there.
-        unsafe { start.add(index).write(value) };
+        unsafe { start.wrapping_add(index).write(value) };
     }
     // CAST: addresses of a 64-bit machine.
     registers[libc::REG_RSP as usize] = (top - 40) as i64;

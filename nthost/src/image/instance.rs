@@ -168,7 +168,7 @@ impl Drop for Instance {
 pub(crate) struct Slot {
     current: AtomicPtr<Instance>,
     /// Every image that this machine ever loaded; reports may still look at them.
-    all: Mutex<Vec<Box<Instance>>>,
+    all: Mutex<Vec<Arc<Instance>>>,
 }
 
 impl Slot {
@@ -181,7 +181,7 @@ impl Slot {
     /// The image.
     #[inline]
     pub(crate) fn instance(&self) -> Option<&Instance> {
-        // SAFETY: set by `load` from a box that lives as long as this value.
+        // SAFETY: set by `load` from one in `all`, which lives as long as this value.
         unsafe { self.current.load(Ordering::Acquire).as_ref() }
     }
 
@@ -190,11 +190,11 @@ impl Slot {
     /// # Errors
     /// What the system says if it has no memory to give.
     pub(crate) fn load(&self, image: &Image) -> Result<&Instance, String> {
-        let instance = Box::new(Instance::new(image).map_err(|error| error.to_string())?);
-        let place = &raw const *instance;
+        let instance = Arc::new(Instance::new(image).map_err(|error| error.to_string())?);
+        let place = Arc::as_ptr(&instance);
         self.all.lock().push(instance);
         self.current.store(place.cast_mut(), Ordering::Release);
-        // SAFETY: the box is kept as long as this value lives.
+        // SAFETY: kept in `all` as long as this value lives.
         Ok(unsafe { &*place })
     }
 

@@ -86,7 +86,7 @@ fn has_every_rule_once_and_in_order() {
     let names: Vec<String> = all().iter().map(|rule| rule.id.to_string()).collect();
 
     assert_eq!(names, expected);
-    assert_eq!(names.len(), 183 + 12);
+    assert_eq!(names.len(), 183 + 14);
     assert!(all().is_sorted_by(|a, b| a.id < b.id));
 }
 
