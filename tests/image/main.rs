@@ -48,3 +48,46 @@ fn smoke() {
         handle.run(Machine::shut_down).unwrap_or_else(|stopped| panic!("{stopped}"));
     }
 }
+
+#[test]
+fn sites() {
+    let Some(path) = std::env::var_os("DMAPROOF_IMAGE").map(PathBuf::from) else { return };
+    for (hosted, left) in [
+        (true, "KeFlushIoBuffers"),
+        (false, "KeFlushIoBuffers"),
+        (true, "FlushAdapterBuffers"),
+        (false, "FlushAdapterBuffers"),
+        (false, "ExFreePoolWithTag"),
+        (true, "ExFreePoolWithTag"),
+    ] {
+        let path = path.clone();
+        let machine = Machine::builder(Profile::X64).leave_out(left).build();
+        let handle = machine.clone();
+        let result = machine.run(move |m| {
+            if hosted {
+                m.load("dmaproof", dmaproof_driver::driver_entry).unwrap();
+            } else {
+                m.load_image("dmaproof", &nthost::Image::open(&path).unwrap())
+                    .expect("the driver loads");
+            }
+            m.plug(Box::new(Edu::default())).expect("the device starts");
+            let (data1, data2, data3, data4) = dmaproof_protocol::GUID_FIELDS;
+            let guid = wdk_lite::GUID { Data1: data1, Data2: data2, Data3: data3, Data4: data4 };
+            let path = m.interfaces(&guid).pop().expect("the device has an interface");
+            let file = m.open(&path, Access::READ_WRITE).expect("the device opens");
+            for path in [Path::Packet, Path::ScatterGather, Path::CommonBufferCached] {
+                let header = TransferHeader::new(path, 5, 40);
+                let mut data = *b"forty bytes that travel there and back!!";
+                let _ =
+                    file.device_io_control(Ioctl::ToDevice.code(), header.as_bytes(), &mut data);
+            }
+        });
+        println!("======== hosted {hosted} {left}");
+        if let Err(s) = result.or_else(|e| Err(e)).and_then(|()| handle.run(Machine::shut_down)) {
+            println!("{s}");
+        }
+        for n in handle.notes() {
+            println!("NOTE at {}\n{n}", n.call_site());
+        }
+    }
+}

@@ -149,7 +149,7 @@ pub(super) fn submit(
     let grant = {
         let mut state = adapter.state.lock();
         let free = state.waiting.is_empty() && state.has_room(&waiting);
-        let now = free && (turn == Turn::Now || kernel.hal.coin(2));
+        let now = free && (turn == Turn::Now || kernel.choices.coin(2));
         if !now && turn == Turn::Now {
             return Ok(false);
         }

@@ -78,7 +78,7 @@ fn make(kernel: &Kernel, slot: usize, traits: Traits) -> Option<&super::Adapter>
             origin: context::stack(),
         })
     };
-    kernel.hal.add(parts, slot, traits.class())
+    kernel.hal.add(kernel, parts, slot, traits.class())
 }
 
 /// Makes the CPU's caches and memory agree for one MDL (RULES section H; wdm, KeFlushIoBuffers).

@@ -126,7 +126,7 @@ impl State {
         wish: Wish,
     ) -> Result<usize, Violation> {
         let (mut registers, mut room) = (self.grants[grant].count, wish.room);
-        let short = kernel.hal.coin(4);
+        let short = kernel.choices.coin(4);
         let mut fits = 0;
         walk(kernel, wish.mdl, wish.offset, wish.length, |part| {
             if registers == 0 {
@@ -154,7 +154,7 @@ impl State {
         let first =
             Part { mdl: wish.mdl, start: wish.mdl.start(), offset: wish.offset, length: fits };
         // CAST: a count of pages.
-        Ok(first.first_pages(1 + kernel.hal.choose(first.pages())).min(fits))
+        Ok(first.first_pages(1 + kernel.choices.below(first.pages())).min(fits))
     }
 }
 

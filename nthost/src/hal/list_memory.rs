@@ -104,7 +104,7 @@ impl<'a> Writer<'a> {
         if let Some((start, bytes)) = self.current {
             let joins = !begins
                 && start + u64::from(bytes) == logical
-                && (!self.adapter.traits.scatter_gather || self.kernel.hal.coin(2));
+                && (!self.adapter.traits.scatter_gather || self.kernel.choices.coin(2));
             if joins {
                 self.current = Some((start, bytes + length));
                 return;

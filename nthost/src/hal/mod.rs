@@ -46,8 +46,7 @@ use parking_lot::{Mutex, RwLock};
 use wdk_lite::{PDMA_ADAPTER, PHYSICAL_ADDRESS};
 
 use crate::RuleId;
-use crate::machine::{Kernel, Options};
-use crate::memory::pages::mix;
+use crate::machine::Kernel;
 use crate::verifier::{Violation, broken};
 pub(crate) use access::BusMaster;
 use adapter::{Adapter, Parts};
@@ -57,7 +56,6 @@ use adapter::{Adapter, Parts};
 pub(crate) struct Hal {
     /// Every adapter ever made, in order.
     adapters: RwLock<Vec<Handle>>,
-    choices: AtomicU64,
     serial: AtomicU64,
     flushes: AtomicU64,
     /// The first access of a device that the driver is to blame for.
@@ -110,10 +108,9 @@ pub(crate) fn number(address: PHYSICAL_ADDRESS) -> u64 {
 }
 
 impl Hal {
-    pub(crate) fn new(options: &Options) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             adapters: RwLock::new(Vec::with_capacity(16)),
-            choices: AtomicU64::new(mix(options.seed)),
             serial: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
             fault: Mutex::new(None),
@@ -126,18 +123,6 @@ impl Hal {
     /// Bus-master writes so far.
     pub(crate) fn mastered(&self) -> u64 {
         self.mastered.load(Ordering::Relaxed)
-    }
-
-    /// A number below `bound`, from the machine's seed.
-    fn choose(&self, bound: u32) -> u32 {
-        let drawn = mix(self.choices.fetch_add(0x9E37_79B9, Ordering::Relaxed));
-        // CAST: below `bound`.
-        (drawn % u64::from(bound.max(1))) as u32
-    }
-
-    /// `true` once in `times`, from the machine's seed.
-    fn coin(&self, times: u32) -> bool {
-        self.choose(times) == 0
     }
 
     /// A number that rises with each call.
@@ -154,6 +139,7 @@ impl Hal {
     /// Makes an adapter; `None` if the device has no area left for its windows.
     fn add(
         &self,
+        kernel: &Kernel,
         parts: impl FnOnce(usize, u32) -> Option<Parts>,
         slot: usize,
         class: windows::Class,
@@ -167,7 +153,7 @@ impl Hal {
             }
         }
         let areas = class.areas();
-        let first = self.choose(areas);
+        let first = kernel.choices.below(areas);
         let area = (0..areas).map(|n| (first + n) % areas).find(|area| taken & (1 << area) == 0)?;
         let adapter = Box::new(Adapter::new(parts(adapters.len(), area)?));
         let handle = Handle(NonNull::from(Box::leak(adapter)));

@@ -7,8 +7,8 @@ use wdk_lite::*;
 
 use super::adapter::{Adapter, Grant, State};
 use super::coherency::Coherency;
+use super::logical;
 use super::mapping::{Mapping, Part, examine};
-use super::{Hal, logical};
 use crate::RuleId;
 use crate::machine::{Kernel, context};
 use crate::memory::PAGE;
@@ -133,7 +133,7 @@ fn map(
         let register = state.grants[grant].hint;
         state.begin(operation, register, (part.mdl, part.offset), to_device, context::stack())
     };
-    let part = state.fit(&kernel.hal, adapter, grant, &mut mapping, part)?;
+    let part = state.fit(kernel, adapter, grant, &mut mapping, part)?;
     let total = mapping.length + part.length;
     if total > adapter.traits.maximum_length as usize {
         return Err(too_long(adapter, total).from(mapping.origin));
@@ -188,7 +188,7 @@ impl State {
     /// Shortens `part` to what one call maps, and chooses the registers.
     fn fit(
         &mut self,
-        hal: &Hal,
+        kernel: &Kernel,
         adapter: &Adapter,
         grant: usize,
         mapping: &mut Mapping,
@@ -198,7 +198,7 @@ impl State {
         // A piece that goes on in the page where the last one ended shares its register.
         let begins_in_page = !(part.start + part.offset).is_multiple_of(PAGE);
         let shared = u32::from(mapping.registers != 0 && begins_in_page);
-        let wanted = run(hal, adapter, part) - shared;
+        let wanted = run(kernel, adapter, part) - shared;
         let next = match mapping.registers {
             0 => self.place(grant, if adapter.traits.scatter_gather { 1 } else { wanted }),
             registers => Some(mapping.register + registers),
@@ -235,15 +235,15 @@ impl State {
 }
 
 /// How many of the first pages of `part` one call maps, if there are registers.
-fn run(hal: &Hal, adapter: &Adapter, part: Part) -> u32 {
+fn run(kernel: &Kernel, adapter: &Adapter, part: Part) -> u32 {
     let pages = part.pages();
     if !adapter.traits.scatter_gather {
         pages
     } else if !adapter.bounces {
         contiguous(part, pages)
-    } else if hal.coin(4) {
+    } else if kernel.choices.coin(4) {
         // Contiguous, but a HAL may give less.
-        1 + hal.choose(pages)
+        1 + kernel.choices.below(pages)
     } else {
         pages
     }

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use pdb_addr2line::ContextPdbData;
 use pdb_addr2line::pdb::PDB;
+use pdb_addr2line::{ContextPdbData, TypeFormatterFlags};
 
 use super::tables::CodeView;
 use crate::verifier::stack::shorten;
@@ -106,11 +106,15 @@ type Place = (Option<String>, String);
 fn frames(pdb: &Path, rva: u32) -> Option<Vec<Place>> {
     let pdb = PDB::open(File::open(pdb).ok()?).ok()?;
     let data = ContextPdbData::try_from_pdb(pdb).ok()?;
-    let context = data.make_context().ok()?;
+    let context = data.make_context_with_formatter_flags(TypeFormatterFlags::NAME_ONLY).ok()?;
     let found = context.find_frames(rva).ok()??;
     let place = |frame: &pdb_addr2line::Frame<'_>| {
         let line = frame.file.as_deref().zip(frame.line);
-        let line = line.map(|(file, line)| format!("{}:{line}", shorten(Path::new(file))));
+        let line = line.map(|(file, line)| {
+            // The compiler's own sources were built on Windows.
+            let file = file.replace('\\', "/");
+            format!("{}:{line}", shorten(Path::new(&file)))
+        });
         (line, frame.function.clone().unwrap_or_else(|| "?".to_owned()))
     };
     Some(found.frames.iter().map(place).collect())

@@ -1,5 +1,6 @@
 //! The machine: processors, IRQL, DPCs, timers, the clock, and the application threads.
 
+pub(crate) mod choices;
 pub(crate) mod clock;
 pub(crate) mod context;
 pub(crate) mod ddi;
@@ -26,6 +27,7 @@ use crate::pnp::Pnp;
 use crate::verifier::{Report, Verifier, Violation, broken};
 use crate::wdf::Wdf;
 use crate::{RuleId, image, verifier};
+use choices::Choices;
 use clock::{Clock, Deferred};
 use interrupts::Interrupts;
 use processor::Processor;
@@ -39,6 +41,7 @@ pub(crate) struct Kernel {
     /// This machine, for handles given to tests.
     this: std::sync::Weak<Self>,
     pub options: Options,
+    pub choices: Choices,
     pub clock: Clock,
     pub processors: Vec<Processor>,
     pub interrupts: Interrupts,
@@ -80,13 +83,14 @@ impl Kernel {
     pub(crate) fn new(options: Options, this: std::sync::Weak<Self>) -> Self {
         Self {
             this,
+            choices: Choices::new(options.seed),
             clock: Clock::new(),
             processors: (0..options.processors()).map(|_| Processor::new()).collect(),
             interrupts: Interrupts::new(),
             verifier: Verifier::default(),
             memory: Memory::new(&options),
             bus: Bus::new(),
-            hal: Hal::new(&options),
+            hal: Hal::new(),
             io: Io::new(),
             pnp: Pnp::new(),
             wdf: Wdf::new(),
