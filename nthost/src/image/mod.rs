@@ -24,6 +24,8 @@ mod shared_data;
 mod step;
 pub(crate) mod symbols;
 mod tables;
+#[cfg(test)]
+mod tests;
 pub(crate) mod trap;
 mod unwind;
 

@@ -5,8 +5,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wdk_lite::{
-    NT_SUCCESS, PCUNICODE_STRING, PDRIVER_OBJECT, STATUS_NOT_SUPPORTED, STATUS_UNSUCCESSFUL,
-    UNICODE_STRING,
+    NT_SUCCESS, NTSTATUS, PCUNICODE_STRING, PDRIVER_OBJECT, STATUS_NOT_SUPPORTED,
+    STATUS_UNSUCCESSFUL, UNICODE_STRING,
 };
 
 use super::Pnp;
@@ -84,7 +84,9 @@ pub(super) fn load(kernel: &Kernel, name: &str, entry: DriverEntry) -> Result<Dr
         return Err(NtStatus(STATUS_NOT_SUPPORTED));
     }
     let object = OBJECTS + (NEXT.fetch_add(1, Ordering::Relaxed) << 12);
-    start(kernel, name, routine(Some(entry)), std::ptr::without_provenance_mut(object))
+    let object = std::ptr::without_provenance_mut(object);
+    start(kernel, name, routine(Some(entry)), object)
+        .map_err(|status| NtStatus(if NT_SUCCESS(status) { STATUS_UNSUCCESSFUL } else { status }))
 }
 
 /// Loads a driver image: maps it and calls its entry point at PASSIVE_LEVEL.
@@ -104,21 +106,19 @@ pub(super) fn load_image(kernel: &Kernel, name: &str, image: &Image) -> Result<D
     kernel.image.clear();
     Err(match refusal {
         Some(reason) => LoadError::Bind(reason),
-        None if status == NO_FRAMEWORK => LoadError::NoFramework,
-        None => LoadError::Entry(status),
+        None if NT_SUCCESS(status) => LoadError::NoFramework,
+        None => LoadError::Entry(NtStatus(status)),
     })
 }
 
-/// The entry point succeeded but made no WDFDRIVER.
-const NO_FRAMEWORK: NtStatus = NtStatus(STATUS_UNSUCCESSFUL);
-
-/// Calls a driver's entry point with its object.
+/// Calls a driver's entry point with its object. An error is what it returned: a success if it made
+/// no WDFDRIVER.
 fn start(
     kernel: &Kernel,
     name: &str,
     entry: Routine,
     object: PDRIVER_OBJECT,
-) -> Result<Driver, NtStatus> {
+) -> Result<Driver, NTSTATUS> {
     let path = format!(r"\Registry\Machine\System\CurrentControlSet\Services\{name}");
     let mut units: Vec<u16> = path.encode_utf16().collect();
     // CAST: a short path.
@@ -147,7 +147,7 @@ fn start(
         kernel.wdf.delete(kernel, framework);
         kernel.wdf.forget_driver(kernel.pnp.newest());
     }
-    Err(NtStatus(if NT_SUCCESS(status) { STATUS_UNSUCCESSFUL } else { status }))
+    Err(status)
 }
 
 /// Unloads a driver without devices: EvtDriverUnload, then its WDFDRIVER goes with all that is

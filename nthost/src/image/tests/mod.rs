@@ -1,0 +1,7 @@
+//! Tests on images assembled here, so that they need no other toolchain.
+
+mod build;
+mod instructions;
+mod loading;
+mod running;
+mod stacks;
