@@ -92,6 +92,13 @@ pub(super) struct Extended {
 
 const _: () = assert!(size_of::<Extended>() == 512);
 
+#[cfg(test)]
+impl Default for Extended {
+    fn default() -> Self {
+        Self { header: [0; 160], xmm: [0; 16], rest: [0; 96] }
+    }
+}
+
 /// Vector 14, and the bit of its error code for an instruction fetch.
 const PAGE_FAULT: u64 = 14;
 const FETCH: u64 = 0x10;

@@ -9,7 +9,7 @@ use crate::machine::Kernel;
 use crate::verifier::Violation;
 
 /// Where an access goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Port {
     /// A mapped register window, by address.
     Registers(u64),
@@ -17,6 +17,9 @@ pub(super) enum Port {
     ControlRegion(u64),
     /// KUSER_SHARED_DATA, by offset.
     SharedData(u64),
+    /// A word of a test's.
+    #[cfg(test)]
+    Word(&'static std::sync::atomic::AtomicU64),
 }
 
 impl Port {
@@ -41,6 +44,8 @@ impl Port {
             Self::Registers(address) => Ok(win64::read_register(frame.pair(), address, size)),
             Self::ControlRegion(offset) => control_region::read(kernel, offset, size),
             Self::SharedData(offset) => shared_data::read(kernel, offset, size),
+            #[cfg(test)]
+            Self::Word(word) => Ok(word.load(std::sync::atomic::Ordering::Relaxed)),
         }
     }
 
@@ -60,6 +65,13 @@ impl Port {
             Self::ControlRegion(offset) => Err(super::report::not_covered(format!(
                 "the driver writes offset {offset:#x} of the processor control region"
             ))),
+            #[cfg(test)]
+            Self::Word(word) => {
+                let kept =
+                    word.load(std::sync::atomic::Ordering::Relaxed) & !super::alu::mask(size);
+                word.store(kept | value, std::sync::atomic::Ordering::Relaxed);
+                Ok(())
+            }
             Self::SharedData(offset) => Err(super::report::fault(format!(
                 "the driver writes offset {offset:#x} of KUSER_SHARED_DATA, which is read-only"
             ))

@@ -98,6 +98,8 @@ fn what(port: Port) -> String {
         Port::Registers(address) => format!("the device register at {address:#x}"),
         Port::ControlRegion(offset) => format!("gs:[{offset:#x}]"),
         Port::SharedData(offset) => format!("KUSER_SHARED_DATA at offset {offset:#x}"),
+        #[cfg(test)]
+        Port::Word(_) => "a test's word".to_owned(),
     }
 }
 
