@@ -24,6 +24,7 @@ mod status;
 pub mod verifier;
 mod wdf;
 
+pub use ddi::log::{Crossing, Value, Way};
 pub use image::Image;
 pub use image_error::{ImageError, LoadError};
 pub use io::{Access, Buffer, Caller, Completion, File, Operation, Pending, Request};

@@ -13,6 +13,7 @@
 
 pub(crate) mod callback;
 mod contract;
+pub(crate) mod log;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(crate) mod win64;
 
@@ -22,6 +23,7 @@ use wdk_lite::host::{HostTable, KernelExports, RegisterAccess};
 use wdk_lite::*;
 
 pub(crate) use contract::Ddi;
+use log::{Loggable, Value, Way};
 
 use crate::machine::{Kernel, context};
 use crate::verifier::Violation;
@@ -72,15 +74,20 @@ impl<T> LeftOut for *mut T {}
 
 /// Passes a driver's call to its implementation.
 #[inline(always)]
-fn enter<R: LeftOut>(ddi: &'static Ddi, body: impl FnOnce(&Kernel) -> Result<R, Violation>) -> R {
-    enter_from(ddi, context::frame_pointer(), body)
+fn enter<R: LeftOut + Loggable, const N: usize>(
+    ddi: &'static Ddi,
+    arguments: impl FnOnce() -> [Value; N],
+    body: impl FnOnce(&Kernel) -> Result<R, Violation>,
+) -> R {
+    enter_from(ddi, context::frame_pointer(), arguments, body)
 }
 
 /// The same for a call whose frame is at `frame`.
 #[inline(always)]
-fn enter_from<R: LeftOut>(
+fn enter_from<R: LeftOut + Loggable, const N: usize>(
     ddi: &'static Ddi,
     frame: usize,
+    arguments: impl FnOnce() -> [Value; N],
     body: impl FnOnce(&Kernel) -> Result<R, Violation>,
 ) -> R {
     let Some(kernel) = context::current() else { outside(ddi) };
@@ -88,6 +95,9 @@ fn enter_from<R: LeftOut>(
     let event = kernel.events.fetch_add(1, Ordering::Relaxed) + 1;
     kernel.park_if_stopped();
     kernel.inject(event);
+    if kernel.log.is_on() {
+        kernel.log.keep(kernel, Way::Call, ddi.name, &arguments());
+    }
     if let Some(name) = kernel.options.left_out
         && name == ddi.name
         && let Some(answer) = R::left_out()
@@ -98,6 +108,9 @@ fn enter_from<R: LeftOut>(
         Ok(result) => result,
         Err(violation) => kernel.stop(violation),
     };
+    if kernel.log.is_on() {
+        kernel.log.keep(kernel, Way::Return, ddi.name, &[result.log()]);
+    }
     kernel.service();
     context::with(|c| {
         c.ddi.set(outer.0);
@@ -120,13 +133,18 @@ macro_rules! c_exports {
             $(pub(super) unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
                 const DDI: &Ddi = &contract::export(stringify!($name));
                 // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, |kernel| unsafe { exports::$name(kernel, $($arg),*) })
+                enter(DDI, || [$($arg.log()),*], |kernel| unsafe { exports::$name(kernel, $($arg),*) })
             })*
         }
         const EXPORTS: KernelExports = KernelExports { $($name: c_exports::$name),* };
     };
 }
 wdk_lite::kernel_exports!(c_exports);
+
+/// A register's place for the log: its offset in the window, whose number is small.
+fn window(address: u64) -> Value {
+    (address & 0xFFFF_FFFF).log()
+}
 
 macro_rules! c_registers {
     ($(fn $name:ident($register:ident: *mut $unit:ty $(, $value:ident: $ty:ty)?) -> $ret:ty;)*) => {
@@ -136,7 +154,11 @@ macro_rules! c_registers {
                 $register: *mut $unit $(, $value: $ty)?
             ) -> $ret {
                 const DDI: &Ddi = &contract::register(stringify!($name));
-                enter(DDI, |kernel| crate::bus::registers::$name(kernel, $register as u64 $(, $value)?))
+                enter(
+                    DDI,
+                    || [window($register as u64) $(, $value.log())?],
+                    |kernel| crate::bus::registers::$name(kernel, $register as u64 $(, $value)?),
+                )
             })*
         }
         const REGISTERS: RegisterAccess = RegisterAccess { $($name: c_registers::$name),* };
@@ -153,7 +175,7 @@ macro_rules! c_framework {
             ) -> $ret {
                 const DDI: &Ddi = &contract::framework(stringify!($name));
                 // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, |kernel| unsafe { framework::$name(kernel, $($arg),*) })
+                enter(DDI, || [$($arg.log()),*], |kernel| unsafe { framework::$name(kernel, $($arg),*) })
             })*
         }
         const FRAMEWORK: [*const (); WDF_FUNCTION_COUNT] = {
@@ -178,7 +200,7 @@ macro_rules! c_operations {
             $(pub(super) unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
                 const DDI: &Ddi = &contract::operation(stringify!($name));
                 // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, |kernel| unsafe { operations::$name(kernel, $($arg),*) })
+                enter(DDI, || [$($arg.log()),*], |kernel| unsafe { operations::$name(kernel, $($arg),*) })
             })*
         }
         /// The operations table of an adapter of this `DEVICE_DESCRIPTION.Version` (DMA-04):

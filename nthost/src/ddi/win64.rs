@@ -6,7 +6,8 @@
 
 use wdk_lite::*;
 
-use super::{contract, enter, enter_from, exports, framework, operations};
+use super::log::Loggable;
+use super::{contract, enter, enter_from, exports, framework, operations, window};
 use crate::ddi::Ddi;
 use crate::image::trap;
 use crate::machine::context;
@@ -27,7 +28,7 @@ macro_rules! win64_exports {
             $(pub(super) unsafe extern "win64" fn $name($($arg: $ty),*) -> $ret {
                 const DDI: &Ddi = &contract::export(stringify!($name));
                 // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, |kernel| unsafe { exports::$name(kernel, $($arg),*) })
+                enter(DDI, || [$($arg.log()),*], |kernel| unsafe { exports::$name(kernel, $($arg),*) })
             })*
         }
         /// The kernel functions by name.
@@ -58,7 +59,7 @@ macro_rules! win64_framework {
             ) -> $ret {
                 const DDI: &Ddi = &contract::framework(stringify!($name));
                 // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, |kernel| unsafe { framework::$name(kernel, $($arg),*) })
+                enter(DDI, || [$($arg.log()),*], |kernel| unsafe { framework::$name(kernel, $($arg),*) })
             })*
         }
         /// The KMDF function table; an entry that this host does not have faults when it is
@@ -84,7 +85,7 @@ macro_rules! win64_operations {
             $(pub(super) unsafe extern "win64" fn $name($($arg: $ty),*) -> $ret {
                 const DDI: &Ddi = &contract::operation(stringify!($name));
                 // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, |kernel| unsafe { operations::$name(kernel, $($arg),*) })
+                enter(DDI, || [$($arg.log()),*], |kernel| unsafe { operations::$name(kernel, $($arg),*) })
             })*
         }
         /// Replaces the members of a table by those that an image calls; what is absent stays so.
@@ -113,7 +114,7 @@ macro_rules! register_accesses {
             match size {
                 $($size => {
                     const DDI: &Ddi = &contract::register(stringify!($read));
-                    enter_from(DDI, frame, |kernel| registers::$read(kernel, address)).into()
+                    enter_from(DDI, frame, || [window(address)], |kernel| registers::$read(kernel, address)).into()
                 })*
                 _ => 0,
             }
@@ -127,7 +128,8 @@ macro_rules! register_accesses {
                 $($size => {
                     const DDI: &Ddi = &contract::register(stringify!($write));
                     // CAST: the register's width.
-                    enter_from(DDI, frame, |kernel| registers::$write(kernel, address, value as $ty));
+                    let value = value as $ty;
+                    enter_from(DDI, frame, || [window(address), value.log()], |kernel| registers::$write(kernel, address, value));
                 })*
                 _ => {}
             }
@@ -145,7 +147,7 @@ register_accesses! {
 pub(crate) fn current_level(frame: usize) -> u8 {
     const DDI: &Ddi = &contract::export("KeGetCurrentIrql");
     // SAFETY: no pointers involved.
-    enter_from(DDI, frame, |kernel| unsafe { exports::KeGetCurrentIrql(kernel) })
+    enter_from(DDI, frame, || [], |kernel| unsafe { exports::KeGetCurrentIrql(kernel) })
 }
 
 /// A write of CR8: KfRaiseIrql or KeLowerIrql.
@@ -155,9 +157,19 @@ pub(crate) fn set_level(frame: usize, level: u8) {
     let current = context::current().map_or(0, crate::machine::Kernel::irql);
     if level >= current {
         // SAFETY: no pointers involved.
-        enter_from(RAISE, frame, |kernel| unsafe { exports::KfRaiseIrql(kernel, level) });
+        enter_from(
+            RAISE,
+            frame,
+            || [level.log()],
+            |kernel| unsafe { exports::KfRaiseIrql(kernel, level) },
+        );
     } else {
         // SAFETY: no pointers involved.
-        enter_from(LOWER, frame, |kernel| unsafe { exports::KeLowerIrql(kernel, level) });
+        enter_from(
+            LOWER,
+            frame,
+            || [level.log()],
+            |kernel| unsafe { exports::KeLowerIrql(kernel, level) },
+        );
     }
 }

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Condvar, Mutex};
 
 use crate::bus::Bus;
+use crate::ddi::log::Log;
 use crate::hal::Hal;
 use crate::io::Io;
 use crate::memory::Memory;
@@ -53,6 +54,7 @@ pub(crate) struct Kernel {
     pub pnp: Pnp,
     pub wdf: Wdf,
     pub image: image::Slot,
+    pub log: Log,
     /// Crossings so far.
     pub events: AtomicU64,
     pub injections: Injections,
@@ -95,6 +97,7 @@ impl Kernel {
             pnp: Pnp::new(),
             wdf: Wdf::new(),
             image: image::Slot::default(),
+            log: Log::new(options.log),
             events: AtomicU64::new(0),
             injections: Injections::default(),
             stopped: AtomicBool::new(false),

@@ -59,6 +59,7 @@ pub(crate) struct Options {
     pub messages: bool,
     pub flush_failure: Option<u64>,
     pub left_out: Option<&'static str>,
+    pub log: bool,
 }
 
 impl Options {
@@ -88,6 +89,7 @@ impl Builder {
             messages: true,
             flush_failure: None,
             left_out: None,
+            log: false,
         })
     }
 
@@ -154,6 +156,13 @@ impl Builder {
     #[must_use]
     pub fn leave_out(mut self, function: &'static str) -> Self {
         self.0.left_out = Some(function);
+        self
+    }
+
+    /// Keeps a log of all crossings between driver and host, see [`Machine::crossings`].
+    #[must_use]
+    pub fn log_crossings(mut self, log: bool) -> Self {
+        self.0.log = log;
         self
     }
 
