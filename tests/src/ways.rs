@@ -58,7 +58,7 @@ impl Run {
                 machine.load("dmaproof", entry).expect("the driver loads");
             }
             Way::Image => {
-                let image = image().as_ref().expect("no run without an image");
+                let image = image().expect("no run without an image");
                 machine.load_image("dmaproof", image).expect("the image loads");
             }
         }
@@ -114,21 +114,30 @@ fn compare(hosted: &[Crossing], image: &[Crossing]) {
     );
 }
 
-/// The driver image: the file that `DMAPROOF_IMAGE` names, or what `cargo xtask image` made.
-pub fn image() -> &'static Option<Image> {
+/// Where the driver image is: what `DMAPROOF_IMAGE` names, or what `cargo xtask image` made, if
+/// that is there.
+#[must_use]
+pub fn image_path() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("DMAPROOF_IMAGE") {
+        return Some(named.into());
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
+    let made = root.join("target/image/x86_64/dmaproof.sys");
+    let runs_here = cfg!(all(target_os = "linux", target_arch = "x86_64"));
+    (made.exists() && runs_here).then_some(made)
+}
+
+/// The driver image, if there is one.
+///
+/// # Panics
+/// When the file is there and is no driver image.
+pub fn image() -> Option<&'static Image> {
     static IMAGE: OnceLock<Option<Image>> = OnceLock::new();
-    IMAGE.get_or_init(|| {
-        let named = std::env::var_os("DMAPROOF_IMAGE").map(PathBuf::from);
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
-        let path = named.clone().unwrap_or(root.join("target/image/x86_64/dmaproof.sys"));
-        if named.is_none() && !path.exists() {
-            return None;
-        }
-        match Image::open(&path) {
-            Ok(image) => Some(image),
-            Err(error) => panic!("{error}"),
-        }
-    })
+    let image = IMAGE.get_or_init(|| {
+        let path = image_path()?;
+        Some(Image::open(&path).unwrap_or_else(|error| panic!("{error}")))
+    });
+    image.as_ref()
 }
 
 /// Ends the whole binary: without an image none of its tests has anything to say.
