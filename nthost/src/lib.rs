@@ -25,7 +25,7 @@ pub mod verifier;
 mod wdf;
 
 pub use ddi::log::{Crossing, Value, Way};
-pub use image::Image;
+pub use image::{Image, TraceEvent};
 pub use image_error::{ImageError, LoadError};
 pub use io::{Access, Buffer, Caller, Completion, File, Operation, Pending, Request};
 pub use machine::{Builder, Machine, Profile, Scheduling, Stopped};

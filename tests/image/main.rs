@@ -66,3 +66,5 @@ mod pnp;
 mod sabotage;
 #[path = "../driver/transfers.rs"]
 mod transfers;
+
+mod tracing;

@@ -13,7 +13,7 @@ use crate::wdf::object::Handle;
 #[derive(Clone, Debug)]
 pub struct Image(Never);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Never {}
 
 impl Image {
@@ -45,6 +45,10 @@ impl Image {
         match self.0 {}
     }
 }
+
+/// An event that a driver image wrote to a trace: none on this system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceEvent(Never);
 
 /// The image of a machine: none.
 #[derive(Debug)]
@@ -89,6 +93,11 @@ impl Slot {
 
     /// A hosted driver needs nothing more.
     pub(crate) const fn driver_created(&self, _framework: Handle) {}
+
+    /// Nothing was written.
+    pub(crate) const fn trace_events(&self) -> Vec<TraceEvent> {
+        Vec::new()
+    }
 
     /// There is nothing to forget.
     pub(crate) const fn clear(&self) {}

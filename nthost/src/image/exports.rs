@@ -14,48 +14,31 @@ use wdk_lite::{
 use super::bind::{self, BindInfo};
 use super::report::fault;
 use super::step::{outside, stop};
+use super::tracing::{DataDescriptor, EventDescriptor};
 use crate::bus::registers;
-use crate::ddi::win64;
+use crate::ddi::win64::{self, Export};
 use crate::machine::{Kernel, context};
 
 /// The address of an export; `None` if nthost does not have it.
 pub(super) fn find(module: &str, name: &str) -> Option<usize> {
-    let module = module.to_ascii_lowercase();
-    let found = match module.as_str() {
+    let lists: [&[Export]; 2] = match module.to_ascii_lowercase().as_str() {
         // The HAL's functions are the kernel's since Windows 10 2004 (IMAGE: imports).
-        "ntoskrnl.exe" | "hal.dll" => {
-            let listed = win64::EXPORTS.iter().find(|export| export.name == name);
-            listed
-                .map(|export| export.address)
-                .or_else(|| RUNTIME.iter().find(|export| export.0 == name).map(|export| export.1))
-        }
-        "wdfldr.sys" => LOADER.iter().find(|export| export.0 == name).map(|export| export.1),
-        _ => None,
+        "ntoskrnl.exe" | "hal.dll" => [RUNTIME, win64::EXPORTS],
+        "wdfldr.sys" => [LOADER, &[]],
+        _ => [&[], &[]],
     };
-    found.map(|address| address.addr())
-}
-
-/// A name and the address of its function.
-type Export = (&'static str, *const ());
-
-struct Exports<const N: usize>([Export; N]);
-
-// SAFETY: names, and addresses of functions.
-unsafe impl<const N: usize> Sync for Exports<N> {}
-
-impl<const N: usize> std::ops::Deref for Exports<N> {
-    type Target = [Export; N];
-
-    fn deref(&self) -> &[Export; N] {
-        &self.0
-    }
+    let found = lists.into_iter().flatten().find(|export| export.name == name);
+    found.map(|export| export.address.addr())
 }
 
 macro_rules! exports {
-    ($($name:ident),* $(,)?) => { Exports([$((stringify!($name), $name as *const ())),*]) };
+    ($($name:ident),* $(,)?) => {
+        &[$(Export { name: stringify!($name), address: $name as *const () }),*]
+    };
 }
 
-static RUNTIME: Exports<16> = exports![
+/// What only a binary needs of the kernel.
+static RUNTIME: &[Export] = exports![
     memcpy,
     memmove,
     memset,
@@ -71,10 +54,12 @@ static RUNTIME: Exports<16> = exports![
     EtwUnregister,
     EtwSetInformation,
     EtwWriteTransfer,
+    EtwWrite,
     EtwProviderEnabled,
 ];
 
-static LOADER: Exports<4> =
+/// The framework's loader.
+static LOADER: &[Export] =
     exports![WdfVersionBind, WdfVersionUnbind, WdfVersionBindClass, WdfVersionUnbindClass];
 
 /// The routine of an image without one of its own: any target is fine.
@@ -264,29 +249,51 @@ unsafe extern "win64" fn FxDriverUnload(_object: PDRIVER_OBJECT) {
 }
 
 unsafe extern "win64" fn EtwRegister(
-    _provider: *const GUID,
-    _callback: PVOID,
-    _context: PVOID,
+    provider: *const GUID,
+    callback: PVOID,
+    context: PVOID,
     handle: *mut u64,
 ) -> NTSTATUS {
-    // SAFETY: the driver's variable.
-    unsafe { handle.write(1) };
-    STATUS_SUCCESS
+    let kernel = kernel("EtwRegister");
+    // SAFETY: the driver's arguments, passed on.
+    unsafe { kernel.image.trace().register(kernel, provider, callback, context, handle) }
 }
 
-unsafe extern "win64" fn EtwUnregister(_handle: u64) -> NTSTATUS {
-    STATUS_SUCCESS
+unsafe extern "win64" fn EtwUnregister(handle: u64) -> NTSTATUS {
+    kernel("EtwUnregister").image.trace().unregister(handle)
 }
 
+/// Traits of the provider are in each event too.
 unsafe extern "win64" fn EtwSetInformation() -> NTSTATUS {
     STATUS_SUCCESS
 }
 
-unsafe extern "win64" fn EtwWriteTransfer() -> NTSTATUS {
-    STATUS_SUCCESS
+unsafe extern "win64" fn EtwWriteTransfer(
+    handle: u64,
+    event: *const EventDescriptor,
+    _activity: *const GUID,
+    _related: *const GUID,
+    count: u32,
+    data: *const DataDescriptor,
+) -> NTSTATUS {
+    let kernel = kernel("EtwWriteTransfer");
+    // SAFETY: the driver's arguments, passed on.
+    unsafe { kernel.image.trace().write(kernel, handle, event, count, data) }
 }
 
-/// Nobody listens.
+unsafe extern "win64" fn EtwWrite(
+    handle: u64,
+    event: *const EventDescriptor,
+    _activity: *const GUID,
+    count: u32,
+    data: *const DataDescriptor,
+) -> NTSTATUS {
+    let kernel = kernel("EtwWrite");
+    // SAFETY: the driver's arguments, passed on.
+    unsafe { kernel.image.trace().write(kernel, handle, event, count, data) }
+}
+
+/// Whether a session listens.
 unsafe extern "win64" fn EtwProviderEnabled() -> u8 {
-    0
+    u8::from(kernel("EtwProviderEnabled").options.trace)
 }

@@ -16,6 +16,7 @@ use wdk_lite::{
 use super::mapping::Mapping;
 use super::pe::Parsed;
 use super::symbols::Module;
+use super::tracing::{Trace, TraceEvent};
 use super::{Image, exports};
 use crate::ddi::callback::Routine;
 use crate::wdf::object::Handle;
@@ -169,6 +170,7 @@ pub(crate) struct Slot {
     current: AtomicPtr<Instance>,
     /// Every image that this machine ever loaded; reports may still look at them.
     all: Mutex<Vec<Arc<Instance>>>,
+    trace: Trace,
 }
 
 impl Slot {
@@ -183,6 +185,15 @@ impl Slot {
     pub(crate) fn instance(&self) -> Option<&Instance> {
         // SAFETY: set by `load` from one in `all`, which lives as long as this value.
         unsafe { self.current.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// What the driver wrote to traces.
+    pub(crate) fn trace_events(&self) -> Vec<TraceEvent> {
+        self.trace.events()
+    }
+
+    pub(super) fn trace(&self) -> &Trace {
+        &self.trace
     }
 
     /// Puts a copy of an image in.

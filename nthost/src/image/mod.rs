@@ -26,6 +26,7 @@ pub(crate) mod symbols;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod tracing;
 pub(crate) mod trap;
 mod unwind;
 
@@ -36,6 +37,7 @@ use parking_lot::Mutex;
 
 pub(crate) use fault::prepare_thread;
 pub(crate) use instance::{Instance, Slot};
+pub use tracing::TraceEvent;
 pub(crate) use unwind::walk;
 
 use crate::image_error::ImageError;

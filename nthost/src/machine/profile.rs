@@ -60,6 +60,7 @@ pub(crate) struct Options {
     pub flush_failure: Option<u64>,
     pub left_out: Option<&'static str>,
     pub log: bool,
+    pub trace: bool,
 }
 
 impl Options {
@@ -90,6 +91,7 @@ impl Builder {
             flush_failure: None,
             left_out: None,
             log: false,
+            trace: false,
         })
     }
 
@@ -163,6 +165,13 @@ impl Builder {
     #[must_use]
     pub fn log_crossings(mut self, log: bool) -> Self {
         self.0.log = log;
+        self
+    }
+
+    /// Records what a driver image writes to event traces, see [`Machine::trace_events`].
+    #[must_use]
+    pub fn record_trace(mut self, record: bool) -> Self {
+        self.0.trace = record;
         self
     }
 

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::profile::{Builder, Profile, Scheduling};
 use super::{Kernel, context};
 use crate::ddi::log::Crossing;
+use crate::image::TraceEvent;
 use crate::verifier::Report;
 
 /// A simulated NT machine.
@@ -106,6 +107,13 @@ impl Machine {
     #[must_use]
     pub fn crossings(&self) -> Vec<Crossing> {
         self.kernel.log.crossings()
+    }
+
+    /// What a driver image wrote to event traces; empty unless [`Builder::record_trace`] was asked
+    /// for.
+    #[must_use]
+    pub fn trace_events(&self) -> Vec<TraceEvent> {
+        self.kernel.image.trace_events()
     }
 
     /// Who decides what runs next.
