@@ -44,7 +44,7 @@ pub fn with_edu<T: Send + 'static>(
     body: impl Fn(&Bench) -> T + Send + Sync + 'static,
 ) -> T {
     let body = Arc::new(body);
-    ways::each(crate::WAYS, |run| once(run, builder.clone(), config.clone(), Arc::clone(&body)))
+    ways::each(crate::WAYS, |run| once(run, builder.clone(), config, Arc::clone(&body)))
 }
 
 fn once<T: Send + 'static>(

@@ -1,7 +1,7 @@
 //! Calls of the driver's routines: one function for each entry of wdk-lite's list.
 
 // UNSAFETY: a routine's address comes from a structure the driver filled in.
-#![allow(non_snake_case, reason = "names are the WDK's")]
+#![allow(non_snake_case, clippy::too_many_arguments, reason = "names and shapes are the WDK's")]
 
 use wdk_lite::*;
 
