@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 
 use super::region;
 use super::step;
+use crate::machine::context;
 
 /// Registers by their x86 number, and where the fault was. Lies on the task's stack.
 #[repr(C)]
@@ -138,6 +139,17 @@ fn pass_on(signal: libc::c_int) {
     }
 }
 
+/// Names the call that the host was serving: most likely a pointer of the driver's was bad. Nothing
+/// here allocates or locks.
+fn say_where() {
+    let call = context::current().and_then(|_| context::with(|c| c.ddi.get()));
+    let Some(call) = call else { return };
+    for text in ["nthost faulted in ", call.name, ", on an argument of the driver's perhaps\n"] {
+        // SAFETY: readable bytes. If nobody can read standard error, nothing is lost.
+        unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
+    }
+}
+
 /// Faults this close to the stack pointer are stack overflows: nothing can be put there.
 const NEAR: u64 = 64 << 10;
 
@@ -176,7 +188,10 @@ unsafe extern "C" fn on_signal(
     } else {
         None
     };
-    let Some(top) = top.filter(|_| !overflow) else { return pass_on(signal) };
+    let Some(top) = top.filter(|_| !overflow) else {
+        say_where();
+        return pass_on(signal);
+    };
     let start: *mut u64 = std::ptr::with_exposed_provenance_mut((top - 40) as usize);
     // CAST: a small number.
     let info = signal as u64 | trap << 8 | error << 32;

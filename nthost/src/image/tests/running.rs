@@ -245,74 +245,81 @@ fn a_missing_import_is_named_when_it_is_called() {
     assert!(report.message.contains("variable ntoskrnl.exe!NoSuchFunction"), "{report}");
 }
 
+type Write = fn(&mut Code);
+
+/// Addresses that are not there or do not allow it.
+const MEMORY: [(Write, u32, &str); 6] = [
+    (|c| c.asm.mov(eax, dword_ptr(0x10)).unwrap(), 0x50, "reads 0x10"),
+    (|c| c.asm.call(0x1_4100_0000u64).unwrap(), 0x50, "no code"),
+    (
+        |c| {
+            c.address(rax, RDATA);
+            c.asm.mov(dword_ptr(rax), 1).unwrap();
+        },
+        0x50,
+        "in .rdata, which does not allow that",
+    ),
+    (
+        |c| {
+            c.address(rax, DATA);
+            c.asm.call(rax).unwrap();
+        },
+        0xFC,
+        "holds no code",
+    ),
+    (
+        |c| {
+            c.asm.mov(rax, 0x00FF_2000_0000_0000u64).unwrap();
+            c.asm.mov(eax, dword_ptr(rax)).unwrap();
+        },
+        0x1E,
+        "not canonical",
+    ),
+    (
+        |c| {
+            c.asm.mov(ecx, 2).unwrap();
+            c.asm.int(0x29).unwrap();
+        },
+        0x139,
+        "STACK_COOKIE",
+    ),
+];
+
+/// Instructions that give up.
+const ENDS: [(Write, u32, &str); 6] = [
+    (|c| c.asm.int(0x2C).unwrap(), 0x1E, "assertion"),
+    (|c| c.asm.int3().unwrap(), 0x1E, "breakpoint"),
+    (|c| c.asm.ud2().unwrap(), 0x1E, "invalid instruction"),
+    (
+        |c| {
+            c.asm.xor(ecx, ecx).unwrap();
+            c.asm.div(ecx).unwrap();
+        },
+        0x1E,
+        "divides by zero",
+    ),
+    (
+        |c| {
+            c.asm.mov(ecx, 0xE2).unwrap();
+            c.asm.mov(edx, 7).unwrap();
+            c.call("KeBugCheckEx");
+        },
+        0xE2,
+        "KeBugCheckEx(0xE2)",
+    ),
+    (
+        |c| {
+            c.asm.mov(rbp, 0x00FF_2000_0000_0000u64).unwrap();
+            c.asm.mov(eax, dword_ptr(rbp)).unwrap();
+        },
+        0x1E,
+        "not canonical",
+    ),
+];
+
 #[test]
 fn faults_are_reported_with_the_bug_check_they_are_on_windows() {
-    type Write = fn(&mut Code);
-    let cases: [(Write, u32, &str); 12] = [
-        (|c| c.asm.mov(eax, dword_ptr(0x10)).unwrap(), 0x50, "reads 0x10"),
-        (|c| c.asm.call(0x1_4100_0000u64).unwrap(), 0x50, "no code"),
-        (
-            |c| {
-                c.address(rax, RDATA);
-                c.asm.mov(dword_ptr(rax), 1).unwrap();
-            },
-            0x50,
-            "in .rdata, which does not allow that",
-        ),
-        (
-            |c| {
-                c.address(rax, DATA);
-                c.asm.call(rax).unwrap();
-            },
-            0xFC,
-            "holds no code",
-        ),
-        (
-            |c| {
-                c.asm.mov(rax, 0x00FF_2000_0000_0000u64).unwrap();
-                c.asm.mov(eax, dword_ptr(rax)).unwrap();
-            },
-            0x1E,
-            "not canonical",
-        ),
-        (
-            |c| {
-                c.asm.mov(ecx, 2).unwrap();
-                c.asm.int(0x29).unwrap();
-            },
-            0x139,
-            "STACK_COOKIE",
-        ),
-        (|c| c.asm.int(0x2C).unwrap(), 0x1E, "assertion"),
-        (|c| c.asm.int3().unwrap(), 0x1E, "breakpoint"),
-        (|c| c.asm.ud2().unwrap(), 0x1E, "invalid instruction"),
-        (
-            |c| {
-                c.asm.xor(ecx, ecx).unwrap();
-                c.asm.div(ecx).unwrap();
-            },
-            0x1E,
-            "divides by zero",
-        ),
-        (
-            |c| {
-                c.asm.mov(ecx, 0xE2).unwrap();
-                c.asm.mov(edx, 7).unwrap();
-                c.call("KeBugCheckEx");
-            },
-            0xE2,
-            "KeBugCheckEx(0xE2)",
-        ),
-        (
-            |c| {
-                c.asm.mov(rbp, 0x00FF_2000_0000_0000u64).unwrap();
-                c.asm.mov(eax, dword_ptr(rbp)).unwrap();
-            },
-            0x1E,
-            "not canonical",
-        ),
-    ];
-    for (write, code, words) in cases {
+    for (write, code, words) in MEMORY.into_iter().chain(ENDS) {
         let report = report(write);
         assert_eq!(report.rule, RuleId::Sim14, "{report}");
         assert_eq!(report.bug_check.map(|check| check.code), Some(code), "{report}");
