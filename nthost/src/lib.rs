@@ -12,6 +12,10 @@
 mod bus;
 mod ddi;
 mod hal;
+#[cfg_attr(all(target_os = "linux", target_arch = "x86_64"), path = "image/mod.rs")]
+#[cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), path = "image/elsewhere.rs")]
+mod image;
+mod image_error;
 mod io;
 mod machine;
 mod memory;
@@ -20,6 +24,9 @@ mod status;
 pub mod verifier;
 mod wdf;
 
+pub use ddi::log::{Crossing, Value, Way};
+pub use image::{Image, TraceEvent};
+pub use image_error::{ImageError, LoadError};
 pub use io::{Access, Buffer, Caller, Completion, File, Operation, Pending, Request};
 pub use machine::{Builder, Machine, Profile, Scheduling, Stopped, SystemDma};
 pub use pnp::{Driver, DriverEntry, Slot};

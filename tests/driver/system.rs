@@ -21,15 +21,15 @@ fn controller() -> Builder {
 fn with_slave<T: Send + 'static>(
     builder: Builder,
     faults: SlaveFaults,
-    body: impl FnOnce(&Bench) -> T + Send + 'static,
+    body: impl Fn(&Bench) -> T + Send + Sync + 'static,
 ) -> T {
     let config = SlaveConfig { faults, ..SlaveConfig::default() };
-    with_device(builder, Box::new(Slave::new(config)), body)
+    with_device(builder, move || Box::new(Slave::new(config)), body)
 }
 
 fn healthy<T: Send + 'static>(
     builder: Builder,
-    body: impl FnOnce(&Bench) -> T + Send + 'static,
+    body: impl Fn(&Bench) -> T + Send + Sync + 'static,
 ) -> T {
     with_slave(builder, SlaveFaults::default(), body)
 }

@@ -30,6 +30,8 @@
 mod constants;
 #[cfg(not(feature = "image"))]
 pub mod host;
+#[cfg(feature = "image")]
+pub mod image;
 #[cfg(not(feature = "image"))]
 pub mod legacy;
 mod lists;

@@ -13,6 +13,9 @@
 
 pub(crate) mod callback;
 mod contract;
+pub(crate) mod log;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) mod win64;
 
 use std::sync::atomic::Ordering;
 
@@ -21,6 +24,7 @@ use wdk_lite::legacy::LegacyExports;
 use wdk_lite::*;
 
 pub(crate) use contract::Ddi;
+use log::{Loggable, Value, Way};
 
 use crate::hal::legacy;
 use crate::machine::{Kernel, context};
@@ -72,13 +76,30 @@ impl<T> LeftOut for *mut T {}
 
 /// Passes a driver's call to its implementation.
 #[inline(always)]
-fn enter<R: LeftOut>(ddi: &'static Ddi, body: impl FnOnce(&Kernel) -> Result<R, Violation>) -> R {
+fn enter<R: LeftOut + Loggable, const N: usize>(
+    ddi: &'static Ddi,
+    arguments: impl FnOnce() -> [Value; N],
+    body: impl FnOnce(&Kernel) -> Result<R, Violation>,
+) -> R {
+    enter_from(ddi, context::frame_pointer(), arguments, body)
+}
+
+/// The same for a call whose frame is at `frame`.
+#[inline(always)]
+fn enter_from<R: LeftOut + Loggable, const N: usize>(
+    ddi: &'static Ddi,
+    frame: usize,
+    arguments: impl FnOnce() -> [Value; N],
+    body: impl FnOnce(&Kernel) -> Result<R, Violation>,
+) -> R {
     let Some(kernel) = context::current() else { outside(ddi) };
-    let frame = context::frame_pointer();
     let outer = context::with(|c| (c.ddi.replace(Some(ddi)), c.ddi_frame.replace(frame)));
     let event = kernel.events.fetch_add(1, Ordering::Relaxed) + 1;
     kernel.park_if_stopped();
     kernel.inject(event);
+    if kernel.log.is_on() {
+        kernel.log.keep(kernel, Way::Call, ddi.name, &arguments());
+    }
     if let Some(name) = kernel.options.left_out
         && name == ddi.name
         && let Some(answer) = R::left_out()
@@ -89,6 +110,9 @@ fn enter<R: LeftOut>(ddi: &'static Ddi, body: impl FnOnce(&Kernel) -> Result<R, 
         Ok(result) => result,
         Err(violation) => kernel.stop(violation),
     };
+    if kernel.log.is_on() {
+        kernel.log.keep(kernel, Way::Return, ddi.name, &[result.log()]);
+    }
     kernel.service();
     context::with(|c| {
         c.ddi.set(outer.0);
@@ -111,7 +135,7 @@ macro_rules! c_exports {
             $(pub(super) unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
                 const DDI: &Ddi = &contract::export(stringify!($name));
                 // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, |kernel| unsafe { exports::$name(kernel, $($arg),*) })
+                enter(DDI, || [$($arg.log()),*], |kernel| unsafe { exports::$name(kernel, $($arg),*) })
             })*
         }
         const EXPORTS: KernelExports = KernelExports { $($name: c_exports::$name),* };
@@ -126,13 +150,18 @@ macro_rules! c_legacy {
             $(pub(super) unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
                 const DDI: &Ddi = &contract::legacy(stringify!($name), stringify!($today));
                 // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, |kernel| unsafe { legacy::$name(kernel, $($arg),*) })
+                enter(DDI, || [$($arg.log()),*], |kernel| unsafe { legacy::$name(kernel, $($arg),*) })
             })*
         }
         const LEGACY: LegacyExports = LegacyExports { $($name: c_legacy::$name),* };
     };
 }
 wdk_lite::legacy_exports!(c_legacy);
+
+/// A register's place for the log: its offset in the window, whose number is small.
+fn window(address: u64) -> Value {
+    (address & 0xFFFF_FFFF).log()
+}
 
 macro_rules! c_registers {
     ($(fn $name:ident($register:ident: *mut $unit:ty $(, $value:ident: $ty:ty)?) -> $ret:ty;)*) => {
@@ -142,7 +171,11 @@ macro_rules! c_registers {
                 $register: *mut $unit $(, $value: $ty)?
             ) -> $ret {
                 const DDI: &Ddi = &contract::register(stringify!($name));
-                enter(DDI, |kernel| crate::bus::registers::$name(kernel, $register as u64 $(, $value)?))
+                enter(
+                    DDI,
+                    || [window($register as u64) $(, $value.log())?],
+                    |kernel| crate::bus::registers::$name(kernel, $register as u64 $(, $value)?),
+                )
             })*
         }
         const REGISTERS: RegisterAccess = RegisterAccess { $($name: c_registers::$name),* };
@@ -159,7 +192,7 @@ macro_rules! c_framework {
             ) -> $ret {
                 const DDI: &Ddi = &contract::framework(stringify!($name));
                 // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, |kernel| unsafe { framework::$name(kernel, $($arg),*) })
+                enter(DDI, || [$($arg.log()),*], |kernel| unsafe { framework::$name(kernel, $($arg),*) })
             })*
         }
         const FRAMEWORK: [*const (); WDF_FUNCTION_COUNT] = {
@@ -184,22 +217,24 @@ macro_rules! c_operations {
             $(pub(super) unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
                 const DDI: &Ddi = &contract::operation(stringify!($name));
                 // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, |kernel| unsafe { operations::$name(kernel, $($arg),*) })
+                enter(DDI, || [$($arg.log()),*], |kernel| unsafe { operations::$name(kernel, $($arg),*) })
             })*
         }
         /// The operations table of an adapter of this `DEVICE_DESCRIPTION.Version` (DMA-04):
         /// members of later versions are absent.
-        pub(crate) fn dma_operations(version: u32) -> DMA_OPERATIONS {
+        pub(crate) fn dma_operations(kernel: &Kernel, version: u32) -> DMA_OPERATIONS {
             // CAST: 320 bytes at most.
             let size = match version {
                 0 | 1 => std::mem::offset_of!(DMA_OPERATIONS, CalculateScatterGatherList),
                 2 => std::mem::offset_of!(DMA_OPERATIONS, GetDmaAdapterInfo),
                 _ => size_of::<DMA_OPERATIONS>(),
             } as u32;
-            DMA_OPERATIONS {
+            let mut table = DMA_OPERATIONS {
                 Size: size,
                 $($name: if version.max(1) >= $version { Some(c_operations::$name) } else { None },)*
-            }
+            };
+            kernel.image.adapt(&mut table);
+            table
         }
     };
 }

@@ -136,9 +136,18 @@ pub(super) struct State {
 
 impl Adapter {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { number, slot, traits, granted, registers, windows, area, bounces, origin } =
-            parts;
-        let table = crate::ddi::dma_operations(traits.version);
+        let Parts {
+            number,
+            slot,
+            traits,
+            table,
+            granted,
+            registers,
+            windows,
+            area,
+            bounces,
+            origin,
+        } = parts;
         Self {
             public: UnsafeCell::new(DMA_ADAPTER {
                 Version: 1,
@@ -199,6 +208,7 @@ pub(super) struct Parts {
     pub number: usize,
     pub slot: usize,
     pub traits: Traits,
+    pub table: DMA_OPERATIONS,
     pub granted: u32,
     pub registers: u32,
     pub windows: Windows,

@@ -20,13 +20,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Condvar, Mutex};
 
 use crate::bus::Bus;
+use crate::ddi::log::Log;
 use crate::hal::Hal;
 use crate::io::Io;
 use crate::memory::Memory;
 use crate::pnp::Pnp;
 use crate::verifier::{Report, Verifier, Violation, broken};
 use crate::wdf::Wdf;
-use crate::{RuleId, verifier};
+use crate::{RuleId, image, verifier};
 use choices::Choices;
 use clock::{Clock, Deferred};
 use interrupts::Interrupts;
@@ -52,6 +53,8 @@ pub(crate) struct Kernel {
     pub io: Io,
     pub pnp: Pnp,
     pub wdf: Wdf,
+    pub image: image::Slot,
+    pub log: Log,
     /// Crossings so far.
     pub events: AtomicU64,
     pub injections: Injections,
@@ -93,6 +96,8 @@ impl Kernel {
             io: Io::new(),
             pnp: Pnp::new(),
             wdf: Wdf::new(),
+            image: image::Slot::default(),
+            log: Log::new(options.log),
             events: AtomicU64::new(0),
             injections: Injections::default(),
             stopped: AtomicBool::new(false),

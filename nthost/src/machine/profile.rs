@@ -78,6 +78,8 @@ pub(crate) struct Options {
     pub flush_failure: Option<u64>,
     pub left_out: Option<&'static str>,
     pub system_dma: Option<SystemDma>,
+    pub log: bool,
+    pub trace: bool,
 }
 
 impl Options {
@@ -108,6 +110,8 @@ impl Builder {
             flush_failure: None,
             left_out: None,
             system_dma: None,
+            log: false,
+            trace: false,
         })
     }
 
@@ -186,6 +190,20 @@ impl Builder {
     pub fn system_dma(mut self, controller: Option<SystemDma>) -> Self {
         assert!(controller.is_none_or(|c| (1..=64).contains(&c.chunk)), "a FIFO has 1 to 64 bytes");
         self.0.system_dma = controller;
+        self
+    }
+
+    /// Keeps a log of all crossings between driver and host, see [`Machine::crossings`].
+    #[must_use]
+    pub fn log_crossings(mut self, log: bool) -> Self {
+        self.0.log = log;
+        self
+    }
+
+    /// Records what a driver image writes to event traces, see [`Machine::trace_events`].
+    #[must_use]
+    pub fn record_trace(mut self, record: bool) -> Self {
+        self.0.trace = record;
         self
     }
 
