@@ -9,6 +9,7 @@ use dmaproof_tests::ways::{self, Run};
 use nthost::{
     Access, Builder, File, Machine, NtStatus, Operation, Pending, Profile, Request, Slot, Stopped,
 };
+use testdev::bus::Device;
 use testdev::model::edu::{Edu, EduConfig, EduFaults};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -43,21 +44,30 @@ pub fn with_edu<T: Send + 'static>(
     config: EduConfig,
     body: impl Fn(&Bench) -> T + Send + Sync + 'static,
 ) -> T {
+    with_device(builder, move || Box::new(Edu::new(config)), body)
+}
+
+/// The same with any device.
+pub fn with_device<T: Send + 'static>(
+    builder: Builder,
+    device: impl Fn() -> Box<dyn Device>,
+    body: impl Fn(&Bench) -> T + Send + Sync + 'static,
+) -> T {
     let body = Arc::new(body);
-    ways::each(crate::WAYS, |run| once(run, builder.clone(), config, Arc::clone(&body)))
+    ways::each(crate::WAYS, |run| once(run, builder.clone(), device(), Arc::clone(&body)))
 }
 
 fn once<T: Send + 'static>(
     run: &Run,
     builder: Builder,
-    config: EduConfig,
+    device: Box<dyn Device>,
     body: Arc<impl Fn(&Bench) -> T + Send + Sync + 'static>,
 ) -> T {
     let machine = run.machine(builder);
     let (handle, run) = (machine.clone(), run.clone());
     let result = machine.run(move |m| {
         run.load(m);
-        let slot = m.plug(Box::new(Edu::new(config))).expect("the device starts");
+        let slot = m.plug(device).expect("the device starts");
         let bench = Bench { machine: m, slot, file: Arc::new(open(m)) };
         let result = body(&bench);
         drop(bench);

@@ -16,4 +16,5 @@ mod faults;
 mod limits;
 mod pnp;
 mod sabotage;
+mod system;
 mod transfers;

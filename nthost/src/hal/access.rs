@@ -170,7 +170,9 @@ impl Hal {
             let writes = kernel.bus.writes();
             let flushed = common.transfer == writes || std::mem::take(&mut common.flushed);
             common.transfer = writes;
-            if common.cached && !flushed && !common.noted && adapter.traits.version < 3 {
+            // For system DMA MapTransfer begins the transfer, and looks.
+            let looks = adapter.traits.version < 3 && adapter.traits.slave.is_none();
+            if common.cached && !flushed && !common.noted && looks {
                 common.noted = true;
                 let message = "the device used a cached common buffer without a KeFlushIoBuffers \
                                for this transfer";

@@ -14,7 +14,7 @@ use super::description::Traits;
 use super::lists::List;
 use super::mapping::Mapping;
 use super::registers::RegisterFile;
-use super::waiting::Waiting;
+use super::waiting::{Device, Waiting};
 use super::windows::Windows;
 use crate::verifier::CallStack;
 
@@ -82,6 +82,10 @@ pub(super) struct Grant {
     pub coherent: bool,
     /// Transfer context of version 3; zero without one.
     pub context: usize,
+    /// The device object it was allocated for.
+    pub device: Device,
+    /// CancelMappedTransfer was called for that context.
+    pub cancelled: bool,
     pub origin: CallStack,
 }
 
@@ -230,7 +234,7 @@ impl State {
         let grant = &mut self.grants[index];
         (grant.live, grant.serial, grant.first, grant.count) = (true, serial, first, count);
         (grant.hint, grant.context, grant.origin) = (first, context, origin);
-        grant.coherent = false;
+        (grant.coherent, grant.cancelled) = (false, false);
         Some(index)
     }
 

@@ -47,7 +47,11 @@ pub(crate) unsafe fn IoGetDmaAdapter(
     }
     // SAFETY: not null, and the page promises a valid description.
     let description = unsafe { DeviceDescription.read() };
-    let Some(traits) = examine(&description, kernel.options.versions)? else {
+    let system = kernel.bus.function(slot).and_then(|function| function.system);
+    let as_slave = |d: &DEVICE_DESCRIPTION| {
+        system.map(|device| super::system::describe(kernel, slot, device, d))
+    };
+    let Some(traits) = examine(&description, kernel.options.versions, as_slave)? else {
         return Ok(std::ptr::null_mut());
     };
     let Some(adapter) = make(kernel, slot, traits) else { return Ok(std::ptr::null_mut()) };

@@ -4,6 +4,7 @@
 
 mod lists;
 mod packet;
+mod system;
 mod third;
 
 use std::any::Any;

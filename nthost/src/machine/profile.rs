@@ -46,6 +46,24 @@ pub enum Scheduling {
     Straight,
 }
 
+/// The DMA controller of a system, for devices without bus mastering: eight channels with a reach
+/// of 24 bits, a 16-bit counter and a FIFO each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SystemDma {
+    /// Bytes that a FIFO moves at a time, 1 to 64; fewer wait for a flush. The documents say
+    /// "usually eight or more".
+    pub chunk: usize,
+    /// Whether it interrupts at the end of a transfer, so that a DmaCompletionRoutine is called.
+    pub interrupts: bool,
+}
+
+impl Default for SystemDma {
+    /// A FIFO of 16 bytes, with interrupts.
+    fn default() -> Self {
+        Self { chunk: 16, interrupts: true }
+    }
+}
+
 /// The options of a machine, as [`Builder`] collected them.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -61,6 +79,7 @@ pub(crate) struct Options {
     pub left_out: Option<&'static str>,
     pub log: bool,
     pub trace: bool,
+    pub system_dma: Option<SystemDma>,
 }
 
 impl Options {
@@ -92,6 +111,7 @@ impl Builder {
             left_out: None,
             log: false,
             trace: false,
+            system_dma: None,
         })
     }
 
@@ -172,6 +192,18 @@ impl Builder {
     #[must_use]
     pub fn record_trace(mut self, record: bool) -> Self {
         self.0.trace = record;
+        self
+    }
+
+    /// The system's DMA controller; none unless set, and then a device that needs a channel of it
+    /// does not start.
+    ///
+    /// # Panics
+    /// If the chunk is not 1 to 64 bytes.
+    #[must_use]
+    pub fn system_dma(mut self, controller: Option<SystemDma>) -> Self {
+        assert!(controller.is_none_or(|c| (1..=64).contains(&c.chunk)), "a FIFO has 1 to 64 bytes");
+        self.0.system_dma = controller;
         self
     }
 
