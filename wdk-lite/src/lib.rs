@@ -29,6 +29,8 @@
 mod constants;
 #[cfg(not(feature = "image"))]
 pub mod host;
+#[cfg(feature = "image")]
+pub mod image;
 mod lists;
 pub mod ntddk;
 mod types;
