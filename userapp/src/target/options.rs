@@ -11,9 +11,10 @@ use std::str::FromStr;
 pub struct TargetOptions {
     /// A simulated machine: x64 or x64-dmar (behind an IOMMU), then options separated by commas.
     ///
-    /// Options: device=edu, scheduling=straight or threads, processors=N (with threads), seed=N,
+    /// Options: device=edu or slave, scheduling=straight or threads, processors=N (with threads), seed=N,
     /// map-registers=N (at most N for each adapter), double-buffer=on (bounce every transfer),
-    /// versions=1..3 (newest DMA adapter version offered), msi=off (line-based interrupt).
+    /// versions=1..3 (newest DMA adapter version offered), msi=off (line-based interrupt),
+    /// system-dma=on (a system DMA controller, which device=slave needs).
     #[arg(long, value_name = "PROFILE[,OPTION=VALUE]...")]
     pub sim: Option<Simulation>,
 
@@ -95,17 +96,20 @@ pub enum Device {
     /// QEMU's edu device.
     #[default]
     Edu,
+    /// The device without bus mastering.
+    Slave,
 }
 
 impl Device {
     /// All devices.
-    pub const ALL: [Self; 1] = [Self::Edu];
+    pub const ALL: [Self; 2] = [Self::Edu, Self::Slave];
 
     /// The name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Edu => "edu",
+            Self::Slave => "slave",
         }
     }
 
@@ -114,6 +118,7 @@ impl Device {
     pub const fn about(self) -> &'static str {
         match self {
             Self::Edu => "QEMU's edu device: 28 address bits, one transfer at a time, up to 4 KiB",
+            Self::Slave => "a device without bus mastering, served by a system DMA controller",
         }
     }
 }
@@ -150,6 +155,8 @@ pub struct Simulation {
     pub adapter_versions: u32,
     /// Whether the device gets message interrupts.
     pub messages: bool,
+    /// Whether a system DMA controller is added.
+    pub system_dma: bool,
 }
 
 impl Default for Simulation {
@@ -163,6 +170,7 @@ impl Default for Simulation {
             double_buffer: false,
             adapter_versions: 3,
             messages: true,
+            system_dma: false,
         }
     }
 }
@@ -172,6 +180,25 @@ impl Simulation {
     #[must_use]
     pub fn of(profile: Profile) -> Self {
         Self { profile, ..Self::default() }
+    }
+
+    /// Whether the machine has a system DMA controller.
+    #[must_use]
+    pub const fn has_system_dma(&self) -> bool {
+        self.system_dma
+    }
+
+    /// Whether this machine can have this device.
+    fn check_device(&self) -> Result<(), String> {
+        if self.device != Device::Slave || self.has_system_dma() {
+            return Ok(());
+        }
+        Err(format!(
+            "device slave is not available on {}, which has no system DMA controller; \
+             system-dma=on adds one: --sim {},device=slave,system-dma=on",
+            self.profile.name(),
+            self.profile.name()
+        ))
     }
 
     /// The differences from the default machine, in the form that the command line takes.
@@ -195,6 +222,9 @@ impl Simulation {
         }
         if !self.messages {
             settings.push("msi=off".to_owned());
+        }
+        if self.system_dma {
+            settings.push("system-dma=on".to_owned());
         }
         settings
     }
@@ -236,6 +266,7 @@ impl Simulation {
             "double-buffer" => self.double_buffer = switch(name, value)?,
             "versions" => self.adapter_versions = number(name, value, 1, 3)? as u32,
             "msi" => self.messages = switch(name, value)?,
+            "system-dma" => self.system_dma = switch(name, value)?,
             _ => return Err(unknown("option", name, OPTIONS)),
         }
         Ok(())
@@ -258,6 +289,7 @@ const OPTIONS: &[&str] = &[
     "double-buffer",
     "versions",
     "msi",
+    "system-dma",
 ];
 
 impl fmt::Display for Simulation {
@@ -287,6 +319,7 @@ impl FromStr for Simulation {
                 .ok_or_else(|| format!("`{part}` is not of the form OPTION=VALUE"))?;
             simulation.set(name, value)?;
         }
+        simulation.check_device()?;
         Ok(simulation)
     }
 }
@@ -328,6 +361,7 @@ mod tests {
             "x64-dmar,device=edu",
             "x64,scheduling=threads,processors=4,seed=9,map-registers=2,double-buffer=on",
             "x64,processors=3,scheduling=threads,versions=2,msi=off",
+            "x64,device=slave,system-dma=on",
         ] {
             let simulation: Simulation = text.parse().unwrap();
             assert_eq!(simulation.option().parse(), Ok(simulation));
@@ -339,7 +373,9 @@ mod tests {
         let error = "arm64".parse::<Simulation>().unwrap_err();
         assert!(error.contains("`arm64`") && error.contains("x64, x64-dmar"), "{error}");
         let error = "x64,device=exerciser".parse::<Simulation>().unwrap_err();
-        assert!(error.contains("there is edu"), "{error}");
+        assert!(error.contains("there is edu, slave"), "{error}");
+        let error = "x64-dmar,device=slave".parse::<Simulation>().unwrap_err();
+        assert!(error.contains("not available on x64-dmar") && error.contains("system-dma=on"));
         for text in ["", "x64,", "x64,edu", "x64,colour=red", "x64,seed=-1", "x64,versions=4"] {
             assert!(text.parse::<Simulation>().is_err(), "{text}");
         }

@@ -9,8 +9,9 @@ use dmaproof_protocol::{
 };
 use nthost::verifier::Report;
 use nthost::verifier::catalogue::{self, Home};
-use nthost::{Access, File, LoadError, Machine};
+use nthost::{Access, File, LoadError, Machine, SystemDma};
 use testdev::model::edu::{Edu, EduConfig};
+use testdev::model::slave::{Slave, SlaveConfig};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
@@ -71,6 +72,7 @@ impl SimulatedTarget {
             double_buffer,
             adapter_versions,
             messages,
+            system_dma: _,
         } = self.simulation;
         let profile = match profile {
             Profile::X64 => nthost::Profile::X64,
@@ -87,6 +89,7 @@ impl SimulatedTarget {
             .double_buffer(double_buffer)
             .adapter_versions(adapter_versions)
             .message_interrupts(messages)
+            .system_dma(self.simulation.has_system_dma().then(SystemDma::default))
             .build()
     }
 }
@@ -151,8 +154,9 @@ fn load(machine: &Machine, image: Option<&Image>) -> Result<(), TargetError> {
 
 /// Plugs the device in and opens it.
 fn start(machine: &Machine, device: Device) -> Result<File, TargetError> {
-    let model = match device {
+    let model: Box<dyn testdev::bus::Device> = match device {
         Device::Edu => Box::new(Edu::new(EduConfig::default())),
+        Device::Slave => Box::new(Slave::new(SlaveConfig::default())),
     };
     machine.plug(model).map_err(failed("starting the device"))?;
     let (data1, data2, data3, data4) = GUID_FIELDS;
