@@ -47,7 +47,7 @@ pub fn with_edu<T: Send + 'static>(
     with_device(builder, move || Box::new(Edu::new(config)), body)
 }
 
-/// The same with any device: `device` makes one for each way in which the test runs.
+/// The same with any device.
 pub fn with_device<T: Send + 'static>(
     builder: Builder,
     device: impl Fn() -> Box<dyn Device>,

@@ -64,6 +64,8 @@ mod limits;
 mod pnp;
 #[path = "../driver/sabotage.rs"]
 mod sabotage;
+#[path = "../driver/system.rs"]
+mod system;
 #[path = "../driver/transfers.rs"]
 mod transfers;
 

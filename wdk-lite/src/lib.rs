@@ -36,11 +36,13 @@ pub mod image;
 pub mod legacy;
 mod lists;
 pub mod ntddk;
+mod resources;
 mod types;
 pub mod wdf;
 mod wdf_types;
 
 pub use constants::*;
+pub use resources::*;
 pub use types::*;
 pub use wdf_types::*;
 

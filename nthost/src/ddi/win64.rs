@@ -7,9 +7,8 @@
 use wdk_lite::*;
 
 use super::log::Loggable;
-use super::{contract, enter, enter_from, exports, framework, operations, window};
+use super::{contract, enter, enter_from, exports, framework, legacy, operations, window};
 use crate::ddi::Ddi;
-use crate::hal::legacy;
 use crate::image::trap;
 use crate::machine::context;
 
@@ -49,7 +48,7 @@ macro_rules! win64_legacy {
                 enter(DDI, || [$($arg.log()),*], |kernel| unsafe { legacy::$name(kernel, $($arg),*) })
             })*
         }
-        /// The DMA routines by NT's names, which old images import.
+        /// The DMA routines by the names they had in NT.
         pub(crate) static LEGACY: &[Export] =
             &[$(Export { name: stringify!($name), address: legacy_calls::$name as *const () }),*];
     };

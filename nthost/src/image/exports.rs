@@ -12,6 +12,7 @@ use wdk_lite::{
 };
 
 use super::bind::{self, BindInfo};
+use super::debug_print::{DbgPrint, DbgPrintEx};
 use super::report::fault;
 use super::step::{outside, stop};
 use super::tracing::{DataDescriptor, EventDescriptor};
@@ -47,6 +48,8 @@ static RUNTIME: &[Export] = exports![
     __C_specific_handler,
     __chkstk,
     KeBugCheckEx,
+    DbgPrint,
+    DbgPrintEx,
     MmGetSystemRoutineAddress,
     RtlInitUnicodeString,
     RtlCopyUnicodeString,
@@ -77,7 +80,8 @@ pub(super) fn framework_unload() -> usize {
     (FxDriverUnload as *const ()).addr()
 }
 
-fn kernel(name: &str) -> &'static Kernel {
+/// The machine that runs on this thread.
+pub(super) fn kernel(name: &str) -> &'static Kernel {
     match context::current() {
         Some(kernel) => kernel,
         None => outside(&format!("a call of {name}")),
@@ -163,7 +167,7 @@ unsafe extern "win64" fn MmGetSystemRoutineAddress(name: PCUNICODE_STRING) -> PV
 ///
 /// # Safety
 /// `string` points to a valid one.
-unsafe fn text(string: PCUNICODE_STRING) -> String {
+pub(super) unsafe fn text(string: PCUNICODE_STRING) -> String {
     // SAFETY: valid by the caller's promise.
     let string = unsafe { string.read() };
     if string.Buffer.is_null() {

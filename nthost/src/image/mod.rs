@@ -10,6 +10,7 @@
 mod alu;
 mod bind;
 mod control_region;
+mod debug_print;
 mod exports;
 mod fault;
 mod framework_names;

@@ -17,7 +17,8 @@ use crate::machine::Kernel;
 pub struct TraceEvent {
     /// The provider's name; empty if the event carries none.
     pub provider: String,
-    /// The event's name; empty if the event carries none.
+    /// The event's name; empty if the event carries none. A message to the debugger is an event of
+    /// the provider `DbgPrint`, and its name is the text.
     pub name: String,
     /// Severity: 1 critical to 5 verbose.
     pub level: u8,
@@ -75,6 +76,14 @@ impl Trace {
     /// What was written so far.
     pub(super) fn events(&self) -> Vec<TraceEvent> {
         self.events.lock().clone()
+    }
+
+    /// A message to the debugger: an event of a provider of its own.
+    pub(super) fn print(&self, message: String) {
+        let provider = "DbgPrint".to_owned();
+        let event =
+            TraceEvent { provider, name: message, level: VERBOSE, keyword: 0, data: vec![] };
+        self.events.lock().push(event);
     }
 
     fn is_registered(&self, handle: u64) -> bool {

@@ -77,9 +77,9 @@ pub(crate) struct Options {
     pub messages: bool,
     pub flush_failure: Option<u64>,
     pub left_out: Option<&'static str>,
-    pub system_dma: Option<SystemDma>,
     pub log: bool,
     pub trace: bool,
+    pub system_dma: Option<SystemDma>,
 }
 
 impl Options {
@@ -109,9 +109,9 @@ impl Builder {
             messages: true,
             flush_failure: None,
             left_out: None,
-            system_dma: None,
             log: false,
             trace: false,
+            system_dma: None,
         })
     }
 
@@ -181,18 +181,6 @@ impl Builder {
         self
     }
 
-    /// The system's DMA controller; none unless set, and then a device that needs a channel of it
-    /// does not start.
-    ///
-    /// # Panics
-    /// If the chunk is not 1 to 64 bytes.
-    #[must_use]
-    pub fn system_dma(mut self, controller: Option<SystemDma>) -> Self {
-        assert!(controller.is_none_or(|c| (1..=64).contains(&c.chunk)), "a FIFO has 1 to 64 bytes");
-        self.0.system_dma = controller;
-        self
-    }
-
     /// Keeps a log of all crossings between driver and host, see [`Machine::crossings`].
     #[must_use]
     pub fn log_crossings(mut self, log: bool) -> Self {
@@ -204,6 +192,18 @@ impl Builder {
     #[must_use]
     pub fn record_trace(mut self, record: bool) -> Self {
         self.0.trace = record;
+        self
+    }
+
+    /// The system's DMA controller; none unless set, and then a device that needs a channel of it
+    /// does not start.
+    ///
+    /// # Panics
+    /// If the chunk is not 1 to 64 bytes.
+    #[must_use]
+    pub fn system_dma(mut self, controller: Option<SystemDma>) -> Self {
+        assert!(controller.is_none_or(|c| (1..=64).contains(&c.chunk)), "a FIFO has 1 to 64 bytes");
+        self.0.system_dma = controller;
         self
     }
 

@@ -176,6 +176,12 @@ impl Default for Simulation {
 }
 
 impl Simulation {
+    /// A machine of this profile, otherwise as it comes.
+    #[must_use]
+    pub fn of(profile: Profile) -> Self {
+        Self { profile, ..Self::default() }
+    }
+
     /// Whether the machine has a system DMA controller.
     #[must_use]
     pub const fn has_system_dma(&self) -> bool {
@@ -193,12 +199,6 @@ impl Simulation {
             self.profile.name(),
             self.profile.name()
         ))
-    }
-
-    /// A machine of this profile, otherwise as it comes.
-    #[must_use]
-    pub fn of(profile: Profile) -> Self {
-        Self { profile, ..Self::default() }
     }
 
     /// The differences from the default machine, in the form that the command line takes.

@@ -24,7 +24,14 @@ pub(super) const SECTIONS: usize = OPTIONAL + 240;
 const IMPORTS: [(&str, &[&str]); 2] = [
     (
         "ntoskrnl.exe",
-        &["MmMapIoSpaceEx", "KeBugCheckEx", "NoSuchFunction", "KeGetCurrentIrql", "memcpy"],
+        &[
+            "MmMapIoSpaceEx",
+            "KeBugCheckEx",
+            "NoSuchFunction",
+            "KeGetCurrentIrql",
+            "memcpy",
+            "DbgPrint",
+        ],
     ),
     ("WDFLDR.SYS", &["WdfVersionBind", "WdfVersionUnbind"]),
 ];

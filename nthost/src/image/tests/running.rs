@@ -404,3 +404,24 @@ fn code_for_the_entry_point_only_is_gone_later() {
     let status = crate::NtStatus(0xC000_002Au32 as i32);
     assert_eq!(result.expect("no rule is broken"), Err(LoadError::Entry(status)));
 }
+
+#[test]
+fn messages_to_the_debugger_are_recorded_when_asked_for() {
+    let mut builder = Builder::new(|code| {
+        code.address(rcx, DATA + 0x100);
+        code.asm.mov(edx, 3).unwrap();
+        code.asm.mov(r8d, 0x1F).unwrap();
+        code.call("DbgPrint");
+        code.fail_with_eax();
+    });
+    builder.put(DATA + 0x100, b"%d pages at %#x\n\0");
+    for record in [true, false] {
+        let image = builder.image();
+        let machine = Machine::builder(Profile::X64).record_trace(record).build();
+        let handle = machine.clone();
+        let loaded = machine.run(move |m| m.load_image("test", &image).map(|_| ()));
+        assert!(loaded.is_ok(), "{loaded:?}");
+        let said: Vec<String> = handle.trace_events().into_iter().map(|e| e.name).collect();
+        assert_eq!(said, if record { vec!["3 pages at 0x1f\n"] } else { vec![] });
+    }
+}
