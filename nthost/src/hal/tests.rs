@@ -178,7 +178,7 @@ impl Rig<'_> {
     fn buffer(&self, length: usize, offset: usize, writable: bool) -> Buffer {
         let mut bytes: Vec<u8> = (0..length + offset).map(|n| (n * 7 + n / 251) as u8).collect();
         let address = bytes.as_mut_ptr().wrapping_add(offset);
-        let mdl = self.kernel.memory.lock_user_buffer(address, length, writable);
+        let mdl = self.kernel.memory.lock_user_buffer(self.kernel, address, length, writable);
         Buffer { bytes, offset, mdl }
     }
 
