@@ -1,7 +1,7 @@
 //! What caches and adapters do by themselves, at any time: evict a line, prefetch one, drain a
 //! FIFO. A scheduler chooses among the moves that are possible now.
 
-use super::lines::Mark;
+use super::lines::{Mark, differing};
 use super::log::{LINE, LineState, Lost};
 use super::pages::{Kind, Page};
 use super::{Cache, Cause, LINES};
@@ -60,9 +60,9 @@ impl Cache {
         if line.locked == 0 {
             return None;
         }
-        let is_in = line.state != LineState::Absent
-            || line.cpu(page.place(number).address) != line.snapshot;
-        if is_in {
+        let cpu = line.cpu(page.place(number).address);
+        let stored = differing(&cpu, &line.snapshot, line.locked) != 0;
+        if stored || line.state != LineState::Absent {
             return Some(Move::Evict(slot, number));
         }
         let prefetched = self.prefetches && page.kind == Kind::Locked && line.given != 0;
