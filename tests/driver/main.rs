@@ -8,6 +8,7 @@ mod cancel;
 mod common;
 mod concurrent;
 mod faults;
+mod incoherent;
 mod limits;
 mod pnp;
 mod sabotage;

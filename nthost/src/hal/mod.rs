@@ -5,7 +5,8 @@
 //! * [`channel`], [`packet`], [`lists`], [`list_memory`]: versions 1 and 2 of the operations
 //! * [`extended`], [`extended_map`], [`extended_lists`], [`contexts`]: version 3
 //! * [`common`], [`backing`], [`vectors`]: common buffers
-//! * [`coherency`]: notes about KeFlushIoBuffers
+//! * [`coherency`]: what the processor's caches owe a transfer
+//! * [`discard`]: mappings that end without their flush
 //! * [`access`]: the device's side
 //!
 //! Lock order: an adapter's state, then an MDL's. A device's access comes with its model's lock
@@ -22,6 +23,7 @@ mod common;
 mod contexts;
 pub(crate) mod ddi;
 mod description;
+mod discard;
 mod domains;
 mod extended;
 mod extended_lists;
