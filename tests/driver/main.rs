@@ -12,4 +12,5 @@ mod incoherent;
 mod limits;
 mod pnp;
 mod sabotage;
+mod system;
 mod transfers;
