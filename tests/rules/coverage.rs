@@ -18,6 +18,9 @@ const SECTIONS: &[&[RuleId]] = &[
     crate::lists::COVERED,
     crate::build_lists::COVERED,
     crate::coherency::COVERED,
+    crate::incoherent::COVERED,
+    // A neighbour's store is seen beside another breach only.
+    &[RuleId::Sim13],
     crate::map_registers::COVERED,
     crate::mdl::COVERED,
     crate::system::COVERED,
