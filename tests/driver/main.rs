@@ -12,5 +12,6 @@ mod incoherent;
 mod limits;
 mod pnp;
 mod sabotage;
+mod sweep;
 mod system;
 mod transfers;
