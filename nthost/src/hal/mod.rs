@@ -252,7 +252,11 @@ impl Hal {
             return Err(fault);
         }
         let notes = std::mem::take(&mut *self.notes.lock());
-        notes.into_iter().try_for_each(|(rule, message)| kernel.note(rule, message))
+        let matters = kernel.options.profile.caches_common_buffer(true);
+        notes.into_iter().try_for_each(|(rule, message)| match matters {
+            true => kernel.lapse(rule, message),
+            false => kernel.note(rule, message),
+        })
     }
 
     /// What a driver left behind at removal or unload: an adapter that was not put (DMA-20), with

@@ -175,7 +175,7 @@ impl Kernel {
         if self.options.strict {
             return Err(broken(rule, message));
         }
-        let report = self.report(*broken(rule, message));
+        let report = Report { harmless: true, ..self.report(*broken(rule, message)) };
         self.verifier.note(report);
         Ok(())
     }
@@ -214,6 +214,7 @@ impl Kernel {
             event: self.events.load(Ordering::Relaxed),
             seed: self.options.seed,
             count: 1,
+            harmless: false,
         }
     }
 

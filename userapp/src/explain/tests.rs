@@ -21,6 +21,7 @@ struct Scene {
     before: Vec<u8>,
     actual: Vec<u8>,
     tag: Option<Tag>,
+    seen: Seen,
 }
 
 impl Scene {
@@ -42,7 +43,8 @@ impl Scene {
         codec.fill(TAG, 0, &mut expected);
         let before = expected.iter().map(|byte| !byte).collect();
         let actual = expected.clone();
-        Self { codec, history, position, expected, before, actual, tag: Some(TAG) }
+        let (tag, seen) = (Some(TAG), Seen::default());
+        Self { codec, history, position, expected, before, actual, tag, seen }
     }
 
     fn evidence(&self) -> Evidence<'_> {
@@ -57,6 +59,7 @@ impl Scene {
             device_offset: 0,
             codec: &self.codec,
             history: &self.history,
+            seen: &self.seen,
         }
     }
 

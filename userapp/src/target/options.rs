@@ -84,6 +84,12 @@ impl Profile {
         }
     }
 
+    /// Whether processor and devices see the same memory.
+    #[must_use]
+    pub const fn is_coherent(self) -> bool {
+        matches!(self, Self::X64 | Self::X64Dmar)
+    }
+
     /// What the machine is like.
     #[must_use]
     pub const fn about(self) -> &'static str {
@@ -160,7 +166,15 @@ pub struct Simulation {
     pub adapter_versions: u32,
     /// Whether the device gets message interrupts.
     pub messages: bool,
+    /// A function whose calls by the driver do nothing, as if its author had forgotten them.
+    pub leave_out: Option<&'static str>,
+    /// Whether the machine goes on after a breach that loses nothing but data.
+    pub go_on: bool,
 }
+
+/// The functions that can be left out.
+const FLUSHES: [&str; 4] =
+    ["KeFlushIoBuffers", "FlushAdapterBuffers", "FlushAdapterBuffersEx", "PutScatterGatherList"];
 
 impl Default for Simulation {
     fn default() -> Self {
@@ -173,6 +187,8 @@ impl Default for Simulation {
             double_buffer: false,
             adapter_versions: 3,
             messages: true,
+            leave_out: None,
+            go_on: false,
         }
     }
 }
@@ -199,6 +215,12 @@ impl Simulation {
         }
         if !self.messages {
             settings.push("msi=off".to_owned());
+        }
+        if let Some(function) = self.leave_out {
+            settings.push(format!("leave-out={function}"));
+        }
+        if self.go_on {
+            settings.push("go-on=on".to_owned());
         }
         settings
     }
@@ -240,6 +262,11 @@ impl Simulation {
             "double-buffer" => self.double_buffer = switch(name, value)?,
             "versions" => self.adapter_versions = number(name, value, 1, 3)? as u32,
             "msi" => self.messages = switch(name, value)?,
+            "leave-out" => {
+                let known = FLUSHES.into_iter().find(|function| *function == value);
+                self.leave_out = Some(known.ok_or_else(|| unknown("flush", value, &FLUSHES))?);
+            }
+            "go-on" => self.go_on = switch(name, value)?,
             _ => return Err(unknown("option", name, OPTIONS)),
         }
         Ok(())
@@ -247,8 +274,7 @@ impl Simulation {
 
     /// Caches that are not coherent are simulated one step at a time.
     fn check(&self) -> Result<(), String> {
-        let coherent = matches!(self.profile, Profile::X64 | Profile::X64Dmar);
-        if coherent || self.scheduling == Scheduling::Straight {
+        if self.profile.is_coherent() || self.scheduling == Scheduling::Straight {
             return Ok(());
         }
         Err(format!(
@@ -275,6 +301,8 @@ const OPTIONS: &[&str] = &[
     "double-buffer",
     "versions",
     "msi",
+    "leave-out",
+    "go-on",
 ];
 
 impl fmt::Display for Simulation {

@@ -11,8 +11,8 @@ use testdev::model::edu::{Edu, EduConfig};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
-    Body, Device, Ended, Note, NtStatus, Profile, Scheduling, Session, Simulation, Target,
-    TargetError, Violation,
+    Body, Breach, Device, Ended, Note, NtStatus, Observed, Profile, Scheduling, Session,
+    Simulation, Target, TargetError, Violation,
 };
 use crate::catalogue::Rule;
 
@@ -41,6 +41,8 @@ impl SimulatedTarget {
             double_buffer,
             adapter_versions,
             messages,
+            leave_out,
+            go_on,
         } = self.simulation;
         let profile = match profile {
             Profile::X64 => nthost::Profile::X64,
@@ -52,14 +54,18 @@ impl SimulatedTarget {
             Scheduling::Straight => nthost::Scheduling::Straight,
             Scheduling::Threads { processors } => nthost::Scheduling::Threads { processors },
         };
-        Machine::builder(profile)
+        let builder = Machine::builder(profile)
             .scheduling(scheduling)
             .seed(seed)
             .map_registers(map_registers)
             .double_buffer(double_buffer)
             .adapter_versions(adapter_versions)
-            .message_interrupts(messages)
-            .build()
+            .message_interrupts(messages);
+        let builder = match leave_out {
+            Some(function) => builder.leave_out(function),
+            None => builder,
+        };
+        builder.go_on(go_on).build()
     }
 }
 
@@ -75,9 +81,16 @@ impl Target for SimulatedTarget {
     fn run(&self, body: Body) -> Ended {
         let machine = self.build();
         let device = self.simulation.device;
+        let observes = !self.simulation.profile.is_coherent();
         let result = machine.run(move |machine| -> Result<(), TargetError> {
             let file = start(machine, device)?;
-            let mut session = SimulatedSession { file };
+            let machine_of_session = machine.clone();
+            let mut session = SimulatedSession {
+                file,
+                machine: machine_of_session,
+                observes,
+                counts: Vec::new(),
+            };
             body(&mut session);
             drop(session);
             // What the driver leaves behind is a violation like any other.
@@ -128,12 +141,18 @@ fn note(report: Report) -> Note {
         call_site: report.call_site(),
         text: report.message,
         count: report.count,
+        harmless: report.harmless,
     }
 }
 
 /// An open handle on the simulated machine.
 struct SimulatedSession {
     file: File,
+    machine: Machine,
+    /// Whether the machine has something to tell besides the data.
+    observes: bool,
+    /// How often each note had happened when somebody looked last.
+    counts: Vec<u64>,
 }
 
 impl SimulatedSession {
@@ -194,6 +213,28 @@ impl Session for SimulatedSession {
             .device_io_control(Ioctl::Reset.code(), request.as_bytes(), &mut [])
             .map(|_| ())
             .map_err(status)
+    }
+
+    fn observe(&mut self) -> Observed {
+        if !self.observes {
+            return Observed::default();
+        }
+        let notes = self.machine.notes();
+        self.counts.resize(notes.len(), 0);
+        let news = notes
+            .iter()
+            .zip(&mut self.counts)
+            .filter(|(note, known)| !note.harmless && note.count > **known);
+        let breaches = news.map(|(note, known)| {
+            *known = note.count;
+            Breach {
+                rule: note.rule.name(),
+                text: note.message.clone(),
+                call_site: note.call_site(),
+            }
+        });
+        let breaches = breaches.collect();
+        Observed { losses: self.machine.take_cache_losses(), breaches }
     }
 }
 
