@@ -91,12 +91,12 @@ pub struct Observed {
     /// Data that was lost.
     pub losses: Vec<Loss>,
     /// Rules that were broken, on a machine that goes on.
-    pub breaches: Vec<Breach>,
+    pub breaches: Vec<BrokenRule>,
 }
 
 /// A rule that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Breach {
+pub struct BrokenRule {
     /// The rule, such as `DMA-85`.
     pub rule: &'static str,
     /// What was seen.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::{Class, Evidence, Segment};
 use crate::describe::count;
-use crate::target::{Breach, Loss, Lost, Observed};
+use crate::target::{BrokenRule, Loss, Lost, Observed};
 
 /// Bytes of a transfer that the machine saw being lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub struct Seen {
     /// The losses.
     pub missing: Vec<Missing>,
     /// The rules broken meanwhile.
-    pub breaches: Vec<Breach>,
+    pub breaches: Vec<BrokenRule>,
 }
 
 impl Seen {

@@ -374,6 +374,8 @@ mod tests {
             "x64-dmar,device=edu",
             "x64,scheduling=threads,processors=4,seed=9,map-registers=2,double-buffer=on",
             "x64,processors=3,scheduling=threads,versions=2,msi=off",
+            "arm64,leave-out=KeFlushIoBuffers,go-on=on",
+            "nt,seed=4",
         ] {
             let simulation: Simulation = text.parse().unwrap();
             assert_eq!(simulation.option().parse(), Ok(simulation));
@@ -382,8 +384,8 @@ mod tests {
 
     #[test]
     fn what_does_not_exist_is_answered_with_what_does() {
-        let error = "arm64".parse::<Simulation>().unwrap_err();
-        assert!(error.contains("`arm64`") && error.contains("x64, x64-dmar"), "{error}");
+        let error = "mips".parse::<Simulation>().unwrap_err();
+        assert!(error.contains("`mips`") && error.contains("x64, x64-dmar"), "{error}");
         let error = "x64,device=exerciser".parse::<Simulation>().unwrap_err();
         assert!(error.contains("there is edu"), "{error}");
         for text in ["", "x64,", "x64,edu", "x64,colour=red", "x64,seed=-1", "x64,versions=4"] {

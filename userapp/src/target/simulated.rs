@@ -11,7 +11,7 @@ use testdev::model::edu::{Edu, EduConfig};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
-    Body, Breach, Device, Ended, Note, NtStatus, Observed, Profile, Scheduling, Session,
+    Body, BrokenRule, Device, Ended, Note, NtStatus, Observed, Profile, Scheduling, Session,
     Simulation, Target, TargetError, Violation,
 };
 use crate::catalogue::Rule;
@@ -227,7 +227,7 @@ impl Session for SimulatedSession {
             .filter(|(note, known)| !note.harmless && note.count > **known);
         let breaches = news.map(|(note, known)| {
             *known = note.count;
-            Breach {
+            BrokenRule {
                 rule: note.rule.name(),
                 text: note.message.clone(),
                 call_site: note.call_site(),
