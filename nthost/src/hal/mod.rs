@@ -68,7 +68,7 @@ pub(crate) struct Hal {
     /// The first access of a device that the driver is to blame for.
     fault: Mutex<Option<Violation>>,
     /// Notes that were found on a device's side.
-    notes: Mutex<Vec<(RuleId, String)>>,
+    notes: Mutex<Vec<Violation>>,
     /// Whether `fault` or `notes` hold something.
     unsettled: AtomicBool,
     /// Bus-master writes so far.
@@ -253,9 +253,9 @@ impl Hal {
         }
         let notes = std::mem::take(&mut *self.notes.lock());
         let matters = kernel.options.profile.caches_common_buffer(true);
-        notes.into_iter().try_for_each(|(rule, message)| match matters {
-            true => kernel.lapse(rule, message),
-            false => kernel.note(rule, message),
+        notes.into_iter().try_for_each(|found| match matters {
+            true => kernel.breach(found),
+            false => kernel.note(found.rule, found.message),
         })
     }
 

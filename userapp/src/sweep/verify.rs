@@ -230,7 +230,8 @@ impl Runner<'_> {
                  offset {first:#x}, the transfer is {:#x}..{:#x}",
                 range.start, range.end
             );
-            let rule = usual_rule(Class::Overrun, route, direction);
+            let usual = usual_rule(Class::Overrun, route, direction);
+            let rule = if found.breach.is_some() { found.rule } else { usual };
             Explanation { class: Class::Overrun, text, rule, ..found }
         })
     }

@@ -135,6 +135,14 @@ fn violation(report: &Report) -> Violation {
     }
 }
 
+/// The line that made the call; or, for what a device showed, the one that made the object.
+fn site(report: &Report) -> String {
+    match report.origin {
+        Some(origin) if report.call.is_empty() => origin.call_site(),
+        _ => report.call_site(),
+    }
+}
+
 fn note(report: Report) -> Note {
     Note {
         rule: report.rule.to_string(),
@@ -227,11 +235,7 @@ impl Session for SimulatedSession {
             .filter(|(note, known)| !note.harmless && note.count > **known);
         let breaches = news.map(|(note, known)| {
             *known = note.count;
-            BrokenRule {
-                rule: note.rule.name(),
-                text: note.message.clone(),
-                call_site: note.call_site(),
-            }
+            BrokenRule { rule: note.rule.name(), text: note.message.clone(), call_site: site(note) }
         });
         let breaches = breaches.collect();
         Observed { losses: self.machine.take_cache_losses(), breaches }
