@@ -68,7 +68,9 @@ fn without_flush(machine: &str, paths: &str) -> (Vec<String>, Vec<String>) {
     assert_eq!(report["verdict"], "corrupted", "{machine}");
     let failures = report["failures"].as_array().expect("a list").clone();
     let string = |failure: &Value, key: &str| failure[key].as_str().unwrap_or("").to_owned();
-    let seen: Vec<&Value> = failures.iter().filter(|f| f["breach"].is_string()).collect();
+    // What changed beside the transfer on the device is another matter.
+    let seen = failures.iter().filter(|f| f["breach"].is_string() && f["class"] != "overrun");
+    let seen: Vec<&Value> = seen.collect();
     assert!(!seen.is_empty(), "{machine}: {failures:#?}");
     for failure in &seen {
         assert!(string(failure, "call").contains("lush"), "{failure:#?}");
