@@ -112,6 +112,16 @@ fn caches_that_are_not_coherent_need_the_straight_scheduler() {
 }
 
 #[test]
+fn the_slave_device_moves_data_by_system_dma() {
+    for seed in ["1", "2"] {
+        let machine = format!("x64,device=slave,system-dma=on,seed={seed}");
+        let text = good(&["test", "--sim", &machine, "--strict"]);
+        assert!(text.starts_with("simulated machine x64, device slave"), "{text}");
+        assert!(text.contains("system DMA") && text.contains("INTACT"), "{text}");
+    }
+}
+
+#[test]
 fn without_version_3_its_rows_are_not_available_and_the_rest_is_intact() {
     let report = json(&["test", "--json", "--sim", "x64,versions=2"]);
     for row in report["ledger"].as_array().unwrap() {

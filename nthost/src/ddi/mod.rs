@@ -17,10 +17,12 @@ mod contract;
 use std::sync::atomic::Ordering;
 
 use wdk_lite::host::{HostTable, KernelExports, RegisterAccess};
+use wdk_lite::legacy::LegacyExports;
 use wdk_lite::*;
 
 pub(crate) use contract::Ddi;
 
+use crate::hal::legacy;
 use crate::machine::{Kernel, context};
 use crate::verifier::Violation;
 
@@ -118,6 +120,21 @@ macro_rules! c_exports {
 }
 wdk_lite::kernel_exports!(c_exports);
 
+macro_rules! c_legacy {
+    ($($name:ident => $today:ident: fn($($arg:ident: $ty:ty),*) -> $ret:ty, $module:literal;)*) => {
+        mod c_legacy {
+            use super::*;
+            $(pub(super) unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
+                const DDI: &Ddi = &contract::legacy(stringify!($name), stringify!($today));
+                // SAFETY: the driver's arguments, passed on; the implementation checks them.
+                enter(DDI, |kernel| unsafe { legacy::$name(kernel, $($arg),*) })
+            })*
+        }
+        const LEGACY: LegacyExports = LegacyExports { $($name: c_legacy::$name),* };
+    };
+}
+wdk_lite::legacy_exports!(c_legacy);
+
 macro_rules! c_registers {
     ($(fn $name:ident($register:ident: *mut $unit:ty $(, $value:ident: $ty:ty)?) -> $ret:ty;)*) => {
         mod c_registers {
@@ -191,6 +208,7 @@ wdk_lite::dma_operations!(c_operations);
 
 static TABLE: HostTable = HostTable {
     exports: EXPORTS,
+    legacy: LEGACY,
     registers: REGISTERS,
     wdf: FRAMEWORK,
     driver_globals: std::ptr::null_mut,

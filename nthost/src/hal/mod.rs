@@ -4,6 +4,7 @@
 //! * [`registers`], [`mapping`]: map registers and bounce pages, one operation's mapping
 //! * [`channel`], [`packet`], [`lists`], [`list_memory`]: versions 1 and 2 of the operations
 //! * [`extended`], [`extended_map`], [`extended_lists`], [`contexts`]: version 3
+//! * [`legacy`]: versions 1 and 2 by NT's names
 //! * [`common`], [`backing`], [`vectors`]: common buffers
 //! * [`coherency`]: what the processor's caches owe a transfer
 //! * [`discard`]: mappings that end without their flush
@@ -31,6 +32,7 @@ mod extended;
 mod extended_lists;
 mod extended_map;
 mod extents;
+pub(crate) mod legacy;
 mod list_memory;
 mod lists;
 mod mapping;

@@ -12,9 +12,10 @@ use std::str::FromStr;
 pub struct TargetOptions {
     /// A simulated machine: x64 or x64-dmar (behind an IOMMU), then options separated by commas.
     ///
-    /// Options: device=edu, scheduling=straight or threads, processors=N (with threads), seed=N,
+    /// Options: device=edu or slave, scheduling=straight or threads, processors=N (with threads), seed=N,
     /// map-registers=N (at most N for each adapter), double-buffer=on (bounce every transfer),
-    /// versions=1..3 (newest DMA adapter version offered), msi=off (line-based interrupt).
+    /// versions=1..3 (newest DMA adapter version offered), msi=off (line-based interrupt),
+    /// system-dma=on (a system DMA controller, which device=slave needs).
     #[arg(long, value_name = "PROFILE[,OPTION=VALUE]...")]
     pub sim: Option<Simulation>,
 
@@ -111,17 +112,20 @@ pub enum Device {
     /// QEMU's edu device.
     #[default]
     Edu,
+    /// The device without bus mastering.
+    Slave,
 }
 
 impl Device {
     /// All devices.
-    pub const ALL: [Self; 1] = [Self::Edu];
+    pub const ALL: [Self; 2] = [Self::Edu, Self::Slave];
 
     /// The name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Edu => "edu",
+            Self::Slave => "slave",
         }
     }
 
@@ -130,6 +134,7 @@ impl Device {
     pub const fn about(self) -> &'static str {
         match self {
             Self::Edu => "QEMU's edu device: 28 address bits, one transfer at a time, up to 4 KiB",
+            Self::Slave => "a device without bus mastering, served by a system DMA controller",
         }
     }
 }
@@ -170,6 +175,8 @@ pub struct Simulation {
     pub leave_out: Option<&'static str>,
     /// Whether the machine goes on after a breach that loses nothing but data.
     pub go_on: bool,
+    /// Whether a system DMA controller is added.
+    pub system_dma: bool,
 }
 
 /// The functions that can be left out.
@@ -189,11 +196,31 @@ impl Default for Simulation {
             messages: true,
             leave_out: None,
             go_on: false,
+            system_dma: false,
         }
     }
 }
 
 impl Simulation {
+    /// Whether the machine has a system DMA controller.
+    #[must_use]
+    pub const fn has_system_dma(&self) -> bool {
+        self.system_dma || matches!(self.profile, Profile::Nt)
+    }
+
+    /// Whether this machine can have this device.
+    fn check_device(&self) -> Result<(), String> {
+        if self.device != Device::Slave || self.has_system_dma() {
+            return Ok(());
+        }
+        Err(format!(
+            "device slave is not available on {}, which has no system DMA controller; \
+             system-dma=on adds one: --sim {},device=slave,system-dma=on",
+            self.profile.name(),
+            self.profile.name()
+        ))
+    }
+
     /// The differences from the default machine, in the form that the command line takes.
     fn settings(&self) -> Vec<String> {
         let mut settings = Vec::new();
@@ -221,6 +248,9 @@ impl Simulation {
         }
         if self.go_on {
             settings.push("go-on=on".to_owned());
+        }
+        if self.system_dma {
+            settings.push("system-dma=on".to_owned());
         }
         settings
     }
@@ -267,6 +297,7 @@ impl Simulation {
                 self.leave_out = Some(known.ok_or_else(|| unknown("flush", value, &FLUSHES))?);
             }
             "go-on" => self.go_on = switch(name, value)?,
+            "system-dma" => self.system_dma = switch(name, value)?,
             _ => return Err(unknown("option", name, OPTIONS)),
         }
         Ok(())
@@ -303,6 +334,7 @@ const OPTIONS: &[&str] = &[
     "msi",
     "leave-out",
     "go-on",
+    "system-dma",
 ];
 
 impl fmt::Display for Simulation {
@@ -333,6 +365,7 @@ impl FromStr for Simulation {
             simulation.set(name, value)?;
         }
         simulation.check()?;
+        simulation.check_device()?;
         Ok(simulation)
     }
 }
@@ -376,6 +409,7 @@ mod tests {
             "x64,processors=3,scheduling=threads,versions=2,msi=off",
             "arm64,leave-out=KeFlushIoBuffers,go-on=on",
             "nt,seed=4",
+            "x64,device=slave,system-dma=on",
         ] {
             let simulation: Simulation = text.parse().unwrap();
             assert_eq!(simulation.option().parse(), Ok(simulation));
@@ -387,7 +421,9 @@ mod tests {
         let error = "mips".parse::<Simulation>().unwrap_err();
         assert!(error.contains("`mips`") && error.contains("x64, x64-dmar"), "{error}");
         let error = "x64,device=exerciser".parse::<Simulation>().unwrap_err();
-        assert!(error.contains("there is edu"), "{error}");
+        assert!(error.contains("there is edu, slave"), "{error}");
+        let error = "x64-dmar,device=slave".parse::<Simulation>().unwrap_err();
+        assert!(error.contains("not available on x64-dmar") && error.contains("system-dma=on"));
         for text in ["", "x64,", "x64,edu", "x64,colour=red", "x64,seed=-1", "x64,versions=4"] {
             assert!(text.parse::<Simulation>().is_err(), "{text}");
         }

@@ -6,8 +6,9 @@ use dmaproof_protocol::{
 };
 use nthost::verifier::Report;
 use nthost::verifier::catalogue::{self, Home};
-use nthost::{Access, File, Machine};
+use nthost::{Access, File, Machine, SystemDma};
 use testdev::model::edu::{Edu, EduConfig};
+use testdev::model::slave::{Slave, SlaveConfig};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
@@ -43,6 +44,7 @@ impl SimulatedTarget {
             messages,
             leave_out,
             go_on,
+            system_dma: _,
         } = self.simulation;
         let profile = match profile {
             Profile::X64 => nthost::Profile::X64,
@@ -60,7 +62,8 @@ impl SimulatedTarget {
             .map_registers(map_registers)
             .double_buffer(double_buffer)
             .adapter_versions(adapter_versions)
-            .message_interrupts(messages);
+            .message_interrupts(messages)
+            .system_dma(self.simulation.has_system_dma().then(SystemDma::default));
         let builder = match leave_out {
             Some(function) => builder.leave_out(function),
             None => builder,
@@ -112,8 +115,9 @@ fn start(machine: &Machine, device: Device) -> Result<File, TargetError> {
         move |status: nthost::NtStatus| TargetError::Start { step, status: NtStatus(status.0) }
     };
     machine.load(DRIVER, dmaproof_driver::driver_entry).map_err(failed("loading the driver"))?;
-    let model = match device {
+    let model: Box<dyn testdev::bus::Device> = match device {
         Device::Edu => Box::new(Edu::new(EduConfig::default())),
+        Device::Slave => Box::new(Slave::new(SlaveConfig::default())),
     };
     machine.plug(model).map_err(failed("starting the device"))?;
     let (data1, data2, data3, data4) = GUID_FIELDS;
