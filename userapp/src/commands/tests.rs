@@ -111,6 +111,7 @@ fn test_takes_notes_seriously_only_when_strict() {
         text: "missing".to_owned(),
         call_site: "packet.rs:9".to_owned(),
         count: 1,
+        harmless: true,
     };
     let target = MemoryTarget::new().with_note(note);
     let (result, text) = app(&target, &["test", "--cases", "0-20"]);
@@ -233,6 +234,7 @@ fn test_keeps_the_notes_when_the_machine_stops() {
         text: "missing".to_owned(),
         call_site: "packet.rs:9".to_owned(),
         count: 1,
+        harmless: true,
     };
     let target = MemoryTarget::new().with_note(note).with_defect(
         Path::ScatterGather,
