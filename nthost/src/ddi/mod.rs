@@ -97,7 +97,6 @@ fn enter_from<R: LeftOut + Loggable, const N: usize>(
     let event = kernel.events.fetch_add(1, Ordering::Relaxed) + 1;
     kernel.park_if_stopped();
     kernel.inject(event);
-    kernel.adversary_step();
     let result = if kernel.is_watched() {
         watched(kernel, ddi, arguments, body)
     } else {
