@@ -20,6 +20,7 @@ mod status;
 pub mod verifier;
 mod wdf;
 
+pub use ddi::{Calls, Deed, Forgery, Sabotage};
 pub use io::{Access, Buffer, Caller, Completion, File, Operation, Pending, Request};
 pub use machine::{Builder, Machine, Profile, Scheduling, Stopped};
 pub use pnp::{Driver, DriverEntry, Slot};

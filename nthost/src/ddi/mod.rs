@@ -13,6 +13,7 @@
 
 pub(crate) mod callback;
 mod contract;
+mod sabotage;
 
 use std::sync::atomic::Ordering;
 
@@ -20,6 +21,7 @@ use wdk_lite::host::{HostTable, KernelExports, RegisterAccess};
 use wdk_lite::*;
 
 pub(crate) use contract::Ddi;
+pub use sabotage::{Calls, Deed, Forgery, Sabotage};
 
 use crate::machine::{Kernel, context};
 use crate::verifier::Violation;
