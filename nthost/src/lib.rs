@@ -21,6 +21,13 @@ pub mod verifier;
 mod wdf;
 
 pub use ddi::{Calls, Deed, Forgery, Sabotage};
+/// What the cache model of a machine that is not coherent tells, see [`Machine::cache_steps`].
+pub mod cache {
+    pub use crate::memory::cache::log::{
+        Cause, FIFO, LINE, LineState, Loss, Lost, Moment, POISON, Place, Step,
+    };
+}
+
 pub use io::{Access, Buffer, Caller, Completion, File, Operation, Pending, Request};
 pub use machine::{Builder, Machine, Profile, Scheduling, Stopped};
 pub use pnp::{Driver, DriverEntry, Slot};

@@ -79,6 +79,7 @@ fn enter<R: LeftOut>(ddi: &'static Ddi, body: impl FnOnce(&Kernel) -> Result<R, 
     let event = kernel.events.fetch_add(1, Ordering::Relaxed) + 1;
     kernel.park_if_stopped();
     kernel.inject(event);
+    kernel.adversary_step();
     if let Some(name) = kernel.options.left_out
         && name == ddi.name
         && let Some(answer) = R::left_out()

@@ -5,10 +5,10 @@
 
 use wdk_lite::*;
 
-use super::adapter::{Adapter, Grant, State};
+use super::adapter::{Adapter, Grant, Paging, State};
 use super::coherency::Coherency;
-use super::mapping::{Mapping, Part, examine};
 use super::logical;
+use super::mapping::{Mapping, Part, examine};
 use crate::RuleId;
 use crate::machine::{Kernel, context};
 use crate::memory::PAGE;
@@ -239,7 +239,7 @@ fn run(kernel: &Kernel, adapter: &Adapter, part: Part) -> u32 {
     let pages = part.pages();
     if !adapter.traits.scatter_gather {
         pages
-    } else if !adapter.bounces {
+    } else if adapter.paging == Paging::Direct {
         contiguous(part, pages)
     } else if kernel.choices.coin(4) {
         // Contiguous, but a HAL may give less.
@@ -294,7 +294,7 @@ pub(super) fn flush(kernel: &Kernel, adapter: &Adapter, wanted: Wanted) -> Resul
     if state.grants[grant].maps.is_empty() {
         state.grants[grant].hint = state.grants[grant].first;
     }
-    state.unmap(adapter, mapping, arrives, context::stack())?;
+    state.unmap(kernel, adapter, mapping, arrives, context::stack())?;
     Ok(arrives)
 }
 

@@ -180,6 +180,26 @@ impl Kernel {
         Ok(())
     }
 
+    /// A breach that loses nothing but data: what `found` says stops the machine, unless the
+    /// machine is to go on.
+    pub(crate) fn breach(&self, found: Violation) -> Result<(), Violation> {
+        if !self.options.go_on {
+            return Err(found);
+        }
+        let report = self.report(*found);
+        self.verifier.note(report);
+        Ok(())
+    }
+
+    /// A rule about caches that was not followed: a note where caches are coherent, a breach where
+    /// they are not.
+    pub(crate) fn lapse(&self, rule: RuleId, message: impl Into<String>) -> Result<(), Violation> {
+        if self.options.profile.is_coherent() {
+            return self.note(rule, message);
+        }
+        self.breach(broken(rule, message))
+    }
+
     fn report(&self, broken: verifier::Broken) -> Report {
         let (call, stack) = context::with(|c| {
             (c.ddi.get().map_or(c.callback.get(), |ddi| ddi.name), context::stack())

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::profile::{Builder, Profile};
 use super::{Kernel, context};
+use crate::cache::{Loss, Step};
 use crate::verifier::Report;
 
 /// A simulated NT machine.
@@ -105,6 +106,34 @@ impl Machine {
     pub fn sleep(&self, nanoseconds: u64) {
         let due = self.kernel.clock.now().saturating_add(nanoseconds);
         self.kernel.wait(Some(due), || false);
+    }
+
+    /// The steps of the cache model so far, if [`Builder::record_caches`] asked for them.
+    #[must_use]
+    pub fn cache_steps(&self) -> Vec<Step> {
+        self.kernel.caches().map_or_else(Vec::new, |cache| cache.steps().to_vec())
+    }
+
+    /// The losses of data that the cache model saw so far: none with a correct driver.
+    #[must_use]
+    pub fn cache_losses(&self) -> Vec<Loss> {
+        self.kernel.caches().map_or_else(Vec::new, |cache| cache.losses().to_vec())
+    }
+
+    /// Takes the losses that the cache model saw so far.
+    #[must_use]
+    pub fn take_cache_losses(&self) -> Vec<Loss> {
+        self.kernel.caches().map_or_else(Vec::new, |mut cache| cache.take_losses())
+    }
+
+    /// What an instruction fetch sees of this memory, now if it is locked, or else as it was when
+    /// it was unlocked last: on a machine that is not coherent, RAM. Data that was read from
+    /// registers and not flushed (DMA-86) is not there.
+    #[must_use]
+    pub fn instruction_view(&self, memory: &[u8]) -> Vec<u8> {
+        let start = memory.as_ptr().addr();
+        let seen = self.kernel.caches().and_then(|cache| cache.fetch(start, memory.len()));
+        seen.unwrap_or_else(|| memory.to_vec())
     }
 
     /// Runs `action` at the first crossing not before number `event` at which the driver holds no

@@ -63,11 +63,15 @@ pub enum Profile {
     X64,
     /// The same behind an IOMMU.
     X64Dmar,
+    /// Caches that are not coherent with devices, and prefetch.
+    Arm64,
+    /// Caches that are not coherent, few map registers, adapters with FIFOs.
+    Nt,
 }
 
 impl Profile {
     /// All profiles.
-    pub const ALL: [Self; 2] = [Self::X64, Self::X64Dmar];
+    pub const ALL: [Self; 4] = [Self::X64, Self::X64Dmar, Self::Arm64, Self::Nt];
 
     /// The name on the command line.
     #[must_use]
@@ -75,6 +79,8 @@ impl Profile {
         match self {
             Self::X64 => "x64",
             Self::X64Dmar => "x64-dmar",
+            Self::Arm64 => "arm64",
+            Self::Nt => "nt",
         }
     }
 
@@ -84,6 +90,11 @@ impl Profile {
         match self {
             Self::X64 => "coherent caches; bounces what an adapter cannot reach",
             Self::X64Dmar => "as x64, behind an IOMMU that lets devices reach mapped ranges only",
+            Self::Arm64 => "caches are not coherent with devices and prefetch",
+            Self::Nt => {
+                "caches are not coherent; few map registers, buffers of whole lines, adapters with \
+                 FIFOs: the world of the documents"
+            }
         }
     }
 }
@@ -234,6 +245,19 @@ impl Simulation {
         Ok(())
     }
 
+    /// Caches that are not coherent are simulated one step at a time.
+    fn check(&self) -> Result<(), String> {
+        let coherent = matches!(self.profile, Profile::X64 | Profile::X64Dmar);
+        if coherent || self.scheduling == Scheduling::Straight {
+            return Ok(());
+        }
+        Err(format!(
+            "the caches of profile {} are not coherent, which scheduling=threads cannot simulate; \
+             use scheduling=straight",
+            self.profile.name()
+        ))
+    }
+
     fn processors(&self) -> Option<usize> {
         match self.scheduling {
             Scheduling::Straight => None,
@@ -280,6 +304,7 @@ impl FromStr for Simulation {
                 .ok_or_else(|| format!("`{part}` is not of the form OPTION=VALUE"))?;
             simulation.set(name, value)?;
         }
+        simulation.check()?;
         Ok(simulation)
     }
 }

@@ -45,6 +45,8 @@ impl SimulatedTarget {
         let profile = match profile {
             Profile::X64 => nthost::Profile::X64,
             Profile::X64Dmar => nthost::Profile::X64Dmar,
+            Profile::Arm64 => nthost::Profile::Arm64,
+            Profile::Nt => nthost::Profile::Nt,
         };
         let scheduling = match scheduling {
             Scheduling::Straight => nthost::Scheduling::Straight,

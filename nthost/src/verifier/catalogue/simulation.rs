@@ -4,7 +4,7 @@ use super::Home::{Check, Type};
 use super::{Rule, RuleId};
 
 /// The rules of these sections, in order.
-pub(super) const RULES: [Rule; 12] = [
+pub(super) const RULES: [Rule; 13] = [
     Rule {
         id: RuleId::Sim01,
         title: "Physical instead of logical address",
@@ -114,5 +114,19 @@ pub(super) const RULES: [Rule; 12] = [
         verifier: "",
         sources: &["CON/kernel/using-direct-i-o-with-dma.md"],
         homes: &[Type("packet::Mapping"), Check],
+    },
+    Rule {
+        id: RuleId::Sim13,
+        title: "Store beside a device's bytes in one cache line",
+        text: "Where caches are not coherent nobody stores into a cache line, part of which a \
+               device writes directly: the line holds the processor's bytes or the device's, and \
+               one of them is lost, whatever was flushed before. Buffers of whole lines \
+               (GetDmaAlignment) have no neighbours.",
+        verifier: "",
+        sources: &[
+            "DDI/wdm/nc-wdm-pget_dma_alignment.md",
+            "WDF/kmdf/src/dma/base/fxdmatransactionpacket.cpp",
+        ],
+        homes: &[Check],
     },
 ];
