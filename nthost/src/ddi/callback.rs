@@ -100,6 +100,10 @@ macro_rules! callers {
             /// its page promises. No host lock is held.
             #[allow(dead_code, reason = "generated for every entry of the list")]
             pub(crate) unsafe fn $name(kernel: &Kernel, routine: Routine, $($arg: $ty),*) -> $ret {
+                if let Some(saboteur) = &kernel.saboteur {
+                    let names: &[&str] = &[$(stringify!($arg)),*];
+                    saboteur.heard(stringify!($name), names, &[$(super::Word::of($arg)),*]);
+                }
                 let state = before(kernel, stringify!($name));
                 type Call = unsafe extern "C" fn($($ty),*) -> $ret;
                 // SAFETY: the caller vouches for the type.

@@ -22,6 +22,8 @@ use wdk_lite::*;
 
 pub(crate) use contract::Ddi;
 pub use sabotage::{Calls, Deed, Forgery, Sabotage};
+use sabotage::{Function, Unmade};
+pub(crate) use sabotage::{Saboteur, Word};
 
 use crate::machine::{Kernel, context};
 use crate::verifier::Violation;
@@ -44,48 +46,34 @@ mod operations {
     pub(super) use crate::hal::operations::*;
 }
 
-/// What a call answers that the machine leaves out, see [`crate::Builder::leave_out`]; `None` if a
-/// driver could not go on after it.
-trait LeftOut: Sized {
-    fn left_out() -> Option<Self> {
-        None
+/// Passes a driver's call on: to the host, or to who spoils it first.
+#[inline(always)]
+fn cross<R: Copy + 'static, const N: usize>(
+    function: &'static Function,
+    words: impl FnOnce() -> [Word; N],
+    body: impl FnOnce(&Kernel) -> Result<R, Violation>,
+) -> R {
+    let Some(kernel) = context::current() else { outside(&function.ddi) };
+    let frame = context::frame_pointer();
+    if let Some(saboteur) = &kernel.saboteur {
+        return saboteur.cross(kernel, frame, function, words().to_vec()).get();
     }
+    enter(kernel, frame, &function.ddi, body)
 }
-impl LeftOut for () {
-    fn left_out() -> Option<Self> {
-        Some(())
-    }
-}
-/// TRUE.
-impl LeftOut for u8 {
-    fn left_out() -> Option<Self> {
-        Some(1)
-    }
-}
-impl LeftOut for i8 {}
-impl LeftOut for u16 {}
-impl LeftOut for u32 {}
-impl LeftOut for i32 {}
-impl LeftOut for u64 {}
-impl LeftOut for LARGE_INTEGER {}
-impl<T> LeftOut for *mut T {}
 
 /// Passes a driver's call to its implementation.
 #[inline(always)]
-fn enter<R: LeftOut>(ddi: &'static Ddi, body: impl FnOnce(&Kernel) -> Result<R, Violation>) -> R {
-    let Some(kernel) = context::current() else { outside(ddi) };
-    let frame = context::frame_pointer();
+fn enter<R>(
+    kernel: &Kernel,
+    frame: usize,
+    ddi: &'static Ddi,
+    body: impl FnOnce(&Kernel) -> Result<R, Violation>,
+) -> R {
     let outer = context::with(|c| (c.ddi.replace(Some(ddi)), c.ddi_frame.replace(frame)));
     let event = kernel.events.fetch_add(1, Ordering::Relaxed) + 1;
     kernel.park_if_stopped();
     kernel.inject(event);
     kernel.adversary_step();
-    if let Some(name) = kernel.options.left_out
-        && name == ddi.name
-        && let Some(answer) = R::left_out()
-    {
-        return answer;
-    }
     let result = match contract::check(kernel, ddi).and_then(|()| body(kernel)) {
         Ok(result) => result,
         Err(violation) => kernel.stop(violation),
@@ -96,6 +84,35 @@ fn enter<R: LeftOut>(ddi: &'static Ddi, body: impl FnOnce(&Kernel) -> Result<R, 
         c.ddi_frame.set(outer.1);
     });
     result
+}
+
+/// Declares a [`Function`] for each function of a list, under its name.
+macro_rules! declare_functions {
+    ($kind:ident: $($name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $body:expr;)*) => {
+        $(pub(super) static $name: Function = Function {
+            ddi: contract::$kind(stringify!($name)),
+            arguments: &[$(stringify!($arg)),*],
+            unmade: <$ret as Unmade>::UNMADE,
+            call: |kernel, frame, words| {
+                let [$($arg),*] = *words else { unreachable!("a call has all its arguments") };
+                let body: fn(&Kernel, $($ty),*) -> Result<$ret, Violation> = $body;
+                Word::of(enter(kernel, frame, &$name.ddi, |kernel| body(kernel, $($arg.get()),*)))
+            },
+        };)*
+        /// All of the list.
+        pub(super) static ALL: &[&Function] = &[$(&$name),*];
+    };
+}
+
+/// Every function that a driver can call.
+fn functions() -> impl Iterator<Item = &'static Function> {
+    let lists = [
+        export_functions::ALL,
+        register_functions::ALL,
+        framework_functions::ALL,
+        operation_functions::ALL,
+    ];
+    lists.into_iter().flatten().copied()
 }
 
 /// A driver's code ran on a thread that is not in kernel mode of any machine.
@@ -110,10 +127,20 @@ macro_rules! c_exports {
         mod c_exports {
             use super::*;
             $(pub(super) unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
-                const DDI: &Ddi = &contract::export(stringify!($name));
-                // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, |kernel| unsafe { exports::$name(kernel, $($arg),*) })
+                cross(
+                    &export_functions::$name,
+                    || [$(Word::of($arg)),*],
+                    // SAFETY: the driver's arguments, passed on; the implementation checks them.
+                    |kernel| unsafe { exports::$name(kernel, $($arg),*) },
+                )
             })*
+        }
+        #[allow(non_upper_case_globals, reason = "names are the WDK's")]
+        mod export_functions {
+            use super::*;
+            declare_functions! { export: $($name($($arg: $ty),*) -> $ret =
+                // SAFETY: the driver's arguments, spoilt or not; the implementation checks them.
+                |kernel, $($arg),*| unsafe { exports::$name(kernel, $($arg),*) };)* }
         }
         const EXPORTS: KernelExports = KernelExports { $($name: c_exports::$name),* };
     };
@@ -127,9 +154,21 @@ macro_rules! c_registers {
             $(pub(super) unsafe extern "C" fn $name(
                 $register: *mut $unit $(, $value: $ty)?
             ) -> $ret {
-                const DDI: &Ddi = &contract::register(stringify!($name));
-                enter(DDI, |kernel| crate::bus::registers::$name(kernel, $register as u64 $(, $value)?))
+                cross(
+                    &register_functions::$name,
+                    || [Word::of($register) $(, Word::of($value))?],
+                    |kernel| crate::bus::registers::$name(kernel, $register as u64 $(, $value)?),
+                )
             })*
+        }
+        #[allow(non_upper_case_globals, reason = "names are the WDK's")]
+        mod register_functions {
+            use super::*;
+            declare_functions! { register:
+                $($name($register: *mut $unit $(, $value: $ty)?) -> $ret =
+                    |kernel, $register $(, $value)?| {
+                        crate::bus::registers::$name(kernel, $register as u64 $(, $value)?)
+                    };)* }
         }
         const REGISTERS: RegisterAccess = RegisterAccess { $($name: c_registers::$name),* };
     };
@@ -143,10 +182,20 @@ macro_rules! c_framework {
             $(pub(super) unsafe extern "C" fn $name(
                 _globals: PWDF_DRIVER_GLOBALS, $($arg: $ty),*
             ) -> $ret {
-                const DDI: &Ddi = &contract::framework(stringify!($name));
-                // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, |kernel| unsafe { framework::$name(kernel, $($arg),*) })
+                cross(
+                    &framework_functions::$name,
+                    || [$(Word::of($arg)),*],
+                    // SAFETY: the driver's arguments, passed on; the implementation checks them.
+                    |kernel| unsafe { framework::$name(kernel, $($arg),*) },
+                )
             })*
+        }
+        #[allow(non_upper_case_globals, reason = "names are the WDK's")]
+        mod framework_functions {
+            use super::*;
+            declare_functions! { framework: $($name($($arg: $ty),*) -> $ret =
+                // SAFETY: the driver's arguments, spoilt or not; the implementation checks them.
+                |kernel, $($arg),*| unsafe { framework::$name(kernel, $($arg),*) };)* }
         }
         const FRAMEWORK: [*const (); WDF_FUNCTION_COUNT] = {
             let mut table = [absent as *const (); WDF_FUNCTION_COUNT];
@@ -168,9 +217,12 @@ macro_rules! c_operations {
         mod c_operations {
             use super::*;
             $(pub(super) unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
-                const DDI: &Ddi = &contract::operation(stringify!($name));
-                // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, |kernel| unsafe { operations::$name(kernel, $($arg),*) })
+                cross(
+                    &operation_functions::$name,
+                    || [$(Word::of($arg)),*],
+                    // SAFETY: the driver's arguments, passed on; the implementation checks them.
+                    |kernel| unsafe { operations::$name(kernel, $($arg),*) },
+                )
             })*
         }
         /// The operations table of an adapter of this `DEVICE_DESCRIPTION.Version` (DMA-04):
@@ -186,6 +238,13 @@ macro_rules! c_operations {
                 Size: size,
                 $($name: if version.max(1) >= $version { Some(c_operations::$name) } else { None },)*
             }
+        }
+        #[allow(non_upper_case_globals, reason = "names are the WDK's")]
+        mod operation_functions {
+            use super::*;
+            declare_functions! { operation: $($name($($arg: $ty),*) -> $ret =
+                // SAFETY: the driver's arguments, spoilt or not; the implementation checks them.
+                |kernel, $($arg),*| unsafe { operations::$name(kernel, $($arg),*) };)* }
         }
     };
 }

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Condvar, Mutex};
 
 use crate::bus::Bus;
+use crate::ddi::Saboteur;
 use crate::hal::Hal;
 use crate::io::Io;
 use crate::memory::Memory;
@@ -41,6 +42,8 @@ pub(crate) struct Kernel {
     /// This machine, for handles given to tests.
     this: std::sync::Weak<Self>,
     pub options: Options,
+    /// Who spoils the driver's calls, if somebody is to.
+    pub saboteur: Option<Saboteur>,
     pub choices: Choices,
     pub clock: Clock,
     pub processors: Vec<Processor>,
@@ -82,6 +85,7 @@ impl Kernel {
     pub(crate) fn new(options: Options, this: std::sync::Weak<Self>) -> Self {
         Self {
             this,
+            saboteur: Saboteur::new(&options.sabotage),
             choices: Choices::new(options.seed),
             clock: Clock::new(),
             processors: (0..options.processors()).map(|_| Processor::new()).collect(),

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::profile::{Builder, Profile};
 use super::{Kernel, context};
 use crate::cache::{Loss, Step};
+use crate::ddi::Saboteur;
 use crate::verifier::Report;
 
 /// A simulated NT machine.
@@ -88,6 +89,12 @@ impl Machine {
     #[must_use]
     pub fn notes(&self) -> Vec<Report> {
         self.kernel.verifier.notes()
+    }
+
+    /// How many calls of the driver's were spoiled, see [`Builder::sabotage`].
+    #[must_use]
+    pub fn spoiled_calls(&self) -> u64 {
+        self.kernel.saboteur.as_ref().map_or(0, Saboteur::spoiled)
     }
 
     /// Machine time, nanoseconds.
