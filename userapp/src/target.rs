@@ -22,6 +22,7 @@ mod win32;
 mod windows;
 
 pub use options::{Choice, Device, Profile, Scheduling, Simulation, TargetOptions};
+pub(crate) use simulated::{control_code, start};
 pub use status::NtStatus;
 
 /// An open handle of the driver.

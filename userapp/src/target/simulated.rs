@@ -6,7 +6,7 @@ use dmaproof_protocol::{
 };
 use nthost::verifier::Report;
 use nthost::verifier::catalogue::{self, Home};
-use nthost::{Access, File, Machine};
+use nthost::{Access, File, Machine, Slot};
 use testdev::model::edu::{Edu, EduConfig};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -76,7 +76,7 @@ impl Target for SimulatedTarget {
         let machine = self.build();
         let device = self.simulation.device;
         let result = machine.run(move |machine| -> Result<(), TargetError> {
-            let file = start(machine, device)?;
+            let (_, file) = start(machine, device)?;
             let mut session = SimulatedSession { file };
             body(&mut session);
             drop(session);
@@ -94,7 +94,7 @@ impl Target for SimulatedTarget {
 }
 
 /// Loads the driver, plugs the device in and opens it.
-fn start(machine: &Machine, device: Device) -> Result<File, TargetError> {
+pub(crate) fn start(machine: &Machine, device: Device) -> Result<(Slot, File), TargetError> {
     let failed = |step| {
         move |status: nthost::NtStatus| TargetError::Start { step, status: NtStatus(status.0) }
     };
@@ -102,7 +102,7 @@ fn start(machine: &Machine, device: Device) -> Result<File, TargetError> {
     let model = match device {
         Device::Edu => Box::new(Edu::new(EduConfig::default())),
     };
-    machine.plug(model).map_err(failed("starting the device"))?;
+    let slot = machine.plug(model).map_err(failed("starting the device"))?;
     let (data1, data2, data3, data4) = GUID_FIELDS;
     let interface = wdk_lite::GUID { Data1: data1, Data2: data2, Data3: data3, Data4: data4 };
     let path = machine.interfaces(&interface).into_iter().next().ok_or_else(|| {
@@ -110,7 +110,8 @@ fn start(machine: &Machine, device: Device) -> Result<File, TargetError> {
             "the driver started the device but offers no interface to open".to_owned(),
         )
     })?;
-    machine.open(&path, Access::READ_WRITE).map_err(failed("opening the device"))
+    let file = machine.open(&path, Access::READ_WRITE).map_err(failed("opening the device"))?;
+    Ok((slot, file))
 }
 
 fn violation(report: &Report) -> Violation {
@@ -128,6 +129,14 @@ fn note(report: Report) -> Note {
         call_site: report.call_site(),
         text: report.message,
         count: report.count,
+    }
+}
+
+/// The control code of a transfer.
+pub(crate) const fn control_code(direction: Direction) -> u32 {
+    match direction {
+        Direction::ToDevice => Ioctl::ToDevice.code(),
+        Direction::FromDevice => Ioctl::FromDevice.code(),
     }
 }
 
@@ -167,13 +176,9 @@ impl Session for SimulatedSession {
         offset: u64,
         buffer: &mut [u8],
     ) -> Result<usize, NtStatus> {
-        let code = match direction {
-            Direction::ToDevice => Ioctl::ToDevice,
-            Direction::FromDevice => Ioctl::FromDevice,
-        };
         // CAST: the length of a buffer fits in 64 bits.
         let header = TransferHeader::new(path, offset, buffer.len() as u64);
-        self.file.device_io_control(code.code(), header.as_bytes(), buffer).map_err(status)
+        self.file.device_io_control(control_code(direction), header.as_bytes(), buffer).map_err(status)
     }
 
     fn read_file(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, NtStatus> {
