@@ -32,6 +32,10 @@ pub struct ChannelRequest {
 }
 
 impl ChannelRequest {
+    pub(crate) fn new(adapter: Handle, map_registers: u32) -> Self {
+        Self { adapter, map_registers }
+    }
+
     /// Map registers asked for.
     #[must_use]
     pub fn map_registers(&self) -> u32 {
@@ -72,7 +76,7 @@ impl<R> Ready<R> {
     pub fn channel_request(&self, adapter: &Adapter<V2>) -> ChannelRequest {
         let wanted = self.transfer.registers_wanted(adapter.maximum_length());
         let map_registers = wanted.min(adapter.map_registers());
-        ChannelRequest { adapter: adapter.handle(), map_registers }
+        ChannelRequest::new(adapter.handle(), map_registers)
     }
 
     /// Joins the transfer with the map registers it was granted.

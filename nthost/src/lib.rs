@@ -29,7 +29,7 @@ pub mod cache {
 }
 
 pub use io::{Access, Buffer, Caller, Completion, File, Operation, Pending, Request};
-pub use machine::{Builder, Machine, Profile, Scheduling, Stopped};
+pub use machine::{Builder, Machine, Profile, Scheduling, Stopped, SystemDma};
 pub use pnp::{Driver, DriverEntry, Slot};
 pub use status::NtStatus;
 pub use verifier::RuleId;

@@ -9,6 +9,7 @@ use dmaproof_protocol::{
 use nthost::{
     Access, Builder, File, Machine, NtStatus, Operation, Pending, Profile, Request, Slot, Stopped,
 };
+use testdev::bus::Device;
 use testdev::model::edu::{Edu, EduConfig, EduFaults};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -43,11 +44,20 @@ pub fn with_edu<T: Send + 'static>(
     config: EduConfig,
     body: impl FnOnce(&Bench) -> T + Send + 'static,
 ) -> T {
+    with_device(builder, Box::new(Edu::new(config)), body)
+}
+
+/// The same with any device.
+pub fn with_device<T: Send + 'static>(
+    builder: Builder,
+    device: Box<dyn Device>,
+    body: impl FnOnce(&Bench) -> T + Send + 'static,
+) -> T {
     let machine = builder.build();
     let handle = machine.clone();
     let result = machine.run(move |m| {
         m.load("dmaproof", driver_entry).expect("the driver loads");
-        let slot = m.plug(Box::new(Edu::new(config))).expect("the device starts");
+        let slot = m.plug(device).expect("the device starts");
         let bench = Bench { machine: m, slot, file: Arc::new(open(m)) };
         let result = body(&bench);
         drop(bench);

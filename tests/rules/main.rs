@@ -14,6 +14,7 @@
     reason = "deliberately wrong driver code; each routine has one contract, see above"
 )]
 
+use dmaproof_tests::Case;
 use dmaproof_tests::lab::Lab;
 use wdk_lite::{NTSTATUS, STATUS_SUCCESS, WDFREQUEST};
 
@@ -24,6 +25,7 @@ mod coherency;
 mod common_buffer;
 mod common_buffer_ex;
 mod coverage;
+mod incoherent;
 mod interrupts;
 mod levels;
 mod lists;
@@ -35,6 +37,7 @@ mod queues;
 mod release;
 mod removal;
 mod requests;
+mod system;
 mod transfer;
 mod version3;
 mod version3_map;

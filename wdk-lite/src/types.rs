@@ -450,6 +450,10 @@ pub union _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1 {
     pub MessageInterrupt: _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_4,
     /// A memory range.
     pub Memory: _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_5,
+    /// A system DMA channel, without CM_RESOURCE_DMA_V3.
+    pub Dma: _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_6,
+    /// A system DMA channel, with CM_RESOURCE_DMA_V3.
+    pub DmaV3: _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_7,
     /// The raw words.
     pub Private: [ULONG; 4],
 }
@@ -530,6 +534,36 @@ pub struct _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_5 {
     pub Start: PHYSICAL_ADDRESS,
     /// Length, bytes.
     pub Length: ULONG,
+}
+
+/// A channel of the system's DMA controller.
+#[repr(C, packed(4))]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_6 {
+    /// The channel.
+    pub Channel: ULONG,
+    /// The port of an MCA device.
+    pub Port: ULONG,
+    /// Not used.
+    pub Reserved1: ULONG,
+}
+
+/// A channel and request line of a system DMA controller, since Windows 8.
+#[repr(C, packed(4))]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_7 {
+    /// The channel.
+    pub Channel: ULONG,
+    /// The request line.
+    pub RequestLine: ULONG,
+    /// `DMAV3_TRANFER_WIDTH_*`.
+    pub TransferWidth: UCHAR,
+    /// Not used.
+    pub Reserved1: UCHAR,
+    /// Not used.
+    pub Reserved2: UCHAR,
+    /// Not used.
+    pub Reserved3: UCHAR,
 }
 
 macro_rules! operations {

@@ -146,6 +146,13 @@ fn unions_have_their_members_where_the_headers_put_them() {
         (16, 4, 8)
     );
     assert_eq!((size_of::<Memory>(), offset_of!(Memory, Length)), (12, 8));
+    type Dma = _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_6;
+    type DmaV3 = _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_7;
+    assert_eq!((size_of::<Dma>(), offset_of!(Dma, Channel), offset_of!(Dma, Port)), (12, 0, 4));
+    assert_eq!(
+        (size_of::<DmaV3>(), offset_of!(DmaV3, RequestLine), offset_of!(DmaV3, TransferWidth)),
+        (12, 4, 8)
+    );
     assert_eq!(
         (size_of::<Raw>(), offset_of!(Raw, MessageCount), offset_of!(Raw, Vector)),
         (16, 2, 4)

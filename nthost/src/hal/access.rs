@@ -84,12 +84,12 @@ impl Part<'_, '_> {
         self.access.copy(at, length, ptr::with_exposed_provenance_mut(host));
     }
 
-    /// Moves it from or to a page that adapter number `adapter` translates: some lines through the
+    /// Moves it from or to a page that the adapter translates: some lines through the
     /// bounce page, what is written elsewhere through the adapter's FIFO if it has one.
     fn copy_by_line(
         &mut self,
         kernel: &Kernel,
-        adapter: usize,
+        adapter: &Adapter,
         page: usize,
         bounce: Option<*mut u8>,
         lines: u64,
@@ -97,7 +97,8 @@ impl Part<'_, '_> {
     ) {
         // CAST: an offset in a page.
         let start = touch.offset() as usize;
-        if let (true, Some(mut cache)) = (kernel.options.profile.has_fifos(), kernel.caches()) {
+        if let (true, Some(mut cache)) = (adapter.has_fifo(kernel), kernel.caches()) {
+            let adapter = adapter.number;
             if let BusMaster::Write(data) = self.access {
                 let data = &data[self.at..self.at + self.length];
                 cache.fifo_takes(adapter, page + start, data);
@@ -205,7 +206,7 @@ impl Hal {
                     return Ok(());
                 }
                 Reach::Translated(page, bounce, lines) => {
-                    part.copy_by_line(kernel, adapter.number, page, bounce, lines, touch);
+                    part.copy_by_line(kernel, adapter, page, bounce, lines, touch);
                     return Ok(());
                 }
                 Reach::Forbidden { error, memory, violation } => {
@@ -241,8 +242,10 @@ impl Hal {
             let writes = kernel.bus.writes();
             let flushed = common.transfer == writes || std::mem::take(&mut common.flushed);
             common.transfer = writes;
-            let needed = common.incoherent || adapter.traits.version < 3;
-            if common.cached && !flushed && !common.noted && needed {
+            // For system DMA MapTransfer begins the transfer, and looks.
+            let looks = common.incoherent || adapter.traits.version < 3;
+            let looks = looks && adapter.traits.slave.is_none();
+            if common.cached && !flushed && !common.noted && looks {
                 common.noted = true;
                 let message = "the device used a cached common buffer without a KeFlushIoBuffers \
                                for this transfer";
@@ -350,6 +353,12 @@ fn ended(violation: Option<Violation>, memory: Option<usize>) -> Reach {
 }
 
 impl Adapter {
+    /// Whether what the device writes waits in a buffer of the adapter's. The system's DMA
+    /// controller has its own.
+    fn has_fifo(&self, kernel: &Kernel) -> bool {
+        kernel.options.profile.has_fifos() && self.traits.slave.is_none()
+    }
+
     /// Whether an address lies in one of the adapter's windows.
     fn may_hold(&self, address: u64) -> bool {
         let windows = &self.windows;

@@ -14,7 +14,7 @@ use super::description::Traits;
 use super::lists::List;
 use super::mapping::Mapping;
 use super::registers::RegisterFile;
-use super::waiting::Waiting;
+use super::waiting::{Device, Waiting};
 use super::windows::Windows;
 use crate::verifier::CallStack;
 
@@ -38,6 +38,8 @@ pub(super) struct Adapter {
     pub area: u32,
     /// How its map registers work.
     pub paging: Paging,
+    /// What GetDmaAlignment says, bytes.
+    pub alignment: u32,
     /// Whether it was put.
     pub is_put: AtomicBool,
     /// Whether it joined its domain.
@@ -101,6 +103,10 @@ pub(super) struct Grant {
     pub coherent: bool,
     /// Transfer context of version 3; zero without one.
     pub context: usize,
+    /// The device object it was allocated for.
+    pub device: Device,
+    /// CancelMappedTransfer was called for that context.
+    pub cancelled: bool,
     pub origin: CallStack,
 }
 
@@ -153,6 +159,12 @@ impl Adapter {
     pub(super) fn new(parts: Parts) -> Self {
         let Parts { number, slot, traits, granted, registers, windows, area, paging, origin } =
             parts;
+        let alignment = if paging == (Paging::Translated { bounced_lines: false }) {
+            // CAST: 64.
+            crate::cache::LINE as u32
+        } else {
+            1
+        };
         let table = crate::ddi::dma_operations(traits.version);
         Self {
             public: UnsafeCell::new(DMA_ADAPTER {
@@ -169,6 +181,7 @@ impl Adapter {
             windows,
             area,
             paging,
+            alignment,
             is_put: AtomicBool::new(false),
             joined: AtomicBool::new(false),
             origin,
@@ -239,7 +252,7 @@ impl State {
         let grant = &mut self.grants[index];
         (grant.live, grant.serial, grant.first, grant.count) = (true, serial, first, count);
         (grant.hint, grant.context, grant.origin) = (first, context, origin);
-        grant.coherent = false;
+        (grant.coherent, grant.cancelled) = (false, false);
         Some(index)
     }
 

@@ -83,12 +83,16 @@ impl Coherency {
 }
 
 /// DMA-15: start and length are multiples of what GetDmaAlignment says.
-pub(super) fn check_alignment(kernel: &Kernel, part: Part) -> Result<(), Violation> {
-    if kernel.memory.cache.is_none() {
+pub(super) fn check_alignment(
+    kernel: &Kernel,
+    adapter: &Adapter,
+    part: Part,
+) -> Result<(), Violation> {
+    if adapter.alignment == 1 {
         return Ok(());
     }
     // CAST: a small number.
-    let unit = kernel.options.profile.alignment() as usize;
+    let unit = adapter.alignment as usize;
     let address = part.start + part.offset;
     let (kind, what) = if !address.is_multiple_of(unit) {
         ([0x1F, 4, address as u64, part.mdl.pointer().addr() as u64], "begins")

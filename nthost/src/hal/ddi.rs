@@ -47,7 +47,11 @@ pub(crate) unsafe fn IoGetDmaAdapter(
     }
     // SAFETY: not null, and the page promises a valid description.
     let description = unsafe { DeviceDescription.read() };
-    let Some(traits) = examine(&description, kernel.options.versions)? else {
+    let system = kernel.bus.function(slot).and_then(|function| function.system);
+    let as_slave = |d: &DEVICE_DESCRIPTION| {
+        system.map(|device| super::system::describe(kernel, slot, device, d))
+    };
+    let Some(traits) = examine(&description, kernel.options.versions, as_slave)? else {
         return Ok(std::ptr::null_mut());
     };
     let Some(adapter) = make(kernel, slot, traits) else { return Ok(std::ptr::null_mut()) };
@@ -77,7 +81,9 @@ fn make(kernel: &Kernel, slot: usize, traits: Traits) -> Option<&super::Adapter>
             windows,
             area,
             paging: if translates {
-                Paging::Translated { bounced_lines: profile.bounces_partial_lines() }
+                // Slave devices take what the controller moves, of any length.
+                let bounced_lines = profile.bounces_partial_lines() || traits.slave.is_some();
+                Paging::Translated { bounced_lines }
             } else if direct && !kernel.options.double_buffer {
                 Paging::Direct
             } else {

@@ -172,7 +172,8 @@ pub(super) fn request(
     if demand.missing != 0 {
         return Ok(STATUS_BUFFER_TOO_SMALL);
     }
-    if demand.registers > adapter.granted {
+    // The system's DMA controller takes no lists.
+    if demand.registers > adapter.granted || adapter.traits.slave.is_some() {
         return Ok(STATUS_INSUFFICIENT_RESOURCES);
     }
     if !build.buffer.0.is_null() && elements_in(build.buffer_length as usize) < demand.elements {

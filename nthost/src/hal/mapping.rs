@@ -178,7 +178,7 @@ impl State {
             part.mdl.begin_mapping(mapping.origin);
             mapping.mdls.push((part.mdl, part.mdl.next().addr()));
         }
-        check_alignment(kernel, part)?;
+        check_alignment(kernel, adapter, part)?;
         let (mut address, end) = (part.start + part.offset, part.start + part.offset + part.length);
         while address < end {
             let page = (address >> PAGE_SHIFT) - (part.start >> PAGE_SHIFT);

@@ -5,7 +5,9 @@
 //! * [`channel`], [`packet`], [`lists`], [`list_memory`]: versions 1 and 2 of the operations
 //! * [`extended`], [`extended_map`], [`extended_lists`], [`contexts`]: version 3
 //! * [`common`], [`backing`], [`vectors`]: common buffers
-//! * [`coherency`]: notes about KeFlushIoBuffers
+//! * [`coherency`]: what the processor's caches owe a transfer
+//! * [`discard`]: mappings that end without their flush
+//! * [`system`], [`controller`]: slave devices, and the controller that moves their data
 //! * [`access`]: the device's side
 //!
 //! Lock order: an adapter's state, then an MDL's. A device's access comes with its model's lock
@@ -20,8 +22,10 @@ mod channel;
 mod coherency;
 mod common;
 mod contexts;
+mod controller;
 pub(crate) mod ddi;
 mod description;
+mod discard;
 mod domains;
 mod extended;
 mod extended_lists;
@@ -33,6 +37,7 @@ mod mapping;
 pub(crate) mod operations;
 mod packet;
 mod registers;
+mod system;
 #[cfg(test)]
 mod tests;
 mod vectors;
@@ -58,6 +63,8 @@ pub(crate) struct Hal {
     adapters: RwLock<Vec<Handle>>,
     serial: AtomicU64,
     flushes: AtomicU64,
+    /// The system's DMA controller; in use if the machine's options say so.
+    pub controller: controller::Controller,
     /// The first access of a device that the driver is to blame for.
     fault: Mutex<Option<Violation>>,
     /// Notes that were found on a device's side.
@@ -113,6 +120,7 @@ impl Hal {
             adapters: RwLock::new(Vec::with_capacity(16)),
             serial: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
+            controller: controller::Controller::new(),
             fault: Mutex::new(None),
             notes: Mutex::new(Vec::new()),
             unsettled: AtomicBool::new(false),
@@ -134,6 +142,11 @@ impl Hal {
     fn flush_fails(&self, kernel: &Kernel) -> bool {
         let count = self.flushes.fetch_add(1, Ordering::Relaxed) + 1;
         kernel.options.flush_failure == Some(count)
+    }
+
+    /// Whether the next flush will be the one that fails.
+    fn next_flush_fails(&self, kernel: &Kernel) -> bool {
+        kernel.options.flush_failure == Some(self.flushes.load(Ordering::Relaxed) + 1)
     }
 
     /// Makes an adapter; `None` if the device has no area left for its windows.

@@ -4,6 +4,7 @@
 
 mod lists;
 mod packet;
+mod system;
 mod third;
 
 use std::any::Any;
@@ -180,8 +181,13 @@ impl Rig<'_> {
         (adapter.expect("the description is right"), count)
     }
 
+    /// What buffers have to be multiples of.
+    fn unit(&self) -> usize {
+        if self.kernel.options.profile == Profile::Nt { crate::cache::LINE } else { 1 }
+    }
+
     fn buffer(&self, length: usize, offset: usize, writable: bool) -> Buffer {
-        let unit = self.kernel.options.profile.alignment() as usize;
+        let unit = self.unit();
         let room = length + offset + unit;
         let mut bytes: Vec<u8> = (0..room).map(|n| (n * 7 + n / 251) as u8).collect();
         let offset = offset + bytes.as_ptr().align_offset(unit);
@@ -193,7 +199,7 @@ impl Rig<'_> {
 
     /// A buffer's length and offset, made whole where the machine asks for whole lines.
     fn fit(&self, length: usize, offset: usize) -> (usize, usize) {
-        let unit = self.kernel.options.profile.alignment() as usize;
+        let unit = self.unit();
         (length.next_multiple_of(unit), offset.next_multiple_of(unit))
     }
 

@@ -12,7 +12,7 @@ mod threads;
 
 pub(crate) use executor::Wait;
 pub(crate) use profile::Options;
-pub use profile::{Builder, Profile, Scheduling};
+pub use profile::{Builder, Profile, Scheduling, SystemDma};
 pub use threads::{Machine, Stopped};
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -79,11 +79,6 @@ impl Profile {
         matches!(self, Self::Nt)
     }
 
-    /// What GetDmaAlignment returns, bytes.
-    pub(crate) const fn alignment(self) -> u32 {
-        if matches!(self, Self::Nt) { crate::cache::LINE as u32 } else { 1 }
-    }
-
     /// Most map registers of an adapter, where nothing else was asked for.
     pub(crate) const fn map_registers(self) -> Option<u32> {
         if matches!(self, Self::Nt) { Some(16) } else { None }
@@ -102,6 +97,24 @@ pub enum Scheduling {
     Straight,
 }
 
+/// The DMA controller of a system, for devices without bus mastering: eight channels with a reach
+/// of 24 bits, a 16-bit counter and a FIFO each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SystemDma {
+    /// Bytes that a FIFO moves at a time, 1 to 64; fewer wait for a flush. The documents say
+    /// "usually eight or more".
+    pub chunk: usize,
+    /// Whether it interrupts at the end of a transfer, so that a DmaCompletionRoutine is called.
+    pub interrupts: bool,
+}
+
+impl Default for SystemDma {
+    /// A FIFO of 16 bytes, with interrupts.
+    fn default() -> Self {
+        Self { chunk: 16, interrupts: true }
+    }
+}
+
 /// The options of a machine, as [`Builder`] collected them.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -117,6 +130,7 @@ pub(crate) struct Options {
     pub sabotage: Vec<Sabotage>,
     pub record_caches: bool,
     pub go_on: bool,
+    pub system_dma: Option<SystemDma>,
 }
 
 impl Options {
@@ -148,6 +162,7 @@ impl Builder {
             sabotage: Vec::new(),
             record_caches: false,
             go_on: false,
+            system_dma: matches!(profile, Profile::Nt).then(SystemDma::default),
         })
     }
 
@@ -240,6 +255,18 @@ impl Builder {
     #[must_use]
     pub fn go_on(mut self, go_on: bool) -> Self {
         self.0.go_on = go_on;
+        self
+    }
+
+    /// The system's DMA controller; none unless set, and then a device that needs a channel of it
+    /// does not start.
+    ///
+    /// # Panics
+    /// If the chunk is not 1 to 64 bytes.
+    #[must_use]
+    pub fn system_dma(mut self, controller: Option<SystemDma>) -> Self {
+        assert!(controller.is_none_or(|c| (1..=64).contains(&c.chunk)), "a FIFO has 1 to 64 bytes");
+        self.0.system_dma = controller;
         self
     }
 

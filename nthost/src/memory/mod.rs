@@ -157,7 +157,13 @@ impl Memory {
             if current.is_free() {
                 break;
             }
-            current.check_unmapped("its request was completed")?;
+            if let Err(found) = current.check_unmapped("its request was completed") {
+                if found.rule != RuleId::Dma100 {
+                    return Err(found);
+                }
+                kernel.breach(found)?;
+                kernel.hal.discard(kernel, current);
+            }
             next = self.mdls.find(current.recorded_next());
             self.empty(kernel, current);
             self.mdls.give_back(current);
@@ -206,7 +212,7 @@ impl Memory {
         if !found.lacks_pio_flush(kernel.device_activity(), length) {
             return Ok(());
         }
-        kernel.note(
+        kernel.lapse(
             RuleId::Dma86,
             "registers were read into a request's buffer, and the request was completed without \
              KeFlushIoBuffers(Mdl, TRUE, FALSE)",

@@ -33,6 +33,9 @@ use log::{Cause, LINE, LineState, Log, Loss, Lost, Moment, Place, Step};
 use pages::Pages;
 pub(crate) use transitions::{Given, Spoiled, Spoiler};
 
+/// How many chances there are that the adversary does nothing, beside one for each move.
+const RELUCTANCE: u32 = 64;
+
 /// Lines of a page.
 pub(crate) const LINES: usize = PAGE / LINE;
 
@@ -172,12 +175,14 @@ impl Kernel {
     #[cold]
     fn adversary_moves(&self) {
         let Some(mut cache) = self.caches() else { return };
-        while self.choices.coin(3) {
+        // Few lines are seldom touched, so that some losses happen and others do not.
+        loop {
             let moves = cache.moves();
-            if moves == 0 {
+            let chosen = if moves == 0 { 0 } else { self.choices.below(moves + RELUCTANCE) };
+            if chosen >= moves {
                 return;
             }
-            cache.make_move(self.choices.below(moves));
+            cache.make_move(chosen);
         }
     }
 }

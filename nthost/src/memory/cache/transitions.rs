@@ -220,6 +220,9 @@ impl Cache {
             if given.is_bounced(number) {
                 if !given.to_device && arrives {
                     self.step(at, Cause::BounceOut, (from, to - from), |_, _| ());
+                } else if !given.to_device {
+                    let place = self.pages.page(slot).place(number);
+                    self.log.lose(place, Lost::LeftInBounce, cause, mask(from, to));
                 }
                 continue;
             }

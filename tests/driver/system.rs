@@ -1,0 +1,309 @@
+//! System DMA with the real driver: the slave device on machines with a DMA controller.
+
+use std::sync::Arc;
+
+use dmaproof_protocol::{DeviceKind, Direction, Path, status};
+use nthost::{Builder, Machine, Profile, RuleId, Scheduling, Stopped, SystemDma};
+use proptest::prelude::*;
+use testdev::model::slave::{Slave, SlaveConfig, SlaveFaults};
+use wdk_lite::STATUS_CONFLICTING_ADDRESSES;
+
+use crate::common::{Bench, bytes, interface, open, shut_down, with_device, x64};
+
+const PATH: Path = Path::SystemDma;
+/// Bytes of the device.
+const MEMORY: usize = 16 << 10;
+
+fn controller() -> Builder {
+    x64().system_dma(Some(SystemDma::default()))
+}
+
+fn with_slave<T: Send + 'static>(
+    builder: Builder,
+    faults: SlaveFaults,
+    body: impl FnOnce(&Bench) -> T + Send + 'static,
+) -> T {
+    let config = SlaveConfig { faults, ..SlaveConfig::default() };
+    with_device(builder, Box::new(Slave::new(config)), body)
+}
+
+fn healthy<T: Send + 'static>(
+    builder: Builder,
+    body: impl FnOnce(&Bench) -> T + Send + 'static,
+) -> T {
+    with_slave(builder, SlaveFaults::default(), body)
+}
+
+fn memory(bench: &Bench) -> Vec<u8> {
+    let look = |slave: &mut Slave| slave.memory().to_vec();
+    bench.machine.device_model(bench.slot, look).expect("it is the slave device")
+}
+
+fn works(bench: &Bench) {
+    bench.round_trip(PATH, 100, 1234, 0x77);
+}
+
+#[test]
+fn every_size_and_end_of_the_device() {
+    for profile in Profile::ALL {
+        let builder = Machine::builder(profile).system_dma(Some(SystemDma::default()));
+        healthy(builder, |bench| {
+            let reply = bench.query();
+            assert_eq!(reply.device_kind, DeviceKind::Slave.code());
+            assert_eq!(reply.paths.iter().collect::<Vec<_>>(), [PATH]);
+            assert_eq!((reply.pci_vendor, reply.pci_device), (0, 0));
+            for length in [1, 15, 16, 17, 4095, 4096, 4097, 8191, 8192, 8193, MEMORY] {
+                bench.round_trip(PATH, 0, length, 1);
+                bench.round_trip(PATH, (MEMORY - length) as u64, length, 2);
+            }
+            let statistics = bench.statistics();
+            assert_eq!(statistics.pieces_mapped, statistics.pieces_flushed);
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn data_survives_any_chunk_and_few_registers(
+        chunk in 1usize..=64, registers in 1u32..5, seed in any::<u64>(),
+        offset in 0u64..6000, length in 1usize..10_000,
+    ) {
+        let dma = SystemDma { chunk, interrupts: false };
+        let builder = Machine::builder(Profile::X64).system_dma(Some(dma));
+        healthy(builder.map_registers(Some(registers)).seed(seed), move |bench| {
+            bench.round_trip(PATH, offset, length, seed as u8);
+        });
+    }
+}
+
+#[test]
+fn mdl_chains_go_piece_by_piece() {
+    healthy(controller(), |bench| {
+        let parts = vec![bytes(1, 100), bytes(2, 1), bytes(3, 5000)];
+        let all: Vec<u8> = parts.concat();
+        let sent = bench.submit_chain(PATH, Direction::ToDevice, 50, parts).wait().0;
+        assert_eq!((sent.status.0, sent.information), (0, all.len()));
+        assert_eq!(memory(bench)[50..50 + all.len()], all[..]);
+    });
+}
+
+#[test]
+fn a_system_before_windows_8_describes_the_channel_in_the_older_way() {
+    healthy(controller().adapter_versions(2), works);
+}
+
+#[test]
+fn without_a_controller_the_device_does_not_start() {
+    let machine = x64().build();
+    let handle = machine.clone();
+    let result = machine.run(|m| {
+        m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
+        let plugged = m.plug(Box::new(Slave::default()));
+        assert_eq!(plugged.map_err(|error| error.0), Err(STATUS_CONFLICTING_ADDRESSES));
+        assert_eq!(interface(m), None);
+    });
+    result.unwrap_or_else(|stopped| panic!("{stopped}"));
+    shut_down(&handle).unwrap_or_else(|stopped| panic!("{stopped}"));
+}
+
+#[test]
+fn other_paths_are_refused() {
+    healthy(controller(), |bench| {
+        for &path in Path::ALL.iter().filter(|&&path| path != PATH) {
+            let refused = bench.transfer(path, Direction::ToDevice, 0, &mut [0; 16]);
+            let error = refused.expect_err("edu's paths are not the slave device's").0;
+            assert_eq!(error, status::DEVICE_FEATURE_NOT_SUPPORTED, "{path}");
+        }
+        works(bench);
+    });
+}
+
+#[test]
+fn many_requests_take_turns() {
+    for scheduling in [Scheduling::Straight, Scheduling::Threads { processors: 2 }] {
+        healthy(controller().scheduling(scheduling), |bench| {
+            let pending: Vec<_> = (0..20u8)
+                .map(|i| bench.submit(PATH, Direction::ToDevice, u64::from(i) * 700, bytes(i, 700)))
+                .collect();
+            for pending in pending {
+                assert_eq!(pending.wait().0.status.0, 0);
+            }
+            let memory = memory(bench);
+            for i in 0..20 {
+                assert_eq!(memory[i * 700..][..700], bytes(i as u8, 700));
+            }
+        });
+    }
+}
+
+fn crossings(direction: Direction) -> u64 {
+    healthy(controller(), move |bench| {
+        let before = bench.machine.events();
+        bench.transfer(PATH, direction, 0, &mut bytes(1, 9000)).expect("moves");
+        bench.machine.events() - before
+    })
+}
+
+#[test]
+fn cancel_at_every_crossing() {
+    for &direction in Direction::ALL {
+        let (mut completed, mut cancelled) = (0, 0);
+        for after in 1..=crossings(direction) {
+            let status = healthy(controller(), move |bench| {
+                let (at, file) = (bench.machine.events() + after, Arc::clone(&bench.file));
+                bench.machine.inject(at, move |_: &Machine| file.cancel_all());
+                let status = bench.submit(PATH, direction, 0, bytes(2, 9000)).wait().0.status.0;
+                works(bench);
+                status
+            });
+            match status {
+                0 => completed += 1,
+                status::CANCELLED => cancelled += 1,
+                other => panic!("{direction}: cancelled after {after}: {other:#x}"),
+            }
+        }
+        assert!(cancelled > 0 && completed > 0, "{direction}: {cancelled} {completed}");
+    }
+}
+
+#[test]
+fn surprise_removal_at_every_crossing() {
+    for &direction in Direction::ALL {
+        for after in (1..=crossings(direction)).step_by(2) {
+            healthy(controller(), move |bench| {
+                let (slot, at) = (bench.slot, bench.machine.events() + after);
+                bench.machine.inject(at, move |m| m.unplug_later(slot));
+                let status = bench.submit(PATH, direction, 0, bytes(3, 9000)).wait().0.status.0;
+                let known = [
+                    0,
+                    status::CANCELLED,
+                    status::DEVICE_REMOVED,
+                    status::INVALID_DEVICE_STATE,
+                    status::IO_DEVICE_ERROR,
+                ];
+                assert!(known.contains(&status), "{direction} {after}: {status:#x}");
+                bench.machine.sleep(1_000_000_000);
+                let late = bench.transfer(PATH, direction, 0, &mut [0; 16]);
+                assert!(late.is_err(), "a removed device moves nothing");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_suspended_transfer_goes_on_where_it_stopped() {
+    for &direction in Direction::ALL {
+        // The device needs 141 microseconds; the sleep begins in the middle of it.
+        for microseconds in (1..140).step_by(7) {
+            healthy(controller(), move |bench| {
+                let data = bytes(5, 9000);
+                let fill = bytes(6, 9000);
+                let device = fill.clone();
+                let set =
+                    move |slave: &mut Slave| slave.memory_mut()[..9000].copy_from_slice(&device);
+                bench.machine.device_model(bench.slot, set).expect("it is the slave device");
+                let pending = bench.submit(PATH, direction, 0, data.clone());
+                bench.machine.sleep(microseconds * 1000);
+                bench.machine.set_power(bench.slot, true).expect("sleeps");
+                bench.machine.set_power(bench.slot, false).expect("wakes");
+                let (completion, request) = pending.wait();
+                assert_eq!(completion.status.0, 0, "{direction} {microseconds}");
+                match direction {
+                    Direction::ToDevice => assert!(memory(bench)[..9000] == data[..]),
+                    Direction::FromDevice => assert!(request.buffer()[..] == fill[..]),
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn a_rebalance_keeps_the_data_path() {
+    healthy(controller(), |bench| {
+        bench.machine.stop_device(bench.slot).expect("stops");
+        bench.machine.restart(bench.slot).expect("starts again");
+        works(bench);
+        let _second = open(bench.machine);
+    });
+}
+
+#[test]
+fn a_device_that_hangs_is_stopped_and_works_again() {
+    let faults = SlaveFaults { hang_at: Some(1), ..SlaveFaults::default() };
+    with_slave(controller(), faults, |bench| {
+        let done = bench.transfer(PATH, Direction::FromDevice, 0, &mut bytes(1, 500));
+        assert_eq!(done.map_err(|error| error.0), Err(status::IO_TIMEOUT));
+        works(bench);
+        assert_eq!(bench.statistics().timed_out, 1);
+    });
+}
+
+#[test]
+fn a_lost_interrupt_is_found_by_the_watchdog() {
+    let faults = SlaveFaults { lost_interrupt_at: Some(1), ..SlaveFaults::default() };
+    with_slave(controller(), faults, |bench| {
+        let done = bench.transfer(PATH, Direction::ToDevice, 0, &mut bytes(1, 500));
+        assert_eq!(done, Ok(500));
+        works(bench);
+    });
+}
+
+#[test]
+fn a_short_transfer_fails_the_request() {
+    for &direction in Direction::ALL {
+        for short in [0, 1, 15, 16, 499] {
+            let faults = SlaveFaults { short_at: Some((1, short)), ..SlaveFaults::default() };
+            with_slave(controller(), faults, move |bench| {
+                let done = bench.transfer(PATH, direction, 0, &mut bytes(1, 500));
+                assert_eq!(done.map_err(|error| error.0), Err(status::IO_DEVICE_ERROR), "{short}");
+                works(bench);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_flush_that_fails_fails_the_request() {
+    for &direction in Direction::ALL {
+        healthy(controller().fail_flush(1), move |bench| {
+            let done = bench.transfer(PATH, direction, 0, &mut bytes(1, 500));
+            assert_eq!(done.map_err(|error| error.0), Err(status::DEVICE_DATA_ERROR));
+            works(bench);
+            assert_eq!(bench.statistics().flush_failures, 1);
+        });
+    }
+}
+
+/// Runs transfers with `function` left out.
+fn without(function: &'static str) -> (Machine, Result<(), Stopped>) {
+    let machine = controller().leave_out(function).build();
+    let handle = machine.clone();
+    let result = machine.run(move |m| {
+        m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
+        let slot = m.plug(Box::new(Slave::default())).expect("starts");
+        let bench = Bench { machine: m, slot, file: open(m).into() };
+        for direction in Direction::ALL {
+            let _ = bench.transfer(PATH, *direction, 0, &mut bytes(1, 600));
+        }
+    });
+    let result = result.and_then(|()| shut_down(&handle));
+    (handle, result)
+}
+
+#[test]
+fn each_call_that_is_left_out_is_named() {
+    let expected: [(&str, &[RuleId]); 3] = [
+        ("FlushAdapterBuffers", &[RuleId::Dma43, RuleId::Dma54, RuleId::Dma107]),
+        ("FreeAdapterChannel", &[RuleId::Dma18, RuleId::Dma17, RuleId::Dma44]),
+        ("PutDmaAdapter", &[RuleId::Dma18, RuleId::Dma20]),
+    ];
+    for (function, rules) in expected {
+        let stopped = without(function).1.expect_err(function);
+        assert!(rules.contains(&stopped.report.rule), "without {function}: {stopped}");
+    }
+    let (machine, result) = without("KeFlushIoBuffers");
+    result.unwrap_or_else(|stopped| panic!("{stopped}"));
+    let noted: Vec<_> = machine.notes().iter().map(|note| note.rule).collect();
+    assert!(!noted.is_empty() && noted.iter().all(|&rule| rule == RuleId::Dma85), "{noted:?}");
+}
