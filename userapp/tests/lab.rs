@@ -10,7 +10,8 @@ fn every_row_comes_out_as_the_documents_say() {
         let outcome = judge(&cell, 1);
         if let Verdict::Differs(how) = &outcome.verdict {
             let named = names(outcome.named.iter().copied());
-            differing.push(format!("{cell}: {} expected, {how}; named {named}", cell.expected.name()));
+            differing
+                .push(format!("{cell}: {} expected, {how}; named {named}", cell.expected.name()));
         }
     }
     assert!(differing.is_empty(), "{} rows differ:\n{}", differing.len(), differing.join("\n"));

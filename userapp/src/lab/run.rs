@@ -144,9 +144,12 @@ pub fn run(cell: &Cell, settings: Settings, shapes: &'static [Shape]) -> Option<
 
 /// The transfers that a cell's runs make.
 #[must_use]
-pub const fn shapes(path: Path) -> &'static [Shape] {
-    match path {
+pub fn shapes(cell: &Cell) -> &'static [Shape] {
+    let mapped = matches!(cell.path, Path::Packet | Path::ScatterGather | Path::Version3);
+    match cell.path {
         Path::Pio => &REGISTER,
+        // What does not fill its lines would go through the common buffer, another path.
+        _ if mapped && cell.machine == MachineKind::Nt => &BULK[..2],
         _ => &BULK,
     }
 }
@@ -213,7 +216,7 @@ impl Bench<'_> {
         let wrong = result.is_ok().then(|| explain(&evidence)).flatten();
         let wrong = wrong
             .map(|found| (seer, found))
-            .or_else(|| self.fetched(&buffer).map(|found| (Seen::Fetch, found)));
+            .or_else(|| self.fetched(path, direction, &buffer).map(|found| (Seen::Fetch, found)));
         self.history.remember(Record {
             tag,
             route: Route::Path(path),
@@ -225,8 +228,12 @@ impl Bench<'_> {
         Transfer { shape, address: buffer.as_ptr().addr(), result, wrong }
     }
 
-    /// What an instruction fetch from the buffer sees and the data cache does not.
-    fn fetched(&self, buffer: &[u8]) -> Option<Explanation> {
+    /// What an instruction fetch from the buffer sees and the data cache does not. The documents
+    /// ask for it after programmed reads only.
+    fn fetched(&self, path: Path, direction: Direction, buffer: &[u8]) -> Option<Explanation> {
+        if (path, direction) != (Path::Pio, Direction::FromDevice) {
+            return None;
+        }
         let fetched = self.machine.instruction_view(buffer);
         let wrong = buffer.iter().zip(&fetched).filter(|(cached, ram)| cached != ram).count();
         let first = buffer.iter().zip(&fetched).position(|(cached, ram)| cached != ram)?;

@@ -74,7 +74,7 @@ impl Trial<'_> {
     fn run(&mut self, number: u64, go_on: bool) -> Option<Run> {
         let seed = self.first_seed.wrapping_add(number);
         let settings = Settings { seed, go_on, record: false };
-        let run = run(self.cell, settings, shapes(self.cell.path))?;
+        let run = run(self.cell, settings, shapes(self.cell))?;
         self.outcome.runs += 1;
         Some(run)
     }

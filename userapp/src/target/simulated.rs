@@ -178,7 +178,9 @@ impl Session for SimulatedSession {
     ) -> Result<usize, NtStatus> {
         // CAST: the length of a buffer fits in 64 bits.
         let header = TransferHeader::new(path, offset, buffer.len() as u64);
-        self.file.device_io_control(control_code(direction), header.as_bytes(), buffer).map_err(status)
+        self.file
+            .device_io_control(control_code(direction), header.as_bytes(), buffer)
+            .map_err(status)
     }
 
     fn read_file(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, NtStatus> {

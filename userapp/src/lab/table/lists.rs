@@ -4,8 +4,8 @@ use Deed::{Falsify, Hasten, LeaveOut, PutOff, Repeat};
 use Expected::{Harmful, Refused};
 use Path::ScatterGather;
 use RuleId::{
-    Dma46, Dma51, Dma52, Dma54, Dma57, Dma72, Dma75, Dma76, Dma80, Dma100, Dma104, Dma114, Dma115,
-    Sim12,
+    Dma46, Dma51, Dma52, Dma54, Dma57, Dma72, Dma75, Dma76, Dma80, Dma84, Dma100, Dma104, Dma114,
+    Dma115, Sim12,
 };
 
 use super::packet::STARTED;
@@ -45,10 +45,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         sabotage: Sabotage::of(PUT, Falsify("WriteToDevice", Forgery::Invert)),
         paths: PATHS,
-        expected: &[
-            (When::from_device(&[X64]), Harmful(&[Dma52, Dma75], Seen::App)),
-            (When::ALWAYS, Harmful(&[Dma52, Dma75], Seen::Nobody)),
-        ],
+        expected: &[(When::ALWAYS, Harmful(&[Dma52, Dma75], Seen::Nobody))],
         page: PUT_LIST,
         gist: "WriteToDevice has the same value as when the list was built.",
         ..ROW
@@ -64,10 +61,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         sabotage: Sabotage::of(PUT, Hasten(STARTED)),
         paths: PATHS,
-        expected: &[
-            (When::from_device(&[X64]), Harmful(&[Dma54, Dma57, Dma75, Dma114, Dma115], Seen::App)),
-            (When::ALWAYS, Harmful(&[Dma54, Dma57, Dma75, Dma114, Dma115], Seen::Nobody)),
-        ],
+        expected: &[(When::ALWAYS, Harmful(&[Dma54, Dma57, Dma75, Dma114, Dma115], Seen::Nobody))],
         page: USING_LISTS,
         gist: "The list is put when the device is done; a logical address is good until then.",
         ..ROW
@@ -75,10 +69,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         sabotage: Sabotage::of(PUT, PutOff("WdfRequestCompleteWithInformation")),
         paths: PATHS,
-        expected: &[
-            (When::from_device(&[X64]), Harmful(&[Dma76, Dma100, Sim12], Seen::App)),
-            (When::ALWAYS, Harmful(&[Dma76, Dma100, Sim12], Seen::Nobody)),
-        ],
+        expected: &[(When::ALWAYS, Harmful(&[Dma76, Dma100, Sim12], Seen::Nobody))],
         page: GET_LIST,
         gist: "PutScatterGatherList comes before the data is used and the request completed.",
         ..ROW
@@ -87,10 +78,7 @@ pub(super) const ROWS: &[Row] = &[
         sabotage: Sabotage::of(BUILD, Falsify("WriteToDevice", Forgery::Invert)),
         paths: PATHS,
         directions: &[Direction::FromDevice],
-        expected: &[
-            (When::on(&[X64]), Harmful(&[Dma52, Dma75, Dma114], Seen::App)),
-            (When::ALWAYS, Harmful(&[Dma52, Dma75, Dma114], Seen::Nobody)),
-        ],
+        expected: &[(When::ALWAYS, Harmful(&[Dma52, Dma75, Dma84, Dma114], Seen::Nobody))],
         page: BUILD_LIST,
         gist: "WriteToDevice is the direction of the transfer.",
         ..ROW

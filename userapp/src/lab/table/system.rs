@@ -32,7 +32,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         sabotage: Sabotage::of("KeFlushIoBuffers", Falsify("ReadOperation", Forgery::Invert)),
         paths: PATHS,
-        expected: &[(NT, Expected::Noted(&[Dma84]))],
+        expected: &[(NT, Harmful(&[Dma84], Seen::Nobody))],
         page: FLUSHING_DMA,
         gist: "ReadOperation is TRUE for a transfer from the device, FALSE for one to it.",
         ..ROW
