@@ -6,7 +6,9 @@ use dmaproof_protocol::{Direction, Path, TransferHeader};
 use nthost::cache::{Loss, Step};
 use nthost::verifier::Report;
 use nthost::{Buffer, File, Machine, Profile, Slot};
+use testdev::bus::Device;
 use testdev::model::edu::Edu;
+use testdev::model::slave::Slave;
 use zerocopy::IntoBytes;
 
 use super::table::{Cell, MachineKind, Seen};
@@ -14,7 +16,7 @@ use crate::explain::{Class, Evidence, Explanation, explain};
 use crate::history::{History, Record};
 use crate::pattern::{Codec, Family, Tag};
 use crate::route::Route;
-use crate::target::{self, Device, NtStatus};
+use crate::target::{self, NtStatus};
 
 /// How a run is made.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +108,7 @@ pub fn profile(machine: MachineKind) -> Option<Profile> {
 /// Runs a cell once; `None` if this build has no such machine or device.
 #[must_use]
 pub fn run(cell: &Cell, settings: Settings, shapes: &'static [Shape]) -> Option<Run> {
-    let profile = profile(cell.machine).filter(|_| cell.path != Path::SystemDma)?;
+    let profile = profile(cell.machine)?;
     let mut builder = Machine::builder(profile)
         .seed(settings.seed)
         .go_on(settings.go_on)
@@ -120,7 +122,7 @@ pub fn run(cell: &Cell, settings: Settings, shapes: &'static [Shape]) -> Option<
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (inner, path, direction) = (Arc::clone(&seen), cell.path, cell.direction);
     let ended = machine.run(move |machine| {
-        let (slot, file) = target::start(machine, Device::Edu).expect("the driver starts");
+        let (slot, file) = target::start(machine, model(path)).expect("the driver starts");
         let codec = Codec::new(settings.seed);
         let mut bench = Bench { machine, slot, file, codec, history: History::default() };
         for &shape in shapes {
@@ -252,21 +254,41 @@ impl Bench<'_> {
 
     /// What the device holds.
     fn device(&self, path: Path, shape: Shape) -> Vec<u8> {
-        let look = |edu: &mut Edu| match path {
-            Path::Pio => edu.liveness().to_le_bytes().to_vec(),
-            _ => edu.memory()[shape.device_offset..][..shape.length].to_vec(),
+        let Shape { length, device_offset: at, .. } = shape;
+        let held = match path {
+            Path::SystemDma => {
+                self.look(|slave: &mut Slave| slave.memory()[at..][..length].to_vec())
+            }
+            Path::Pio => self.look(|edu: &mut Edu| edu.liveness().to_le_bytes().to_vec()),
+            _ => self.look(|edu: &mut Edu| edu.memory()[at..][..length].to_vec()),
         };
-        self.machine.device_model(self.slot, look).expect("the device is an edu")
+        held.expect("the device of this path")
     }
 
     fn set_device(&self, path: Path, shape: Shape, bytes: &[u8]) {
-        if path == Path::Pio {
-            return;
-        }
-        let set = |edu: &mut Edu| {
-            edu.memory_mut()[shape.device_offset..][..shape.length].copy_from_slice(bytes);
+        let Shape { length, device_offset: at, .. } = shape;
+        let set = match path {
+            Path::SystemDma => self.look(|slave: &mut Slave| {
+                slave.memory_mut()[at..][..length].copy_from_slice(bytes);
+            }),
+            Path::Pio => Some(()),
+            _ => self.look(|edu: &mut Edu| {
+                edu.memory_mut()[at..][..length].copy_from_slice(bytes);
+            }),
         };
-        self.machine.device_model(self.slot, set).expect("the device is an edu");
+        set.expect("the device of this path");
+    }
+
+    fn look<T: 'static, R>(&self, look: impl FnOnce(&mut T) -> R) -> Option<R> {
+        self.machine.device_model(self.slot, look)
+    }
+}
+
+/// The device that has a path.
+fn model(path: Path) -> Box<dyn Device> {
+    match path {
+        Path::SystemDma => Box::new(Slave::default()),
+        _ => Box::new(Edu::default()),
     }
 }
 

@@ -76,7 +76,10 @@ impl Target for SimulatedTarget {
         let machine = self.build();
         let device = self.simulation.device;
         let result = machine.run(move |machine| -> Result<(), TargetError> {
-            let (_, file) = start(machine, device)?;
+            let model: Box<dyn testdev::bus::Device> = match device {
+                Device::Edu => Box::new(Edu::new(EduConfig::default())),
+            };
+            let (_, file) = start(machine, model)?;
             let mut session = SimulatedSession { file };
             body(&mut session);
             drop(session);
@@ -94,14 +97,14 @@ impl Target for SimulatedTarget {
 }
 
 /// Loads the driver, plugs the device in and opens it.
-pub(crate) fn start(machine: &Machine, device: Device) -> Result<(Slot, File), TargetError> {
+pub(crate) fn start(
+    machine: &Machine,
+    model: Box<dyn testdev::bus::Device>,
+) -> Result<(Slot, File), TargetError> {
     let failed = |step| {
         move |status: nthost::NtStatus| TargetError::Start { step, status: NtStatus(status.0) }
     };
     machine.load(DRIVER, dmaproof_driver::driver_entry).map_err(failed("loading the driver"))?;
-    let model = match device {
-        Device::Edu => Box::new(Edu::new(EduConfig::default())),
-    };
     let slot = machine.plug(model).map_err(failed("starting the device"))?;
     let (data1, data2, data3, data4) = GUID_FIELDS;
     let interface = wdk_lite::GUID { Data1: data1, Data2: data2, Data3: data3, Data4: data4 };

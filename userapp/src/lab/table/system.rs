@@ -4,8 +4,8 @@ use Deed::{Falsify, LeaveOut, Repeat};
 use Expected::Harmful;
 use Path::SystemDma;
 use RuleId::{
-    Dma18, Dma20, Dma41, Dma43, Dma44, Dma46, Dma51, Dma52, Dma53, Dma54, Dma84, Dma85, Dma90,
-    Dma104, Dma107,
+    Dma17, Dma18, Dma20, Dma41, Dma43, Dma44, Dma46, Dma51, Dma52, Dma53, Dma54, Dma84, Dma85,
+    Dma90, Dma104, Dma107,
 };
 
 use super::pages::{
@@ -77,7 +77,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         sabotage: Sabotage::of("MapTransfer", Falsify("WriteToDevice", Forgery::Invert)),
         paths: PATHS,
-        expected: &[(NT, Harmful(&[Dma52, Dma104], Seen::Nobody))],
+        expected: &[(NT, Harmful(&[Dma52, Dma84, Dma104], Seen::Nobody))],
         page: MAP_TRANSFER,
         gist: "WriteToDevice is the direction of the transfer.",
         ..ROW
@@ -101,7 +101,8 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         sabotage: Sabotage::of("FreeAdapterChannel", LeaveOut),
         paths: PATHS,
-        expected: &[(NT, Harmful(&[Dma18, Dma20, Dma43, Dma44], Seen::Nobody))],
+        // At the latest when the channel is asked for again.
+        expected: &[(NT, Harmful(&[Dma17, Dma18, Dma20, Dma43, Dma44], Seen::Nobody))],
         page: FREE_CHANNEL,
         gist: "AdapterControl kept the channel; the driver frees it when the transfer is over.",
         ..ROW
