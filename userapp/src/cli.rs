@@ -214,8 +214,12 @@ pub struct LabArgs {
     /// Print one JSON object instead of the report.
     #[arg(long)]
     pub json: bool,
+    /// Draw one of the runs in which data is lost: caches, memory and device, step by step (on
+    /// arm64 and nt).
+    #[arg(long, value_name = "FILE.html")]
+    pub html: Option<PathBuf>,
     /// Print the whole table in Markdown, and run nothing.
-    #[arg(long, conflicts_with_all = ["json", "skip", "path", "direction", "profile", "case"])]
+    #[arg(long, conflicts_with_all = ["json", "html", "skip", "path", "direction", "profile", "case"])]
     pub page: bool,
 }
 

@@ -91,10 +91,11 @@ impl Machine {
         self.kernel.verifier.notes()
     }
 
-    /// How many calls of the driver's were spoiled, see [`Builder::sabotage`].
+    /// The calls of the driver's that were spoiled, see [`Builder::sabotage`]: for each the number
+    /// of crossings before it.
     #[must_use]
-    pub fn spoiled_calls(&self) -> u64 {
-        self.kernel.saboteur.as_ref().map_or(0, Saboteur::spoiled)
+    pub fn spoiled_calls(&self) -> Vec<u64> {
+        self.kernel.saboteur.as_ref().map_or_else(Vec::new, Saboteur::spoiled)
     }
 
     /// Machine time, nanoseconds.

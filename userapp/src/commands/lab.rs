@@ -1,10 +1,14 @@
 //! `dmaproof lab`
 
+use std::fs;
 use std::io::Write;
+use std::path::Path;
 
 use crate::cli::LabArgs;
 use crate::exit::{AppError, Exit, Fate};
 use crate::lab::page;
+use crate::lab::picture::frames::frames;
+use crate::lab::picture::{self, can_draw, html};
 use crate::lab::report::{Total, write_human, write_json};
 use crate::lab::select::Selection;
 use crate::lab::table::Cell;
@@ -30,6 +34,11 @@ pub(super) fn run(arguments: &LabArgs, out: &mut dyn Write) -> Result<Exit, AppE
                 .to_owned(),
         ));
     }
+    if arguments.html.is_some() && !cells.iter().any(can_draw) {
+        return Err(AppError::Usage(
+            "no row here can be drawn: --html needs one on arm64 or nt, by DMA".to_owned(),
+        ));
+    }
     let outcomes = judge_all(&cells, arguments.seed)?;
     let exit = if Total::of(&outcomes).differing == 0 { Exit::Intact } else { Exit::Failed };
     if arguments.json {
@@ -37,7 +46,28 @@ pub(super) fn run(arguments: &LabArgs, out: &mut dyn Write) -> Result<Exit, AppE
     } else {
         write_human(out, &outcomes)?;
     }
+    if let Some(file) = &arguments.html {
+        let drawn = draw(&outcomes, file)?;
+        if !arguments.json {
+            writeln!(out, "{drawn}")?;
+        }
+    }
     Ok(exit)
+}
+
+/// Draws the outcome that is worth it most; returns what was drawn.
+fn draw(outcomes: &[Outcome], file: &Path) -> Result<String, AppError> {
+    let outcome = picture::choose(outcomes).expect("one can be drawn");
+    let cell = &outcome.cell;
+    let (run, seed) = picture::record(cell, outcome.seed).expect("its machine is there");
+    let frames = frames(cell, &run);
+    fs::write(file, html::page(cell, &run, seed, &frames)).map_err(|error| {
+        AppError::Usage(format!(
+            "cannot write {}: {error}; choose another file for --html",
+            file.display()
+        ))
+    })?;
+    Ok(format!("{} shows {cell} with seed {seed}, in {} steps", file.display(), frames.len()))
 }
 
 fn judge_all(cells: &[Cell], seed: u64) -> Result<Vec<Outcome>, AppError> {

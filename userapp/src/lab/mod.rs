@@ -2,9 +2,10 @@
 //!
 //! [`table`] says, from the documents alone, what each mistake does to the data and which rule may
 //! name it; [`select`] chooses cells of it. [`run`] makes a mistake once, [`verdict`] as often as it
-//! takes; [`report`] and [`page`] tell.
+//! takes; [`report`], [`page`] and [`picture`] tell.
 
 pub mod page;
+pub mod picture;
 pub mod report;
 pub mod run;
 pub mod select;

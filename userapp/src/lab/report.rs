@@ -33,7 +33,9 @@ impl Outcome {
                 let bytes = count(found.wrong_bytes, "byte");
                 format!("{} saw {} in {bytes}", by.name(), found.class)
             }
-            (None, Expected::Harmful(..)) => "the machine stopped before the data was used".to_owned(),
+            (None, Expected::Harmful(..)) => {
+                "the machine stopped before the data was used".to_owned()
+            }
             (None, Expected::Refused) => "no data moved".to_owned(),
             (None, _) => "all data intact".to_owned(),
         }

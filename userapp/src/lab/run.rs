@@ -43,8 +43,8 @@ pub struct Run {
     pub steps: Vec<Step>,
     /// The transfers that ended.
     pub transfers: Vec<Transfer>,
-    /// How many of the driver's calls were spoiled.
-    pub spoiled: u64,
+    /// For each of the driver's calls that was spoiled, the crossings before it.
+    pub spoiled: Vec<u64>,
 }
 
 /// One transfer of a run.
@@ -79,6 +79,8 @@ pub struct Transfer {
     pub shape: Shape,
     /// Where the app's buffer was in the memory of this process.
     pub address: usize,
+    /// What should be where it went, and what was there before.
+    pub data: [Vec<u8>; 2],
     /// Its status and the bytes that the driver says it moved.
     pub result: Result<usize, NtStatus>,
     /// What is wrong with its data, and who sees that.
@@ -227,7 +229,8 @@ impl Bench<'_> {
             length: shape.length as u64,
             position: shape.page_offset,
         });
-        Transfer { shape, address: buffer.as_ptr().addr(), result, wrong }
+        let address = buffer.as_ptr().addr();
+        Transfer { shape, address, data: [expected, before], result, wrong }
     }
 
     /// What an instruction fetch from the buffer sees and the data cache does not. The documents

@@ -144,8 +144,8 @@ impl Trial<'_> {
         if let Some(report) = &run.stopped {
             return Some(format!("{} stopped the machine: {}", report.rule, report.message));
         }
-        if (run.spoiled != 0) != self.cell.row.made {
-            return Some(format!("{} calls were spoilt", run.spoiled));
+        if run.spoiled.is_empty() == self.cell.row.made {
+            return Some(format!("{} calls were spoilt", run.spoiled.len()));
         }
         let noted: BTreeSet<RuleId> = run.notes.iter().map(|note| note.rule).collect();
         let expected: BTreeSet<RuleId> = self.cell.expected.rules().iter().copied().collect();

@@ -1,5 +1,7 @@
 //! Carries a plan out.
 
+use std::sync::atomic::Ordering;
+
 use parking_lot::Mutex;
 
 use super::{Calls, Deed, Forgery, Function, Sabotage, Word};
@@ -18,8 +20,8 @@ pub(crate) struct Saboteur {
 struct State {
     /// Calls of the functions of the plan so far, in its order.
     calls: Vec<u64>,
-    /// Calls that were spoiled.
-    spoiled: u64,
+    /// For each call that was spoiled, the crossings before it.
+    spoiled: Vec<u64>,
     /// The latest values, the newest last.
     values: Vec<Value>,
     /// Calls that wait: until this function was called.
@@ -68,9 +70,9 @@ impl Saboteur {
         (!plan.is_empty()).then(|| Self { plan, remembered, state: Mutex::new(state) })
     }
 
-    /// How many calls were spoiled so far.
-    pub(crate) fn spoiled(&self) -> u64 {
-        self.state.lock().spoiled
+    /// For each call that was spoiled so far, the crossings before it.
+    pub(crate) fn spoiled(&self) -> Vec<u64> {
+        self.state.lock().spoiled.clone()
     }
 
     /// A call of the driver's on its way to the host, from this frame.
@@ -82,7 +84,8 @@ impl Saboteur {
         function: &'static Function,
         mut words: Vec<Word>,
     ) -> Word {
-        let decision = self.decide(function, &mut words);
+        let crossings = kernel.events.load(Ordering::Relaxed);
+        let decision = self.decide(crossings, function, &mut words);
         let unmade = || Word::bare(function.unmade.unwrap_or_default());
         let mut answer = if decision.unmade {
             unmade()
@@ -123,7 +126,12 @@ impl Saboteur {
     }
 
     /// What becomes of a call of the driver's; changes its arguments.
-    fn decide(&self, function: &'static Function, words: &mut [Word]) -> Decision {
+    fn decide(
+        &self,
+        crossings: u64,
+        function: &'static Function,
+        words: &mut [Word],
+    ) -> Decision {
         let mut state = self.state.lock();
         let mut decision = Decision::default();
         for (at, &(sabotage, spoiled)) in self.plan.iter().enumerate() {
@@ -136,7 +144,9 @@ impl Saboteur {
                 Calls::Nth(number) => state.calls[at] == number,
             };
             if meant {
-                state.apply(sabotage.deed, function, words, &mut decision);
+                if state.apply(sabotage.deed, function, words, &mut decision) {
+                    state.spoiled.push(crossings);
+                }
             }
         }
         decision
@@ -156,7 +166,11 @@ impl Saboteur {
             });
             for &(sabotage, function) in &self.plan {
                 if sabotage.deed == Deed::Hasten(after) {
-                    due.extend(state.hasten(function).map(|words| (function, words)));
+                    let early = state.hasten(function).map(|words| (function, words));
+                    if early.is_some() {
+                        state.spoiled.push(kernel.events.load(Ordering::Relaxed));
+                    }
+                    due.extend(early);
                 }
             }
             due
@@ -168,13 +182,14 @@ impl Saboteur {
 }
 
 impl State {
+    /// Does it to a call; whether that counts as one more.
     fn apply(
         &mut self,
         deed: Deed,
         function: &'static Function,
         words: &mut [Word],
         decision: &mut Decision,
-    ) {
+    ) -> bool {
         match deed {
             Deed::LeaveOut => decision.unmade = true,
             Deed::Repeat => decision.twice = true,
@@ -194,15 +209,15 @@ impl State {
                 let name = function.ddi.name;
                 let Some(at) = self.early.iter().position(|&early| early == name) else {
                     self.use_up(function);
-                    return;
+                    return false;
                 };
                 self.early.swap_remove(at);
                 decision.unmade = true;
                 // It was counted when it was made.
-                return;
+                return false;
             }
         }
-        self.spoiled += 1;
+        true
     }
 
     /// The arguments of a call that is made before the driver makes it: the newest values of their
@@ -216,7 +231,6 @@ impl State {
         let words: Vec<Word> = function.arguments.iter().map(newest).collect::<Option<_>>()?;
         self.use_up(function);
         self.early.push(function.ddi.name);
-        self.spoiled += 1;
         Some(words)
     }
 
