@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dmaproof_protocol::{Direction, Path, TransferHeader};
 use nthost::cache::{Loss, Step};
 use nthost::verifier::Report;
-use nthost::{Buffer, File, Machine, Profile, Slot};
+use nthost::{Buffer, File, Machine, Profile, Slot, SystemDma};
 use testdev::bus::Device;
 use testdev::model::edu::Edu;
 use testdev::model::slave::Slave;
@@ -69,6 +69,9 @@ const BULK: [Shape; 3] = [
 /// A transfer of four cache lines, few enough to be drawn.
 pub const SMALL: [Shape; 1] = [Shape { length: 256, page_offset: 0x100, device_offset: 64 }];
 
+/// The DMA controller's FIFO, bytes: no transfer here ends with a full one.
+const CHUNK: usize = 24;
+
 /// Programmed transfers reach registers: the liveness register.
 const REGISTER: [Shape; 1] = [Shape { length: 4, page_offset: 0x100, device_offset: 4 }];
 
@@ -79,8 +82,8 @@ pub struct Transfer {
     pub shape: Shape,
     /// Where the app's buffer was in the memory of this process.
     pub address: usize,
-    /// What should be where it went, and what was there before.
-    pub data: [Vec<u8>; 2],
+    /// What should be where it went, what was there before, and what is there.
+    pub data: [Vec<u8>; 3],
     /// Its status and the bytes that the driver says it moved.
     pub result: Result<usize, NtStatus>,
     /// What is wrong with its data, and who sees that.
@@ -116,6 +119,9 @@ pub fn run(cell: &Cell, settings: Settings, shapes: &'static [Shape]) -> Option<
         .go_on(settings.go_on)
         .record_caches(settings.record)
         .sabotage(cell.row.sabotage);
+    if cell.path == Path::SystemDma {
+        builder = builder.system_dma(Some(SystemDma { chunk: CHUNK, ..SystemDma::default() }));
+    }
     if let Some(number) = cell.row.failing_flush {
         builder = builder.fail_flush(number);
     }
@@ -149,11 +155,12 @@ pub fn run(cell: &Cell, settings: Settings, shapes: &'static [Shape]) -> Option<
 /// The transfers that a cell's runs make.
 #[must_use]
 pub fn shapes(cell: &Cell) -> &'static [Shape] {
-    let mapped = matches!(cell.path, Path::Packet | Path::ScatterGather | Path::Version3);
+    let through_buffer = matches!(cell.path, Path::CommonBufferCached | Path::CommonBufferUncached);
     match cell.path {
         Path::Pio => &REGISTER,
-        // What does not fill its lines would go through the common buffer, another path.
-        _ if mapped && cell.machine == MachineKind::Nt => &BULK[..2],
+        // What does not fill its lines would go through the common buffer, another path, or be
+        // bounced.
+        _ if !through_buffer && cell.machine == MachineKind::Nt => &BULK[..2],
         _ => &BULK,
     }
 }
@@ -230,7 +237,7 @@ impl Bench<'_> {
             position: shape.page_offset,
         });
         let address = buffer.as_ptr().addr();
-        Transfer { shape, address, data: [expected, before], result, wrong }
+        Transfer { shape, address, data: [expected, before, actual], result, wrong }
     }
 
     /// What an instruction fetch from the buffer sees and the data cache does not. The documents

@@ -84,13 +84,14 @@ struct Scene<'r> {
     length: usize,
     expected: &'r [u8],
     before: &'r [u8],
+    actual: &'r [u8],
     steps: Vec<&'r Step>,
     losses: Vec<&'r Loss>,
 }
 
 impl<'r> Scene<'r> {
     fn of(cell: &'r Cell, run: &'r Run) -> Option<Self> {
-        let Transfer { shape, data: [expected, before], .. } = run.transfers.last()?;
+        let Transfer { shape, data: [expected, before, actual], .. } = run.transfers.last()?;
         // The lines that the device used: those of the buffer, or of a common buffer.
         let used = |step: &&Step| {
             matches!(step.cause, Cause::DeviceRead | Cause::DeviceWrite | Cause::FifoFilled)
@@ -98,10 +99,13 @@ impl<'r> Scene<'r> {
         let first = run.steps.iter().filter(used).map(|step| step.place.address).min();
         let start = first.unwrap_or(run.transfers.last()?.address) / LINE * LINE;
         let inside = |address: usize| (start..start + shape.length).contains(&address);
-        let steps = run.steps.iter().filter(|step| inside(step.place.address)).collect();
+        let mut steps: Vec<_> =
+            run.steps.iter().filter(|step| inside(step.place.address)).collect();
+        // Stores are seen line by line, when each line has its next step; they were made before.
+        steps.sort_by_key(|step| (step.moment.event, step.cause != Cause::Store));
         let losses = run.losses.iter().filter(|loss| inside(loss.place.address)).collect();
         let length = shape.length;
-        Some(Self { cell, start, length, expected, before, steps, losses })
+        Some(Self { cell, start, length, expected, before, actual, steps, losses })
     }
 
     fn play(&self, run: &Run) -> Vec<Frame> {
@@ -142,7 +146,35 @@ impl<'r> Scene<'r> {
         for &at in spoiled {
             frames.push(self.spoiled_frame(&lines, at));
         }
+        let told = frames.iter().any(|frame| frame.loss.is_some());
+        frames.extend(run.wrong().filter(|_| !told).map(|(_, found)| {
+            let event = frames.last().map_or(0, |frame| frame.event);
+            self.last_frame(lines, &found.text, event)
+        }));
         frames
+    }
+
+    /// What was lost where the caches have no part in it shows at the end only.
+    fn last_frame(&self, mut lines: Vec<Line>, found: &str, event: u64) -> Frame {
+        let pairs = self.expected.chunks(WORD).zip(self.actual.chunks(WORD));
+        for (at, (expected, actual)) in pairs.enumerate() {
+            if let Some(line) = lines.get_mut(at / WORDS) {
+                line.lost[at % WORDS] = expected != actual;
+            }
+        }
+        let (title, moved): (_, &'static [&'static str]) = match self.cell.direction {
+            Direction::ToDevice => ("The device has this", &["device"]),
+            Direction::FromDevice => ("The app reads this", &["processor"]),
+        };
+        Frame {
+            title: title.to_owned(),
+            text: "The request is complete.".to_owned(),
+            moved,
+            lines,
+            loss: Some(format!("Data is lost: {found}.")),
+            spoiled: false,
+            event,
+        }
     }
 
     fn first_lines(&self) -> Vec<Line> {
