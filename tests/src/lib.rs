@@ -15,4 +15,4 @@ mod judge;
 
 pub use bench::Bench;
 pub use case::{Case, run};
-pub use judge::{Expected, answers, breaks, is_clean, is_noted, verdict};
+pub use judge::{Expected, Named, Played, answers, breaks, is_clean, is_noted, play_once, verdict};
