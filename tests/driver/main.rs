@@ -11,7 +11,6 @@ mod faults;
 mod incoherent;
 mod limits;
 mod pnp;
-mod sabotage;
 mod sweep;
 mod system;
 mod transfers;
