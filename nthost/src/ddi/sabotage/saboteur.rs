@@ -143,10 +143,8 @@ impl Saboteur {
                 Calls::Every => true,
                 Calls::Nth(number) => state.calls[at] == number,
             };
-            if meant {
-                if state.apply(sabotage.deed, function, words, &mut decision) {
-                    state.spoiled.push(crossings);
-                }
+            if meant && state.apply(sabotage.deed, function, words, &mut decision) {
+                state.spoiled.push(crossings);
             }
         }
         decision

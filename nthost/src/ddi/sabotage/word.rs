@@ -78,7 +78,11 @@ impl Word {
     pub(super) fn add_to_target(self, more: i64) {
         let Some(target) = self.target() else { return };
         // SAFETY: the driver passes the address of a number it owns, for the host to change.
-        unsafe { target.write(target.read().wrapping_add_signed(more as i32)) };
+        let number = unsafe { target.read() };
+        // CAST: plans add small numbers.
+        let changed = number.wrapping_add_signed(more as i32);
+        // SAFETY: as above.
+        unsafe { target.write(changed) };
     }
 
     /// What it points to if that is a number, or else itself.
