@@ -5,8 +5,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dmaproof_protocol::{Direction, Ioctl, Path, TransferHeader, VersionRequest};
-use nthost::{Access, File, Machine, Profile};
+use nthost::{Access, Builder, File, Machine, Profile, SystemDma};
+use testdev::bus::Device;
 use testdev::model::edu::{Edu, EduConfig};
+use testdev::model::slave::Slave;
 use zerocopy::IntoBytes;
 
 struct Counting;
@@ -38,7 +40,7 @@ fn allocations(mut body: impl FnMut()) -> u64 {
     ALLOCATIONS.load(Ordering::Relaxed) - before
 }
 
-fn measure(file: &File) -> Vec<(String, u64)> {
+fn measure(file: &File, paths: &[Path]) -> Vec<(String, u64)> {
     let mut found = Vec::new();
     let request = VersionRequest::new();
     let mut reply = [0; 512];
@@ -48,13 +50,7 @@ fn measure(file: &File) -> Vec<(String, u64)> {
     });
     found.push(("query".to_owned(), count));
     let mut data = vec![7; 3000];
-    for path in [
-        Path::Packet,
-        Path::ScatterGather,
-        Path::CommonBufferCached,
-        Path::CommonBufferUncached,
-        Path::Version3,
-    ] {
+    for &path in paths {
         let header = TransferHeader::new(path, 0, data.len() as u64);
         for (direction, code) in [
             (Direction::ToDevice, Ioctl::ToDevice.code()),
@@ -69,21 +65,38 @@ fn measure(file: &File) -> Vec<(String, u64)> {
     found
 }
 
-// One test only: another one in the same process would be counted too.
-#[test]
-fn the_transfer_path_does_not_allocate() {
-    let machine = Machine::builder(Profile::X64).build();
-    let found = machine.run(|m| {
+/// What allocates on a machine with this device.
+fn found(builder: Builder, device: Box<dyn Device>, paths: &'static [Path]) -> Vec<(String, u64)> {
+    let found = builder.build().run(move |m| {
         m.load("dmaproof", dmaproof_driver::driver_entry).expect("the driver loads");
-        let config = EduConfig { dma_delay_ns: 1000, ..EduConfig::default() };
-        m.plug(Box::new(Edu::new(config))).expect("the device starts");
+        m.plug(device).expect("the device starts");
         let (data1, data2, data3, data4) = dmaproof_protocol::GUID_FIELDS;
         let guid = wdk_lite::GUID { Data1: data1, Data2: data2, Data3: data3, Data4: data4 };
         let path = m.interfaces(&guid).pop().expect("the device has an interface");
         let file = m.open(&path, Access::READ_WRITE).expect("the device opens");
-        measure(&file)
+        measure(&file, paths)
     });
-    for (what, count) in found.unwrap_or_else(|stopped| panic!("{stopped}")) {
+    found.unwrap_or_else(|stopped| panic!("{stopped}"))
+}
+
+// One test only: another one in the same process would be counted too.
+#[test]
+fn the_transfer_path_does_not_allocate() {
+    let config = EduConfig { dma_delay_ns: 1000, ..EduConfig::default() };
+    let mut counts = found(
+        Machine::builder(Profile::X64),
+        Box::new(Edu::new(config)),
+        &[
+            Path::Packet,
+            Path::ScatterGather,
+            Path::CommonBufferCached,
+            Path::CommonBufferUncached,
+            Path::Version3,
+        ],
+    );
+    let builder = Machine::builder(Profile::X64).system_dma(Some(SystemDma::default()));
+    counts.extend(found(builder, Box::new(Slave::default()), &[Path::SystemDma]));
+    for (what, count) in counts {
         assert_eq!(count, 0, "{what} allocates on the transfer path");
     }
 }

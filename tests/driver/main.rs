@@ -11,6 +11,7 @@ mod faults;
 mod incoherent;
 mod limits;
 mod pnp;
+mod sabotage;
 mod sweep;
 mod system;
 mod transfers;

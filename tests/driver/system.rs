@@ -137,6 +137,67 @@ fn many_requests_take_turns() {
     }
 }
 
+/// A request of 1000 bytes: for which part of the device, which way, when it is cancelled.
+type Plan = (Direction, Option<u64>);
+
+/// Sixteen requests at a time, cancelled and put to sleep at any moment: each ends once, and what
+/// was not cancelled is whole.
+fn storm(scheduling: Scheduling, seed: u64, plans: &[Plan], sleep: u64) {
+    let plans = plans.to_vec();
+    healthy(controller().scheduling(scheduling).seed(seed), move |bench| {
+        let fill = bytes(9, MEMORY);
+        let device = fill.clone();
+        let set = move |slave: &mut Slave| slave.memory_mut().copy_from_slice(&device);
+        bench.machine.device_model(bench.slot, set).expect("it is the slave device");
+        let submit = |(number, &(direction, _)): (usize, &Plan)| {
+            bench.submit(PATH, direction, number as u64 * 1000, bytes(number as u8, 1000))
+        };
+        let pending: Vec<_> = plans.iter().enumerate().map(submit).collect();
+        for (pending, (_, cancel)) in pending.iter().zip(&plans) {
+            if let Some(nanoseconds) = *cancel {
+                bench.machine.sleep(nanoseconds);
+                pending.cancel();
+            }
+        }
+        bench.machine.sleep(sleep);
+        bench.machine.set_power(bench.slot, true).expect("sleeps");
+        bench.machine.set_power(bench.slot, false).expect("wakes");
+        for (number, (pending, (direction, cancel))) in pending.into_iter().zip(&plans).enumerate()
+        {
+            let (completion, request) = pending.wait();
+            let status = completion.status.0;
+            assert!(status == 0 || status == status::CANCELLED && cancel.is_some(), "{status:#x}");
+            let range = number * 1000..(number + 1) * 1000;
+            match direction {
+                _ if status != 0 => {}
+                Direction::ToDevice => {
+                    assert!(memory(bench)[range] == bytes(number as u8, 1000));
+                }
+                Direction::FromDevice => assert!(request.buffer()[..] == fill[range]),
+            }
+        }
+        works(bench);
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_storm_of_requests_loses_nothing(
+        threads in any::<bool>(),
+        seed in any::<u64>(),
+        plans in prop::collection::vec(
+            (prop::sample::select(Direction::ALL), prop::option::of(0u64..20_000)), 1..16,
+        ),
+        sleep in 0u64..200_000,
+    ) {
+        let scheduling =
+            if threads { Scheduling::Threads { processors: 3 } } else { Scheduling::Straight };
+        storm(scheduling, seed, &plans, sleep);
+    }
+}
+
 fn crossings(direction: Direction) -> u64 {
     healthy(controller(), move |bench| {
         let before = bench.machine.events();

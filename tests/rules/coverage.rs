@@ -15,6 +15,8 @@ const SECTIONS: &[&[RuleId]] = &[
     crate::transfer::COVERED,
     crate::version3::COVERED,
     crate::version3_map::COVERED,
+    crate::version3_lists::COVERED,
+    crate::legacy::COVERED,
     crate::lists::COVERED,
     crate::build_lists::COVERED,
     crate::coherency::COVERED,

@@ -27,6 +27,7 @@ mod common_buffer_ex;
 mod coverage;
 mod incoherent;
 mod interrupts;
+mod legacy;
 mod levels;
 mod lists;
 mod map_registers;
@@ -40,6 +41,7 @@ mod requests;
 mod system;
 mod transfer;
 mod version3;
+mod version3_lists;
 mod version3_map;
 
 /// `DRIVER_VERIFIER_DMA_VIOLATION`.

@@ -10,6 +10,7 @@ use dmaproof_protocol::{Direction, Path, QueryReply, Statistics};
 use crate::catalogue::Rule;
 use crate::route::Route;
 
+mod machine;
 #[cfg(test)]
 pub mod memory;
 mod options;
@@ -21,6 +22,8 @@ mod win32;
 #[expect(unsafe_code, reason = "overlapped requests are calls into Windows; see `UNSAFETY` there")]
 mod windows;
 
+pub use machine::Machine;
+pub use nthost::cache::{Loss, Lost};
 pub use options::{Choice, Device, Profile, Scheduling, Simulation, TargetOptions};
 pub(crate) use simulated::{control_code, start};
 pub use status::NtStatus;
@@ -77,6 +80,32 @@ pub trait Session {
     ///
     /// The status of the request; `STATUS_NOT_SUPPORTED` for a device without a reset.
     fn reset(&mut self) -> Result<(), NtStatus>;
+
+    /// What the machine itself saw since the last call: only a simulated machine whose caches are
+    /// not coherent can tell.
+    fn observe(&mut self) -> Observed {
+        Observed::default()
+    }
+}
+
+/// What a simulated machine saw besides the data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Data that was lost.
+    pub losses: Vec<Loss>,
+    /// Rules that were broken, on a machine that goes on.
+    pub breaches: Vec<BrokenRule>,
+}
+
+/// A rule that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenRule {
+    /// The rule, such as `DMA-85`.
+    pub rule: &'static str,
+    /// What was seen.
+    pub text: String,
+    /// Where in the driver.
+    pub call_site: String,
 }
 
 impl dyn Session + '_ {
@@ -111,6 +140,8 @@ pub struct Note {
     pub call_site: String,
     /// How often.
     pub count: u64,
+    /// Whether nothing can be lost by it on this machine.
+    pub harmless: bool,
 }
 
 /// A rule that was broken, where the machine stopped as by a bug check; or a device that never
@@ -181,6 +212,12 @@ pub trait Target {
 
     /// The options that choose this target on the command line.
     fn options(&self) -> String;
+
+    /// What the system around a real device says about it; a simulated machine has nothing to
+    /// add to what [`describe`](Self::describe) says.
+    fn machine(&self) -> Option<Machine> {
+        None
+    }
 
     /// Starts the target, runs the body with a handle of the driver, and takes everything down.
     ///

@@ -18,6 +18,7 @@ mod sabotage;
 use std::sync::atomic::Ordering;
 
 use wdk_lite::host::{HostTable, KernelExports, RegisterAccess};
+use wdk_lite::legacy::LegacyExports;
 use wdk_lite::*;
 
 pub(crate) use contract::Ddi;
@@ -25,6 +26,7 @@ pub use sabotage::{Calls, Deed, Forgery, Sabotage};
 use sabotage::{Function, Unmade};
 pub(crate) use sabotage::{Saboteur, Word};
 
+use crate::hal::legacy;
 use crate::machine::{Kernel, context};
 use crate::verifier::Violation;
 
@@ -88,9 +90,9 @@ fn enter<R>(
 
 /// Declares a [`Function`] for each function of a list, under its name.
 macro_rules! declare_functions {
-    ($kind:ident: $($name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $body:expr;)*) => {
+    ($($name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $ddi:expr, $body:expr;)*) => {
         $(pub(super) static $name: Function = Function {
-            ddi: contract::$kind(stringify!($name)),
+            ddi: $ddi,
             arguments: &[$(stringify!($arg)),*],
             unmade: <$ret as Unmade>::UNMADE,
             call: |kernel, frame, words| {
@@ -108,6 +110,7 @@ macro_rules! declare_functions {
 fn functions() -> impl Iterator<Item = &'static Function> {
     let lists = [
         export_functions::ALL,
+        legacy_functions::ALL,
         register_functions::ALL,
         framework_functions::ALL,
         operation_functions::ALL,
@@ -138,7 +141,8 @@ macro_rules! c_exports {
         #[allow(non_upper_case_globals, reason = "names are the WDK's")]
         mod export_functions {
             use super::*;
-            declare_functions! { export: $($name($($arg: $ty),*) -> $ret =
+            declare_functions! { $($name($($arg: $ty),*) -> $ret =
+                contract::export(stringify!($name)),
                 // SAFETY: the driver's arguments, spoilt or not; the implementation checks them.
                 |kernel, $($arg),*| unsafe { exports::$name(kernel, $($arg),*) };)* }
         }
@@ -146,6 +150,32 @@ macro_rules! c_exports {
     };
 }
 wdk_lite::kernel_exports!(c_exports);
+
+macro_rules! c_legacy {
+    ($($name:ident => $today:ident: fn($($arg:ident: $ty:ty),*) -> $ret:ty, $module:literal;)*) => {
+        mod c_legacy {
+            use super::*;
+            $(pub(super) unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
+                cross(
+                    &legacy_functions::$name,
+                    || [$(Word::of($arg)),*],
+                    // SAFETY: the driver's arguments, passed on; the implementation checks them.
+                    |kernel| unsafe { legacy::$name(kernel, $($arg),*) },
+                )
+            })*
+        }
+        #[allow(non_upper_case_globals, reason = "names are the WDK's")]
+        mod legacy_functions {
+            use super::*;
+            declare_functions! { $($name($($arg: $ty),*) -> $ret =
+                contract::legacy(stringify!($name), stringify!($today)),
+                // SAFETY: the driver's arguments, spoilt or not; the implementation checks them.
+                |kernel, $($arg),*| unsafe { legacy::$name(kernel, $($arg),*) };)* }
+        }
+        const LEGACY: LegacyExports = LegacyExports { $($name: c_legacy::$name),* };
+    };
+}
+wdk_lite::legacy_exports!(c_legacy);
 
 macro_rules! c_registers {
     ($(fn $name:ident($register:ident: *mut $unit:ty $(, $value:ident: $ty:ty)?) -> $ret:ty;)*) => {
@@ -164,8 +194,9 @@ macro_rules! c_registers {
         #[allow(non_upper_case_globals, reason = "names are the WDK's")]
         mod register_functions {
             use super::*;
-            declare_functions! { register:
+            declare_functions! {
                 $($name($register: *mut $unit $(, $value: $ty)?) -> $ret =
+                    contract::register(stringify!($name)),
                     |kernel, $register $(, $value)?| {
                         crate::bus::registers::$name(kernel, $register as u64 $(, $value)?)
                     };)* }
@@ -193,7 +224,8 @@ macro_rules! c_framework {
         #[allow(non_upper_case_globals, reason = "names are the WDK's")]
         mod framework_functions {
             use super::*;
-            declare_functions! { framework: $($name($($arg: $ty),*) -> $ret =
+            declare_functions! { $($name($($arg: $ty),*) -> $ret =
+                contract::framework(stringify!($name)),
                 // SAFETY: the driver's arguments, spoilt or not; the implementation checks them.
                 |kernel, $($arg),*| unsafe { framework::$name(kernel, $($arg),*) };)* }
         }
@@ -242,7 +274,8 @@ macro_rules! c_operations {
         #[allow(non_upper_case_globals, reason = "names are the WDK's")]
         mod operation_functions {
             use super::*;
-            declare_functions! { operation: $($name($($arg: $ty),*) -> $ret =
+            declare_functions! { $($name($($arg: $ty),*) -> $ret =
+                contract::operation(stringify!($name)),
                 // SAFETY: the driver's arguments, spoilt or not; the implementation checks them.
                 |kernel, $($arg),*| unsafe { operations::$name(kernel, $($arg),*) };)* }
         }
@@ -252,6 +285,7 @@ wdk_lite::dma_operations!(c_operations);
 
 static TABLE: HostTable = HostTable {
     exports: EXPORTS,
+    legacy: LEGACY,
     registers: REGISTERS,
     wdf: FRAMEWORK,
     driver_globals: std::ptr::null_mut,

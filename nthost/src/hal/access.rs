@@ -245,14 +245,15 @@ impl Hal {
             // For system DMA MapTransfer begins the transfer, and looks.
             let looks = common.incoherent || adapter.traits.version < 3;
             let looks = looks && adapter.traits.slave.is_none();
-            if common.cached && !flushed && !common.noted && looks {
+            if common.cached && !flushed && looks && (common.incoherent || !common.noted) {
                 common.noted = true;
                 let message = "the device used a cached common buffer without a KeFlushIoBuffers \
                                for this transfer";
                 if common.incoherent && !kernel.options.go_on {
                     self.blame(broken(RuleId::Dma90, message).from(common.origin()));
                 } else {
-                    self.notes.lock().push((RuleId::Dma90, message.to_owned()));
+                    let note = broken(RuleId::Dma90, message).from(common.origin());
+                    self.notes.lock().push(note);
                     self.unsettled.store(true, Ordering::Release);
                 }
             }

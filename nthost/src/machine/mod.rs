@@ -179,7 +179,7 @@ impl Kernel {
         if self.options.strict {
             return Err(broken(rule, message));
         }
-        let report = self.report(*broken(rule, message));
+        let report = Report { harmless: true, ..self.report(*broken(rule, message)) };
         self.verifier.note(report);
         Ok(())
     }
@@ -218,6 +218,7 @@ impl Kernel {
             event: self.events.load(Ordering::Relaxed),
             seed: self.options.seed,
             count: 1,
+            harmless: false,
         }
     }
 

@@ -5,18 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dmaproof_protocol::{Direction, Path, TransferHeader};
 use nthost::cache::{Loss, Step};
 use nthost::verifier::Report;
-use nthost::{Buffer, File, Machine, Profile, Slot, SystemDma};
-use testdev::bus::Device;
+use nthost::{Buffer, File, Machine, Profile, RuleId, Slot, SystemDma};
 use testdev::model::edu::Edu;
 use testdev::model::slave::Slave;
 use zerocopy::IntoBytes;
 
 use super::table::{Cell, MachineKind, Seen};
-use crate::explain::{Class, Evidence, Explanation, explain};
+use crate::explain::{self, Class, Evidence, Explanation, explain};
 use crate::history::{History, Record};
 use crate::pattern::{Codec, Family, Tag};
 use crate::route::Route;
-use crate::target::{self, NtStatus};
+use crate::target::{self, Device, NtStatus, Observed};
 
 /// How a run is made.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +83,8 @@ pub struct Transfer {
     pub address: usize,
     /// What should be where it went, what was there before, and what is there.
     pub data: [Vec<u8>; 3],
+    /// What the cache model saw being lost meanwhile.
+    pub losses: Vec<Loss>,
     /// Its status and the bytes that the driver says it moved.
     pub result: Result<usize, NtStatus>,
     /// What is wrong with its data, and who sees that.
@@ -130,7 +131,7 @@ pub fn run(cell: &Cell, settings: Settings, shapes: &'static [Shape]) -> Option<
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (inner, path, direction) = (Arc::clone(&seen), cell.path, cell.direction);
     let ended = machine.run(move |machine| {
-        let (slot, file) = target::start(machine, model(path)).expect("the driver starts");
+        let (slot, file) = target::start(machine, device(path)).expect("the driver starts");
         let codec = Codec::new(settings.seed);
         let mut bench = Bench { machine, slot, file, codec, history: History::default() };
         for &shape in shapes {
@@ -142,10 +143,11 @@ pub fn run(cell: &Cell, settings: Settings, shapes: &'static [Shape]) -> Option<
     });
     let stopped = ended.err().map(|stopped| *stopped.report);
     let transfers = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
+    let losses = transfers.iter().flat_map(|done: &Transfer| &done.losses).copied();
     Some(Run {
+        losses: losses.chain(machine.cache_losses()).collect(),
         stopped: stopped.or_else(|| machine.outcomes().into_iter().next()),
         notes: machine.notes(),
-        losses: machine.cache_losses(),
         steps: machine.cache_steps(),
         transfers,
         spoiled: machine.spoiled_calls(),
@@ -208,6 +210,9 @@ impl Bench<'_> {
             Direction::ToDevice => self.device(path, shape),
             Direction::FromDevice => buffer.to_vec(),
         };
+        let address = buffer.as_ptr().addr();
+        let losses = self.machine.take_cache_losses();
+        let observed = Observed { losses: losses.clone(), breaches: Vec::new() };
         let evidence = Evidence {
             expected: &expected,
             actual: &actual,
@@ -219,6 +224,7 @@ impl Bench<'_> {
             device_offset: shape.device_offset as u64,
             codec: &self.codec,
             history: &self.history,
+            seen: &explain::Seen::of(observed, &(address..address + shape.length)),
         };
         let seer = match direction {
             Direction::ToDevice => Seen::Device,
@@ -236,8 +242,7 @@ impl Bench<'_> {
             length: shape.length as u64,
             position: shape.page_offset,
         });
-        let address = buffer.as_ptr().addr();
-        Transfer { shape, address, data: [expected, before, actual], result, wrong }
+        Transfer { shape, address, data: [expected, before, actual], losses, result, wrong }
     }
 
     /// What an instruction fetch from the buffer sees and the data cache does not. The documents
@@ -254,7 +259,9 @@ impl Bench<'_> {
             text: "memory has not what the processor's data cache has: an instruction fetch from \
                    the buffer sees what was there before"
                 .to_owned(),
-            rule: None,
+            rule: Some(RuleId::Dma86.name()),
+            call: Some("KeFlushIoBuffers"),
+            breach: None,
             first_wrong: first as u64,
             wrong_bytes: wrong as u64,
             segments: Vec::new(),
@@ -295,11 +302,8 @@ impl Bench<'_> {
 }
 
 /// The device that has a path.
-fn model(path: Path) -> Box<dyn Device> {
-    match path {
-        Path::SystemDma => Box::new(Slave::default()),
-        _ => Box::new(Edu::default()),
-    }
+fn device(path: Path) -> Device {
+    if path == Path::SystemDma { Device::Slave } else { Device::Edu }
 }
 
 fn complement(bytes: &[u8]) -> Vec<u8> {

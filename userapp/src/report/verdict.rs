@@ -42,6 +42,8 @@ impl Verdict {
             Self::RuleBroken
         } else if outcome.failures_total > 0 || outcome.end == End::NotPrepared {
             Self::Corrupted
+        } else if broken(report).is_some() {
+            Self::RuleBroken
         } else if !report.never_stopped.is_empty() {
             Self::DeviceNeverStopped
         } else if outcome.accounts.iter().any(Account::is_short) {
@@ -103,7 +105,10 @@ impl Verdict {
                     "RULE BROKEN: {}; the machine stopped after {} of {} cases",
                     violation.rule, outcome.done, outcome.planned
                 ),
-                None => "RULE BROKEN: the machine stopped".to_owned(),
+                None => match broken(report) {
+                    Some(rule) => format!("RULE BROKEN: {rule}; the machine went on"),
+                    None => "RULE BROKEN: the machine stopped".to_owned(),
+                },
             },
             Self::Corrupted if outcome.end == End::NotPrepared => {
                 "FAILED: the device's memory could not be filled by any path".to_owned()
@@ -145,6 +150,11 @@ impl Verdict {
                 .to_owned(),
         }
     }
+}
+
+/// The first rule that was broken on a machine that went on.
+fn broken(report: &Report) -> Option<&str> {
+    report.notes.iter().find(|note| !note.harmless).map(|note| note.rule.as_str())
 }
 
 fn data_intact(intact: u64) -> String {

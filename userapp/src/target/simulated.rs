@@ -6,13 +6,14 @@ use dmaproof_protocol::{
 };
 use nthost::verifier::Report;
 use nthost::verifier::catalogue::{self, Home};
-use nthost::{Access, File, Machine, Slot};
+use nthost::{Access, File, Machine, Slot, SystemDma};
 use testdev::model::edu::{Edu, EduConfig};
+use testdev::model::slave::{Slave, SlaveConfig};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
-    Body, Device, Ended, Note, NtStatus, Profile, Scheduling, Session, Simulation, Target,
-    TargetError, Violation,
+    Body, BrokenRule, Device, Ended, Note, NtStatus, Observed, Profile, Scheduling, Session,
+    Simulation, Target, TargetError, Violation,
 };
 use crate::catalogue::Rule;
 
@@ -41,6 +42,9 @@ impl SimulatedTarget {
             double_buffer,
             adapter_versions,
             messages,
+            leave_out,
+            go_on,
+            system_dma: _,
         } = self.simulation;
         let profile = match profile {
             Profile::X64 => nthost::Profile::X64,
@@ -52,14 +56,19 @@ impl SimulatedTarget {
             Scheduling::Straight => nthost::Scheduling::Straight,
             Scheduling::Threads { processors } => nthost::Scheduling::Threads { processors },
         };
-        Machine::builder(profile)
+        let builder = Machine::builder(profile)
             .scheduling(scheduling)
             .seed(seed)
             .map_registers(map_registers)
             .double_buffer(double_buffer)
             .adapter_versions(adapter_versions)
             .message_interrupts(messages)
-            .build()
+            .system_dma(self.simulation.has_system_dma().then(SystemDma::default));
+        let builder = match leave_out {
+            Some(function) => builder.leave_out(function),
+            None => builder,
+        };
+        builder.go_on(go_on).build()
     }
 }
 
@@ -75,12 +84,16 @@ impl Target for SimulatedTarget {
     fn run(&self, body: Body) -> Ended {
         let machine = self.build();
         let device = self.simulation.device;
+        let observes = !self.simulation.profile.is_coherent();
         let result = machine.run(move |machine| -> Result<(), TargetError> {
-            let model: Box<dyn testdev::bus::Device> = match device {
-                Device::Edu => Box::new(Edu::new(EduConfig::default())),
+            let (_, file) = start(machine, device)?;
+            let machine_of_session = machine.clone();
+            let mut session = SimulatedSession {
+                file,
+                machine: machine_of_session,
+                observes,
+                counts: Vec::new(),
             };
-            let (_, file) = start(machine, model)?;
-            let mut session = SimulatedSession { file };
             body(&mut session);
             drop(session);
             // What the driver leaves behind is a violation like any other.
@@ -97,14 +110,15 @@ impl Target for SimulatedTarget {
 }
 
 /// Loads the driver, plugs the device in and opens it.
-pub(crate) fn start(
-    machine: &Machine,
-    model: Box<dyn testdev::bus::Device>,
-) -> Result<(Slot, File), TargetError> {
+pub(crate) fn start(machine: &Machine, device: Device) -> Result<(Slot, File), TargetError> {
     let failed = |step| {
         move |status: nthost::NtStatus| TargetError::Start { step, status: NtStatus(status.0) }
     };
     machine.load(DRIVER, dmaproof_driver::driver_entry).map_err(failed("loading the driver"))?;
+    let model: Box<dyn testdev::bus::Device> = match device {
+        Device::Edu => Box::new(Edu::new(EduConfig::default())),
+        Device::Slave => Box::new(Slave::new(SlaveConfig::default())),
+    };
     let slot = machine.plug(model).map_err(failed("starting the device"))?;
     let (data1, data2, data3, data4) = GUID_FIELDS;
     let interface = wdk_lite::GUID { Data1: data1, Data2: data2, Data3: data3, Data4: data4 };
@@ -126,12 +140,21 @@ fn violation(report: &Report) -> Violation {
     }
 }
 
+/// The line that made the call; or, for what a device showed, the one that made the object.
+fn site(report: &Report) -> String {
+    match report.origin {
+        Some(origin) if report.call.is_empty() => origin.call_site(),
+        _ => report.call_site(),
+    }
+}
+
 fn note(report: Report) -> Note {
     Note {
         rule: report.rule.to_string(),
         call_site: report.call_site(),
         text: report.message,
         count: report.count,
+        harmless: report.harmless,
     }
 }
 
@@ -146,6 +169,11 @@ pub(crate) const fn control_code(direction: Direction) -> u32 {
 /// An open handle on the simulated machine.
 struct SimulatedSession {
     file: File,
+    machine: Machine,
+    /// Whether the machine has something to tell besides the data.
+    observes: bool,
+    /// How often each note had happened when somebody looked last.
+    counts: Vec<u64>,
 }
 
 impl SimulatedSession {
@@ -204,6 +232,24 @@ impl Session for SimulatedSession {
             .device_io_control(Ioctl::Reset.code(), request.as_bytes(), &mut [])
             .map(|_| ())
             .map_err(status)
+    }
+
+    fn observe(&mut self) -> Observed {
+        if !self.observes {
+            return Observed::default();
+        }
+        let notes = self.machine.notes();
+        self.counts.resize(notes.len(), 0);
+        let news = notes
+            .iter()
+            .zip(&mut self.counts)
+            .filter(|(note, known)| !note.harmless && note.count > **known);
+        let breaches = news.map(|(note, known)| {
+            *known = note.count;
+            BrokenRule { rule: note.rule.name(), text: note.message.clone(), call_site: site(note) }
+        });
+        let breaches = breaches.collect();
+        Observed { losses: self.machine.take_cache_losses(), breaches }
     }
 }
 

@@ -126,12 +126,7 @@ impl Saboteur {
     }
 
     /// What becomes of a call of the driver's; changes its arguments.
-    fn decide(
-        &self,
-        crossings: u64,
-        function: &'static Function,
-        words: &mut [Word],
-    ) -> Decision {
+    fn decide(&self, crossings: u64, function: &'static Function, words: &mut [Word]) -> Decision {
         let mut state = self.state.lock();
         let mut decision = Decision::default();
         for (at, &(sabotage, spoiled)) in self.plan.iter().enumerate() {

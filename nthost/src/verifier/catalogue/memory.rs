@@ -300,7 +300,7 @@ pub(super) const RULES: [Rule; 34] = [
             "CON/kernel/using-packet-based-system-dma.md",
             "CON/kernel/allocating-an-adapter-channel-for-packet-based-dma.md",
         ],
-        homes: &[Type("slave::Channel"), Check],
+        homes: &[Type("system::Channel"), Check],
     },
     Rule {
         id: RuleId::Dma108,
@@ -314,7 +314,7 @@ pub(super) const RULES: [Rule; 34] = [
             "CON/kernel/using-common-buffer-system-dma.md",
             "CON/kernel/getting-an-adapter-object.md",
         ],
-        homes: &[Type("slave::Channel"), Check],
+        homes: &[Type("system::Channel"), Check],
     },
     Rule {
         id: RuleId::Dma109,
