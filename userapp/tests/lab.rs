@@ -121,6 +121,21 @@ fn the_page_in_the_documentation_is_up_to_date() {
     assert!(kept == fresh, "run `cargo run -- lab --page > docs/sabotage.md`");
 }
 
+#[test]
+fn what_the_requirements_say_is_left_out_is_in_the_table() {
+    let rows: Vec<String> =
+        cells().map(|cell| cell.to_string().splitn(4, '/').nth(3).unwrap().to_owned()).collect();
+    let mut named = 0;
+    let column = |line: &'static str| line.split(" | ").nth(5).filter(|_| line.starts_with("| "));
+    for cell in include_str!("../../docs/requirements.md").lines().filter_map(column) {
+        for name in cell.split('`').skip(1).step_by(2) {
+            assert!(rows.iter().any(|row| row == name), "no row is called {name}");
+            named += 1;
+        }
+    }
+    assert!(named > 20, "{named} rows are named");
+}
+
 /// The frames of a cell's picture, and the picture.
 fn picture(name: &str) -> (Vec<Frame>, String) {
     let cell = cell(name);

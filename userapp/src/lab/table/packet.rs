@@ -69,7 +69,7 @@ pub(super) const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
-        sabotage: flush(Falsify("Length", Forgery::Add(64))),
+        sabotage: flush(Falsify("Length", Forgery::Add(1))),
         paths: PATHS,
         expected: &[(When::ALWAYS, Harmful(&[Dma53], Seen::Nobody))],
         page: BUG_CHECK_E6,
@@ -77,7 +77,7 @@ pub(super) const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
-        sabotage: flush(Falsify("CurrentVa", Forgery::Add(64))),
+        sabotage: flush(Falsify("CurrentVa", Forgery::Add(1))),
         paths: PATHS,
         expected: &[(When::ALWAYS, Harmful(&[Dma53], Seen::Nobody))],
         page: FLUSH_ADAPTER_BUFFERS,
@@ -93,7 +93,7 @@ pub(super) const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
-        sabotage: flush(Falsify("MapRegisterBase", Forgery::Add(8))),
+        sabotage: flush(Falsify("MapRegisterBase", Forgery::Add(1))),
         paths: PATHS,
         expected: &[(When::ALWAYS, Harmful(&[Dma53, Dma39, Dma45], Seen::Nobody))],
         page: FLUSH_ADAPTER_BUFFERS,
@@ -135,7 +135,7 @@ pub(super) const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
-        sabotage: flush(Misreport(Forgery::Set(1))),
+        sabotage: flush(Misreport(Forgery::Invert)),
         paths: PATHS,
         failing_flush: Some(1),
         expected: &[(When::ALWAYS, Harmful(&[Dma55], Seen::Nobody))],
@@ -145,7 +145,7 @@ pub(super) const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
-        sabotage: map(Falsify("CurrentVa", Forgery::Add(64))),
+        sabotage: map(Falsify("CurrentVa", Forgery::Add(1))),
         paths: PATHS,
         expected: &[(When::ALWAYS, Harmful(&[Dma46], Seen::Nobody))],
         page: MAP_TRANSFER,
@@ -204,7 +204,7 @@ pub(super) const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
-        sabotage: map(Falsify("MapRegisterBase", Forgery::Add(8))),
+        sabotage: map(Falsify("MapRegisterBase", Forgery::Add(1))),
         paths: PATHS,
         expected: &[(When::ALWAYS, Harmful(&[Dma45, Dma39], Seen::Nobody))],
         page: MAP_TRANSFER,
