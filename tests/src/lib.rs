@@ -12,6 +12,7 @@ pub mod lab;
 mod bench;
 mod case;
 mod judge;
+pub mod ways;
 
 pub use bench::Bench;
 pub use case::{Case, run};

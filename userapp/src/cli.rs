@@ -115,7 +115,7 @@ pub struct TestArgs {
     /// Let notes and unexplained counts fail the test too.
     #[arg(long)]
     pub strict: bool,
-    /// Print one JSON object instead of the report.
+    /// Print one JSON object instead of the report; one for each machine that is tested.
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

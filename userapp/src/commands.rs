@@ -67,7 +67,9 @@ fn run(command: Command, out: &mut dyn Write) -> Result<Exit, AppError> {
         Command::Lab(arguments) => lab::run(&arguments, out),
         Command::Rules(arguments) => rules::run(&arguments, &target::rules(), out),
         Command::Info(arguments) => info::run(&arguments, &*target::open(&arguments.target)?, out),
-        Command::Test(arguments) => test::run(&arguments, &*target::open(&arguments.target)?, out),
+        Command::Test(arguments) => {
+            test::run_each(&arguments, &target::open_all(&arguments.target)?, out)
+        }
         Command::Write(arguments) => {
             write::run(&arguments, &*target::open(&arguments.target)?, out)
         }

@@ -76,6 +76,7 @@ fn make(kernel: &Kernel, slot: usize, traits: Traits) -> Option<&super::Adapter>
             number,
             slot,
             traits,
+            table: crate::ddi::dma_operations(kernel, traits.version),
             granted,
             registers: registers.min(windows.register_limit),
             windows,

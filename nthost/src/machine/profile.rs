@@ -128,6 +128,8 @@ pub(crate) struct Options {
     pub messages: bool,
     pub flush_failure: Option<u64>,
     pub sabotage: Vec<Sabotage>,
+    pub log: bool,
+    pub trace: bool,
     pub record_caches: bool,
     pub go_on: bool,
     pub system_dma: Option<SystemDma>,
@@ -160,6 +162,8 @@ impl Builder {
             messages: true,
             flush_failure: None,
             sabotage: Vec::new(),
+            log: false,
+            trace: false,
             record_caches: false,
             go_on: false,
             system_dma: matches!(profile, Profile::Nt).then(SystemDma::default),
@@ -239,6 +243,20 @@ impl Builder {
     #[must_use]
     pub fn leave_out(self, function: &'static str) -> Self {
         self.sabotage(Sabotage::of(function, Deed::LeaveOut))
+    }
+
+    /// Keeps a log of all crossings between driver and host, see [`Machine::crossings`].
+    #[must_use]
+    pub fn log_crossings(mut self, log: bool) -> Self {
+        self.0.log = log;
+        self
+    }
+
+    /// Records what a driver image writes to event traces, see [`Machine::trace_events`].
+    #[must_use]
+    pub fn record_trace(mut self, record: bool) -> Self {
+        self.0.trace = record;
+        self
     }
 
     /// Records every step of the cache model, for [`Machine::cache_steps`]. Nothing is recorded,

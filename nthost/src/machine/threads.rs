@@ -7,10 +7,12 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
-use super::profile::{Builder, Profile};
+use super::profile::{Builder, Profile, Scheduling};
 use super::{Kernel, context};
 use crate::cache::{Loss, Step};
 use crate::ddi::Saboteur;
+use crate::ddi::log::Crossing;
+use crate::image::TraceEvent;
 use crate::verifier::Report;
 
 /// A simulated NT machine.
@@ -108,6 +110,25 @@ impl Machine {
     #[must_use]
     pub fn events(&self) -> u64 {
         self.kernel.events.load(Ordering::Relaxed)
+    }
+
+    /// The log of crossings; empty unless [`Builder::log_crossings`] was asked for.
+    #[must_use]
+    pub fn crossings(&self) -> Vec<Crossing> {
+        self.kernel.log.crossings()
+    }
+
+    /// What a driver image wrote to event traces; empty unless [`Builder::record_trace`] was asked
+    /// for.
+    #[must_use]
+    pub fn trace_events(&self) -> Vec<TraceEvent> {
+        self.kernel.image.trace_events()
+    }
+
+    /// Who decides what runs next.
+    #[must_use]
+    pub fn scheduling(&self) -> Scheduling {
+        self.kernel.options.scheduling
     }
 
     /// Lets `nanoseconds` of machine time pass, running what is due.

@@ -131,6 +131,7 @@ pub fn run(cell: &Cell, settings: Settings, shapes: &'static [Shape]) -> Option<
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (inner, path, direction) = (Arc::clone(&seen), cell.path, cell.direction);
     let ended = machine.run(move |machine| {
+        machine.load("dmaproof", dmaproof_driver::driver_entry).expect("the driver loads");
         let (slot, file) = target::start(machine, device(path)).expect("the driver starts");
         let codec = Codec::new(settings.seed);
         let mut bench = Bench { machine, slot, file, codec, history: History::default() };

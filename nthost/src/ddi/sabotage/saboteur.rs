@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
-use super::{Calls, Deed, Forgery, Function, Sabotage, Word};
+use super::{Calls, Deed, Forgery, Sabotage, Word};
+use crate::ddi::functions::{self, Function};
 use crate::machine::Kernel;
 
 /// The plan of one machine, and how far it has come.
@@ -251,7 +252,7 @@ fn forge(word: Word, forgery: Forgery, values: &[Value]) -> Word {
 /// The function of a plan, with everything it names looked up.
 fn check(sabotage: Sabotage) -> &'static Function {
     let find = |name: &str| {
-        super::super::functions()
+        functions::all()
             .find(|function| function.ddi.name == name)
             .unwrap_or_else(|| panic!("{sabotage}: no function is called {name}"))
     };
