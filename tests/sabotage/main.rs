@@ -1,7 +1,8 @@
 //! Sabotage leaves no trace: a driver whose calls are spoiled and one that was written wrong get the
 //! same verdict, at the same crossing.
 //!
-//! Each test has the lab driver make a mistake twice: once by itself, and once as a correct driver
+//! The whole log of what crosses the border is the same, values and all, except for addresses. Each
+//! test has the lab driver make a mistake twice: once by itself, and once as a correct driver
 //! with a plan that makes the mistake for it.
 
 use dmaproof_tests::lab::ddk::at_level;
@@ -86,14 +87,24 @@ fn at_dispatch(body: impl FnOnce()) {
     unsafe { at_level(DISPATCH_LEVEL, body) }
 }
 
-/// Both drivers end in the same way, and not like a correct one.
+/// The same case without the mistake.
+fn correct(case: Case) -> Case {
+    let right = whole_lines(run(|lab, request| packet(lab, request, Slip::Nothing))).machine(plain);
+    if case.is_from_device() { right.from_device() } else { right }
+}
+
+/// Both drivers do the same and end in the same way, and not as a correct one does.
 fn same(slipping: Case, spoiled: Case) {
     for profile in Profile::ALL {
         for case in [slipping, slipping.from_device()] {
             let other = if case.is_from_device() { spoiled.from_device() } else { spoiled };
             let (own, made) = (play_once(case.profile(profile)), play_once(other.profile(profile)));
+            let other = own.crossings.iter().zip(&made.crossings).enumerate();
+            let differs = other.into_iter().find(|(_, (one, other))| one != other);
+            assert_eq!(differs, None, "{profile:?}: the first crossing that differs");
             assert_eq!(own, made, "{profile:?}");
-            assert_ne!(own, Played::default(), "{profile:?}: the mistake does nothing");
+            assert!(own.crossings.len() > 50, "{profile:?}: the log was kept");
+            assert!(own != play_once(correct(case).profile(profile)), "{profile:?}: no mistake");
         }
     }
 }
@@ -111,14 +122,14 @@ macro_rules! slips {
     };
 }
 
-/// Nothing special.
-const fn plain(builder: Builder) -> Builder {
-    builder
+/// Keeps a log of everything that crosses the border.
+fn plain(builder: Builder) -> Builder {
+    builder.log_crossings(true)
 }
 
 /// The first flush of adapter buffers fails.
 fn failing(builder: Builder) -> Builder {
-    builder.fail_flush(1)
+    plain(builder).fail_flush(1)
 }
 
 /// A buffer of whole cache lines on one page, as every machine takes it.
@@ -175,10 +186,11 @@ fn a_list_that_is_never_put() {
         lab.information.set(transfer.length.into());
         STATUS_SUCCESS
     }
-    let slipping = run(|lab, request| list(lab, request, false)).script(Script::lists());
+    let slipping =
+        run(|lab, request| list(lab, request, false)).script(Script::lists()).machine(plain);
     let spoiled = run(|lab, request| list(lab, request, true))
         .script(Script::lists())
-        .machine(|builder| builder.leave_out("PutScatterGatherList"));
+        .machine(|builder| plain(builder).leave_out("PutScatterGatherList"));
     same(whole_lines(slipping), whole_lines(spoiled));
 }
 

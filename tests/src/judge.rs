@@ -1,7 +1,7 @@
 //! Whether a machine's verdict is the one that the documents demand.
 
 use nthost::verifier::Report;
-use nthost::{RuleId, Stopped};
+use nthost::{Crossing, RuleId, Stopped};
 
 use crate::{Bench, Case};
 
@@ -33,8 +33,8 @@ pub struct Played {
     pub stopped: Option<Named>,
     /// What it noted, in order.
     pub notes: Vec<Named>,
-    /// Crossings between driver and host, if it came to its end.
-    pub crossings: u64,
+    /// What crossed the border between driver and host, if the machine keeps a log.
+    pub crossings: Vec<Crossing>,
 }
 
 /// A rule that was named: the rule, the call, the crossing, the bug check.
@@ -62,8 +62,7 @@ pub fn play_once(case: Case) -> Played {
     let ended = machine.run(move |machine| Bench::play(machine, case));
     let stopped = ended.as_ref().err().map(|stopped| named(&stopped.report));
     let notes = machine.notes().iter().map(named).collect();
-    let crossings = if ended.is_ok() { machine.events() } else { 0 };
-    Played { stopped, notes, crossings }
+    Played { stopped, notes, crossings: machine.crossings() }
 }
 
 /// How the case ends: the notes, or what stopped the machine.

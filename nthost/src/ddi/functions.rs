@@ -52,16 +52,17 @@ impl Unmade for u64 {}
 impl Unmade for LARGE_INTEGER {}
 impl<T> Unmade for *mut T {}
 
-/// Declares a [`Function`] for each function of a list, under its name.
+/// Declares a [`Function`] for each function of a list, under its name. Beside each argument stands
+/// how [`Argument`] takes it.
 macro_rules! declare {
-    ($($name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $ddi:expr, $body:expr;)*) => {
+    ($($name:ident($($arg:ident $take:ident: $ty:ty),*) -> $ret:ty = $ddi:expr, $body:expr;)*) => {
         $(pub(in crate::ddi) static $name: Function = Function {
             ddi: $ddi,
             arguments: &[$(stringify!($arg)),*],
             unmade: <$ret as Unmade>::UNMADE,
             call: |kernel, frame, words| {
                 let [$($arg),*] = *words else { unreachable!("a call has all its arguments") };
-                let arguments = || [$(Argument::of($arg.get::<$ty>())),*];
+                let arguments = || [$(Argument::$take($arg.get::<$ty>())),*];
                 let body: fn(&Kernel, $($ty),*) -> Result<$ret, Violation> = $body;
                 let call = |kernel: &Kernel| body(kernel, $($arg.get()),*);
                 Word::of(logged(kernel, frame, &$name.ddi, arguments, call))
@@ -78,7 +79,7 @@ macro_rules! declare_exports {
         pub(super) mod exports {
             use super::*;
             use crate::ddi::exports;
-            declare! { $($name($($arg: $ty),*) -> $ret =
+            declare! { $($name($($arg of: $ty),*) -> $ret =
                 contract::export(stringify!($name)),
                 // SAFETY: the driver's arguments, spoilt or not; the implementation checks them.
                 |kernel, $($arg),*| unsafe { exports::$name(kernel, $($arg),*) };)* }
@@ -93,7 +94,7 @@ macro_rules! declare_legacy {
         pub(super) mod legacy {
             use super::*;
             use crate::hal::legacy;
-            declare! { $($name($($arg: $ty),*) -> $ret =
+            declare! { $($name($($arg of: $ty),*) -> $ret =
                 contract::legacy(stringify!($name), stringify!($today)),
                 // SAFETY: the driver's arguments, spoilt or not; the implementation checks them.
                 |kernel, $($arg),*| unsafe { legacy::$name(kernel, $($arg),*) };)* }
@@ -108,7 +109,7 @@ macro_rules! declare_registers {
         pub(super) mod registers {
             use super::*;
             use crate::bus::registers;
-            declare! { $($name($register: *mut $unit $(, $value: $ty)?) -> $ret =
+            declare! { $($name($register register: *mut $unit $(, $value of: $ty)?) -> $ret =
                 contract::register(stringify!($name)),
                 |kernel, $register $(, $value)?| {
                     registers::$name(kernel, $register as u64 $(, $value)?)
@@ -124,7 +125,7 @@ macro_rules! declare_framework {
         pub(super) mod framework {
             use super::*;
             use crate::ddi::framework;
-            declare! { $($name($($arg: $ty),*) -> $ret =
+            declare! { $($name($($arg of: $ty),*) -> $ret =
                 contract::framework(stringify!($name)),
                 // SAFETY: the driver's arguments, spoilt or not; the implementation checks them.
                 |kernel, $($arg),*| unsafe { framework::$name(kernel, $($arg),*) };)* }
@@ -139,7 +140,7 @@ macro_rules! declare_operations {
         pub(super) mod operations {
             use super::*;
             use crate::ddi::operations;
-            declare! { $($name($($arg: $ty),*) -> $ret =
+            declare! { $($name($($arg of: $ty),*) -> $ret =
                 contract::operation(stringify!($name)),
                 // SAFETY: the driver's arguments, spoilt or not; the implementation checks them.
                 |kernel, $($arg),*| unsafe { operations::$name(kernel, $($arg),*) };)* }
