@@ -123,9 +123,11 @@ impl Run<'_> {
 fn play(profile: Profile, seed: u64) {
     let builder = Machine::builder(profile).seed(seed).system_dma(Some(SystemDma::default()));
     let slave = seed % 5 == 4;
-    let device: Box<dyn testdev::bus::Device> = match slave {
-        true => Box::new(Slave::new(SlaveConfig::default())),
-        false => Box::new(Edu::new(EduConfig::default())),
+    let device = move || -> Box<dyn testdev::bus::Device> {
+        match slave {
+            true => Box::new(Slave::new(SlaveConfig::default())),
+            false => Box::new(Edu::new(EduConfig::default())),
+        }
     };
     with_device(builder, device, move |bench| {
         let (paths, length): (&[Path], usize) =

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dmaproof_protocol::{DeviceKind, Direction, Path, status};
+use dmaproof_tests::ways::{self, Run};
 use nthost::{Builder, Machine, Profile, RuleId, Scheduling, Stopped, SystemDma};
 use proptest::prelude::*;
 use testdev::model::slave::{Slave, SlaveConfig, SlaveFaults};
@@ -21,15 +22,15 @@ fn controller() -> Builder {
 fn with_slave<T: Send + 'static>(
     builder: Builder,
     faults: SlaveFaults,
-    body: impl FnOnce(&Bench) -> T + Send + 'static,
+    body: impl Fn(&Bench) -> T + Send + Sync + 'static,
 ) -> T {
     let config = SlaveConfig { faults, ..SlaveConfig::default() };
-    with_device(builder, Box::new(Slave::new(config)), body)
+    with_device(builder, move || Box::new(Slave::new(config)), body)
 }
 
 fn healthy<T: Send + 'static>(
     builder: Builder,
-    body: impl FnOnce(&Bench) -> T + Send + 'static,
+    body: impl Fn(&Bench) -> T + Send + Sync + 'static,
 ) -> T {
     with_slave(builder, SlaveFaults::default(), body)
 }
@@ -95,16 +96,18 @@ fn a_system_before_windows_8_describes_the_channel_in_the_older_way() {
 
 #[test]
 fn without_a_controller_the_device_does_not_start() {
-    let machine = x64().build();
-    let handle = machine.clone();
-    let result = machine.run(|m| {
-        m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
-        let plugged = m.plug(Box::new(Slave::default()));
-        assert_eq!(plugged.map_err(|error| error.0), Err(STATUS_CONFLICTING_ADDRESSES));
-        assert_eq!(interface(m), None);
+    ways::each(crate::WAYS, |run| {
+        let machine = run.machine(x64());
+        let (handle, run) = (machine.clone(), run.clone());
+        let result = machine.run(move |m| {
+            run.load(m);
+            let plugged = m.plug(Box::new(Slave::default()));
+            assert_eq!(plugged.map_err(|error| error.0), Err(STATUS_CONFLICTING_ADDRESSES));
+            assert_eq!(interface(m), None);
+        });
+        result.unwrap_or_else(|stopped| panic!("{stopped}"));
+        shut_down(&handle).unwrap_or_else(|stopped| panic!("{stopped}"));
     });
-    result.unwrap_or_else(|stopped| panic!("{stopped}"));
-    shut_down(&handle).unwrap_or_else(|stopped| panic!("{stopped}"));
 }
 
 #[test]
@@ -337,11 +340,11 @@ fn a_flush_that_fails_fails_the_request() {
 }
 
 /// Runs transfers with `function` left out.
-fn without(function: &'static str) -> (Machine, Result<(), Stopped>) {
-    let machine = controller().leave_out(function).build();
-    let handle = machine.clone();
+fn without(run: &Run, function: &'static str) -> (Machine, Result<(), Stopped>) {
+    let machine = run.machine(controller().leave_out(function));
+    let (handle, run) = (machine.clone(), run.clone());
     let result = machine.run(move |m| {
-        m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
+        run.load(m);
         let slot = m.plug(Box::new(Slave::default())).expect("starts");
         let bench = Bench { machine: m, slot, file: open(m).into() };
         for direction in Direction::ALL {
@@ -354,17 +357,46 @@ fn without(function: &'static str) -> (Machine, Result<(), Stopped>) {
 
 #[test]
 fn each_call_that_is_left_out_is_named() {
-    let expected: [(&str, &[RuleId]); 3] = [
-        ("FlushAdapterBuffers", &[RuleId::Dma43, RuleId::Dma54, RuleId::Dma107]),
-        ("FreeAdapterChannel", &[RuleId::Dma18, RuleId::Dma17, RuleId::Dma44]),
-        ("PutDmaAdapter", &[RuleId::Dma18, RuleId::Dma20]),
-    ];
-    for (function, rules) in expected {
-        let stopped = without(function).1.expect_err(function);
-        assert!(rules.contains(&stopped.report.rule), "without {function}: {stopped}");
-    }
-    let (machine, result) = without("KeFlushIoBuffers");
-    result.unwrap_or_else(|stopped| panic!("{stopped}"));
-    let noted: Vec<_> = machine.notes().iter().map(|note| note.rule).collect();
-    assert!(!noted.is_empty() && noted.iter().all(|&rule| rule == RuleId::Dma85), "{noted:?}");
+    ways::each(crate::WAYS, |run| {
+        let expected: [(&str, &[RuleId]); 3] = [
+            ("FlushAdapterBuffers", &[RuleId::Dma43, RuleId::Dma54, RuleId::Dma107]),
+            ("FreeAdapterChannel", &[RuleId::Dma18, RuleId::Dma17, RuleId::Dma44]),
+            ("PutDmaAdapter", &[RuleId::Dma18, RuleId::Dma20]),
+        ];
+        for (function, rules) in expected {
+            let stopped = without(run, function).1.expect_err(function);
+            assert!(rules.contains(&stopped.report.rule), "without {function}: {stopped}");
+        }
+        let (machine, result) = without(run, "KeFlushIoBuffers");
+        result.unwrap_or_else(|stopped| panic!("{stopped}"));
+        let noted: Vec<_> = machine.notes().iter().map(|note| note.rule).collect();
+        assert!(!noted.is_empty() && noted.iter().all(|&rule| rule == RuleId::Dma85), "{noted:?}");
+    });
+}
+
+/// As the documents say of a slave: without the flush the bytes that fill no chunk do not arrive.
+#[test]
+fn without_the_flush_the_end_of_a_transfer_is_lost() {
+    let machine =
+        Machine::builder(Profile::Nt).go_on(true).leave_out("FlushAdapterBuffers").build();
+    let handle = machine.clone();
+    let result = machine.run(|m| {
+        m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
+        let slot = m.plug(Box::new(Slave::default())).expect("starts");
+        let bench = Bench { machine: m, slot, file: open(m).into() };
+        let mut data = bytes(1, 600);
+        // The device says how many bytes it got, so this does not go unnoticed.
+        bench.transfer(PATH, Direction::ToDevice, 0, &mut data).expect_err("bytes are missing");
+        let device = memory(&bench);
+        let mut back = bytes(2, 600);
+        bench.transfer(PATH, Direction::FromDevice, 0, &mut back).expect("it says so");
+        (data, device, back)
+    });
+    let (data, device, back) = result.unwrap_or_else(|stopped| panic!("{stopped}"));
+    // 37 chunks of 16 bytes, and 8 bytes.
+    assert!(device[..592] == data[..592] && device[592..600] == [0; 8]);
+    // Lines that are not the caller's alone are bounced: they are lost as well.
+    assert!(back[64..512] == device[64..512] && back[592..] == bytes(2, 600)[592..]);
+    let named = handle.notes().iter().any(|note| note.rule == RuleId::Dma43);
+    assert!(named, "{:?}", handle.notes());
 }

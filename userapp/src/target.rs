@@ -25,6 +25,7 @@ mod windows;
 pub use machine::Machine;
 pub use nthost::cache::{Loss, Lost};
 pub use options::{Choice, Device, Profile, Scheduling, Simulation, TargetOptions};
+pub(crate) use simulated::{control_code, start};
 pub use status::NtStatus;
 
 /// An open handle of the driver.
@@ -259,13 +260,31 @@ pub fn open(options: &TargetOptions) -> Result<Box<dyn Target>, TargetError> {
             None => Ok(simulated_machine(Simulation::default())),
         },
         Choice::Simulation(simulation) => Ok(simulated_machine(simulation)),
-        Choice::Image(path) => Err(TargetError::Usage(format!(
-            "cannot load {}: running driver images is not available in this build; use --sim to \
-             run the driver that is built in",
-            path.display()
-        ))),
+        Choice::Image(path, simulation) => {
+            let image = simulated::Image::open(&path)?;
+            Ok(image_machine(&image, simulation.unwrap_or_default()))
+        }
         Choice::Device(path) => real_device(path),
     }
+}
+
+/// Finds the targets that the command line names for a test: one, or a machine of every profile
+/// for an image without a machine.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_all(options: &TargetOptions) -> Result<Vec<Box<dyn Target>>, TargetError> {
+    let Choice::Image(path, None) = options.choice() else {
+        return Ok(vec![open(options)?]);
+    };
+    let image = simulated::Image::open(&path)?;
+    let machines = Profile::ALL.into_iter().map(Simulation::of);
+    Ok(machines.map(|simulation| image_machine(&image, simulation)).collect())
+}
+
+fn image_machine(image: &simulated::Image, simulation: Simulation) -> Box<dyn Target> {
+    Box::new(simulated::SimulatedTarget::with_image(simulation, image.clone()))
 }
 
 fn simulated_machine(simulation: Simulation) -> Box<dyn Target> {
@@ -335,10 +354,15 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_not_available() {
+    fn an_image_that_is_not_there_is_named() {
         let error =
             error(TargetOptions { image: Some("x.sys".into()), ..TargetOptions::default() });
-        assert!(matches!(&error, TargetError::Usage(text) if text.contains("x.sys")));
+        let named = if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+            "x.sys"
+        } else {
+            "64-bit x86 Linux only"
+        };
+        assert!(matches!(&error, TargetError::Usage(text) if text.contains(named)), "{error}");
     }
 
     #[test]

@@ -30,15 +30,19 @@
 mod constants;
 #[cfg(not(feature = "image"))]
 pub mod host;
+#[cfg(feature = "image")]
+pub mod image;
 #[cfg(not(feature = "image"))]
 pub mod legacy;
 mod lists;
 pub mod ntddk;
+mod resources;
 mod types;
 pub mod wdf;
 mod wdf_types;
 
 pub use constants::*;
+pub use resources::*;
 pub use types::*;
 pub use wdf_types::*;
 

@@ -157,15 +157,24 @@ pub(super) struct State {
 
 impl Adapter {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { number, slot, traits, granted, registers, windows, area, paging, origin } =
-            parts;
+        let Parts {
+            number,
+            slot,
+            traits,
+            table,
+            granted,
+            registers,
+            windows,
+            area,
+            paging,
+            origin,
+        } = parts;
         let alignment = if paging == (Paging::Translated { bounced_lines: false }) {
             // CAST: 64.
             crate::cache::LINE as u32
         } else {
             1
         };
-        let table = crate::ddi::dma_operations(traits.version);
         Self {
             public: UnsafeCell::new(DMA_ADAPTER {
                 Version: 1,
@@ -227,6 +236,7 @@ pub(super) struct Parts {
     pub number: usize,
     pub slot: usize,
     pub traits: Traits,
+    pub table: DMA_OPERATIONS,
     pub granted: u32,
     pub registers: u32,
     pub windows: Windows,

@@ -76,6 +76,7 @@ fn make(kernel: &Kernel, slot: usize, traits: Traits) -> Option<&super::Adapter>
             number,
             slot,
             traits,
+            table: crate::ddi::dma_operations(kernel, traits.version),
             granted,
             registers: registers.min(windows.register_limit),
             windows,
@@ -111,7 +112,8 @@ pub(crate) unsafe fn KeFlushIoBuffers(
         let call = kernel.present_call();
         cache.flush(mdl.start(), mdl.byte_count(), ReadOperation != 0, call);
     }
-    if let Some((adapter, buffer)) = mdl.common_buffer() {
+    // A flush for programmed I/O is not the one that a transfer needs (DMA-84, DMA-90).
+    if let Some((adapter, buffer)) = mdl.common_buffer().filter(|_| DmaOperation != 0) {
         kernel.hal.common_buffer_flushed(adapter, buffer);
     }
     Ok(())

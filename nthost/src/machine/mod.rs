@@ -20,13 +20,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Condvar, Mutex};
 
 use crate::bus::Bus;
+use crate::ddi::Saboteur;
+use crate::ddi::log::Log;
 use crate::hal::Hal;
 use crate::io::Io;
 use crate::memory::Memory;
 use crate::pnp::Pnp;
 use crate::verifier::{Report, Verifier, Violation, broken};
 use crate::wdf::Wdf;
-use crate::{RuleId, verifier};
+use crate::{RuleId, image, verifier};
 use choices::Choices;
 use clock::{Clock, Deferred};
 use interrupts::Interrupts;
@@ -41,6 +43,8 @@ pub(crate) struct Kernel {
     /// This machine, for handles given to tests.
     this: std::sync::Weak<Self>,
     pub options: Options,
+    /// Who spoils the driver's calls, if somebody is to.
+    pub saboteur: Option<Saboteur>,
     pub choices: Choices,
     pub clock: Clock,
     pub processors: Vec<Processor>,
@@ -52,6 +56,12 @@ pub(crate) struct Kernel {
     pub io: Io,
     pub pnp: Pnp,
     pub wdf: Wdf,
+    pub image: image::Slot,
+    pub log: Log,
+    /// Whether calls of the driver are logged or spoiled.
+    watched: bool,
+    /// Whether callbacks are logged or listened to, or follow the convention of an image.
+    special: AtomicBool,
     /// Crossings so far.
     pub events: AtomicU64,
     pub injections: Injections,
@@ -97,6 +107,7 @@ impl Kernel {
     pub(crate) fn new(options: Options, this: std::sync::Weak<Self>) -> Self {
         Self {
             this,
+            saboteur: Saboteur::new(&options.sabotage),
             choices: Choices::new(options.seed),
             clock: Clock::new(),
             processors: (0..options.processors()).map(|_| Processor::new()).collect(),
@@ -108,6 +119,10 @@ impl Kernel {
             io: Io::new(),
             pnp: Pnp::new(),
             wdf: Wdf::new(),
+            image: image::Slot::default(),
+            log: Log::new(options.log),
+            watched: options.log || !options.sabotage.is_empty(),
+            special: AtomicBool::new(options.log || !options.sabotage.is_empty()),
             events: AtomicU64::new(0),
             injections: Injections::of(&options),
             stopped: AtomicBool::new(false),
@@ -116,6 +131,23 @@ impl Kernel {
             harness: (Mutex::new(()), Condvar::new()),
             options,
         }
+    }
+
+    /// Whether calls of the driver are logged or spoiled.
+    #[inline(always)]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched
+    }
+
+    /// Whether callbacks are logged or listened to, or follow the convention of an image.
+    #[inline(always)]
+    pub(crate) fn is_special(&self) -> bool {
+        self.special.load(Ordering::Relaxed)
+    }
+
+    /// The machine's driver is an image.
+    pub(crate) fn becomes_special(&self) {
+        self.special.store(true, Ordering::Release);
     }
 
     /// The processor the calling thread holds.

@@ -7,9 +7,12 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
-use super::profile::{Builder, Profile};
+use super::profile::{Builder, Profile, Scheduling};
 use super::{Injections, Kernel, context};
 use crate::cache::{Loss, Step};
+use crate::ddi::Saboteur;
+use crate::ddi::log::Crossing;
+use crate::image::TraceEvent;
 use crate::verifier::Report;
 
 /// A simulated NT machine.
@@ -90,6 +93,13 @@ impl Machine {
         self.kernel.verifier.notes()
     }
 
+    /// The calls of the driver's that were spoiled, see [`Builder::sabotage`]: for each the number
+    /// of crossings before it.
+    #[must_use]
+    pub fn spoiled_calls(&self) -> Vec<u64> {
+        self.kernel.saboteur.as_ref().map_or_else(Vec::new, Saboteur::spoiled)
+    }
+
     /// Machine time, nanoseconds.
     #[must_use]
     pub fn now(&self) -> u64 {
@@ -100,6 +110,25 @@ impl Machine {
     #[must_use]
     pub fn events(&self) -> u64 {
         self.kernel.events.load(Ordering::Relaxed)
+    }
+
+    /// The log of crossings; empty unless [`Builder::log_crossings`] was asked for.
+    #[must_use]
+    pub fn crossings(&self) -> Vec<Crossing> {
+        self.kernel.log.crossings()
+    }
+
+    /// What a driver image wrote to event traces; empty unless [`Builder::record_trace`] was asked
+    /// for.
+    #[must_use]
+    pub fn trace_events(&self) -> Vec<TraceEvent> {
+        self.kernel.image.trace_events()
+    }
+
+    /// Who decides what runs next.
+    #[must_use]
+    pub fn scheduling(&self) -> Scheduling {
+        self.kernel.options.scheduling
     }
 
     /// Lets `nanoseconds` of machine time pass, running what is due.

@@ -8,7 +8,6 @@ use std::str::FromStr;
 /// else the simulated machine x64 with the edu device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Target")]
-#[group(multiple = false)]
 pub struct TargetOptions {
     /// A simulated machine: x64 or x64-dmar (behind an IOMMU), then options separated by commas.
     ///
@@ -21,10 +20,12 @@ pub struct TargetOptions {
 
     /// A real device by its interface path (Windows, as administrator); `dmaproof list` shows the
     /// paths.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["sim", "image"])]
     pub device: Option<String>,
 
-    /// A driver image to run on a simulated machine (not available in this build).
+    /// A driver image to run on the simulated machine that --sim names (64-bit x86 Linux).
+    ///
+    /// Without --sim, `test` runs it on a machine of every profile, one after the other.
     #[arg(long, value_name = "FILE.sys")]
     pub image: Option<PathBuf>,
 }
@@ -38,8 +39,8 @@ pub enum Choice {
     Simulation(Simulation),
     /// A real device.
     Device(String),
-    /// A driver image.
-    Image(PathBuf),
+    /// A driver image, and the simulated machine to run it on if one was named.
+    Image(PathBuf, Option<Simulation>),
 }
 
 impl TargetOptions {
@@ -50,7 +51,7 @@ impl TargetOptions {
             return Choice::Device(path.clone());
         }
         if let Some(path) = &self.image {
-            return Choice::Image(path.clone());
+            return Choice::Image(path.clone(), self.sim.clone());
         }
         self.sim.clone().map_or(Choice::Default, Choice::Simulation)
     }
@@ -202,6 +203,12 @@ impl Default for Simulation {
 }
 
 impl Simulation {
+    /// A machine of this profile, otherwise as it comes.
+    #[must_use]
+    pub fn of(profile: Profile) -> Self {
+        Self { profile, ..Self::default() }
+    }
+
     /// Whether the machine has a system DMA controller.
     #[must_use]
     pub const fn has_system_dma(&self) -> bool {
@@ -357,7 +364,7 @@ impl FromStr for Simulation {
             .into_iter()
             .find(|profile| profile.name() == name)
             .ok_or_else(|| unknown("profile", name, &Profile::ALL.map(Profile::name)))?;
-        let mut simulation = Self { profile, ..Self::default() };
+        let mut simulation = Self::of(profile);
         for part in parts {
             let (name, value) = part
                 .split_once('=')

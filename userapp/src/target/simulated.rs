@@ -1,4 +1,7 @@
-//! A simulated machine: nthost runs the driver against a model of the device.
+//! A simulated machine: nthost runs the driver against a model of the device, the driver that is
+//! built in or one that is loaded from a file.
+
+use std::path::{Path as FilePath, PathBuf};
 
 use dmaproof_protocol::{
     Direction, GUID_FIELDS, Ioctl, Path, QueryReply, QueryRequest, ResetRequest, Statistics,
@@ -6,7 +9,7 @@ use dmaproof_protocol::{
 };
 use nthost::verifier::Report;
 use nthost::verifier::catalogue::{self, Counterpart, Home};
-use nthost::{Access, File, Machine, SystemDma};
+use nthost::{Access, File, LoadError, Machine, Slot, SystemDma};
 use testdev::model::edu::{Edu, EduConfig};
 use testdev::model::slave::{Slave, SlaveConfig};
 use zerocopy::{FromBytes, IntoBytes};
@@ -20,16 +23,43 @@ use crate::catalogue::{DmaDebug, Rule};
 /// The driver's name, as a service is named.
 const DRIVER: &str = "dmaproof";
 
+/// A driver image, read and checked.
+#[derive(Clone, Debug)]
+pub(super) struct Image {
+    path: PathBuf,
+    image: nthost::Image,
+}
+
+impl Image {
+    /// Reads an image.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError::Usage`] with what is wrong with the file.
+    pub(super) fn open(path: &FilePath) -> Result<Self, TargetError> {
+        match nthost::Image::open(path) {
+            Ok(image) => Ok(Self { path: path.to_owned(), image }),
+            Err(error) => Err(TargetError::Usage(error.to_string())),
+        }
+    }
+}
+
 /// A machine as the command line describes it, not built yet.
 #[derive(Clone, Debug)]
 pub(super) struct SimulatedTarget {
     simulation: Simulation,
+    image: Option<Image>,
 }
 
 impl SimulatedTarget {
-    /// The machine to build.
+    /// The machine to build, for the driver that is built in.
     pub(super) const fn new(simulation: Simulation) -> Self {
-        Self { simulation }
+        Self { simulation, image: None }
+    }
+
+    /// The machine to build, for a driver image.
+    pub(super) const fn with_image(simulation: Simulation, image: Image) -> Self {
+        Self { simulation, image: Some(image) }
     }
 
     fn build(&self) -> Machine {
@@ -74,19 +104,31 @@ impl SimulatedTarget {
 
 impl Target for SimulatedTarget {
     fn describe(&self) -> String {
-        self.simulation.to_string()
+        let Some(Image { image, .. }) = &self.image else { return self.simulation.to_string() };
+        let mut text = format!("{}, driver image {}", self.simulation, image.name());
+        let missing = image.missing_imports();
+        if !missing.is_empty() {
+            text += &format!(", without {}", missing.join(", "));
+        }
+        text
     }
 
     fn options(&self) -> String {
-        format!("--sim {}", self.simulation.option())
+        let simulation = format!("--sim {}", self.simulation.option());
+        match &self.image {
+            Some(image) => format!("--image {} {simulation}", image.path.display()),
+            None => simulation,
+        }
     }
 
     fn run(&self, body: Body) -> Ended {
         let machine = self.build();
         let device = self.simulation.device;
+        let image = self.image.clone();
         let observes = !self.simulation.profile.is_coherent();
         let result = machine.run(move |machine| -> Result<(), TargetError> {
-            let file = start(machine, device)?;
+            load(machine, image.as_ref())?;
+            let (_, file) = start(machine, device)?;
             let machine_of_session = machine.clone();
             let mut session = SimulatedSession {
                 file,
@@ -109,17 +151,29 @@ impl Target for SimulatedTarget {
     }
 }
 
-/// Loads the driver, plugs the device in and opens it.
-fn start(machine: &Machine, device: Device) -> Result<File, TargetError> {
-    let failed = |step| {
-        move |status: nthost::NtStatus| TargetError::Start { step, status: NtStatus(status.0) }
+fn failed(step: &'static str) -> impl Fn(nthost::NtStatus) -> TargetError {
+    move |status| TargetError::Start { step, status: NtStatus(status.0) }
+}
+
+/// Loads the image, or the driver that is built in.
+fn load(machine: &Machine, image: Option<&Image>) -> Result<(), TargetError> {
+    let step = failed("loading the driver");
+    let Some(Image { image, .. }) = image else {
+        return machine.load(DRIVER, dmaproof_driver::driver_entry).map(|_| ()).map_err(step);
     };
-    machine.load(DRIVER, dmaproof_driver::driver_entry).map_err(failed("loading the driver"))?;
+    machine.load_image(DRIVER, image).map(|_| ()).map_err(|error| match error {
+        LoadError::Entry(status) => step(status),
+        other => TargetError::Unavailable(format!("cannot load {}: {other}", image.name())),
+    })
+}
+
+/// Plugs the device in and opens it.
+pub(crate) fn start(machine: &Machine, device: Device) -> Result<(Slot, File), TargetError> {
     let model: Box<dyn testdev::bus::Device> = match device {
         Device::Edu => Box::new(Edu::new(EduConfig::default())),
         Device::Slave => Box::new(Slave::new(SlaveConfig::default())),
     };
-    machine.plug(model).map_err(failed("starting the device"))?;
+    let slot = machine.plug(model).map_err(failed("starting the device"))?;
     let (data1, data2, data3, data4) = GUID_FIELDS;
     let interface = wdk_lite::GUID { Data1: data1, Data2: data2, Data3: data3, Data4: data4 };
     let path = machine.interfaces(&interface).into_iter().next().ok_or_else(|| {
@@ -127,7 +181,8 @@ fn start(machine: &Machine, device: Device) -> Result<File, TargetError> {
             "the driver started the device but offers no interface to open".to_owned(),
         )
     })?;
-    machine.open(&path, Access::READ_WRITE).map_err(failed("opening the device"))
+    let file = machine.open(&path, Access::READ_WRITE).map_err(failed("opening the device"))?;
+    Ok((slot, file))
 }
 
 fn violation(report: &Report) -> Violation {
@@ -154,6 +209,14 @@ fn note(report: Report) -> Note {
         text: report.message,
         count: report.count,
         harmless: report.harmless,
+    }
+}
+
+/// The control code of a transfer.
+pub(crate) const fn control_code(direction: Direction) -> u32 {
+    match direction {
+        Direction::ToDevice => Ioctl::ToDevice.code(),
+        Direction::FromDevice => Ioctl::FromDevice.code(),
     }
 }
 
@@ -198,13 +261,11 @@ impl Session for SimulatedSession {
         offset: u64,
         buffer: &mut [u8],
     ) -> Result<usize, NtStatus> {
-        let code = match direction {
-            Direction::ToDevice => Ioctl::ToDevice,
-            Direction::FromDevice => Ioctl::FromDevice,
-        };
         // CAST: the length of a buffer fits in 64 bits.
         let header = TransferHeader::new(path, offset, buffer.len() as u64);
-        self.file.device_io_control(code.code(), header.as_bytes(), buffer).map_err(status)
+        self.file
+            .device_io_control(control_code(direction), header.as_bytes(), buffer)
+            .map_err(status)
     }
 
     fn read_file(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, NtStatus> {

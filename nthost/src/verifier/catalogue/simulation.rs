@@ -4,7 +4,7 @@ use super::Home::{Check, Type};
 use super::{Rule, RuleId};
 
 /// The rules of these sections, in order.
-pub(super) const RULES: [Rule; 13] = [
+pub(super) const RULES: [Rule; 15] = [
     Rule {
         id: RuleId::Sim01,
         title: "Physical instead of logical address",
@@ -126,6 +126,27 @@ pub(super) const RULES: [Rule; 13] = [
         sources: &[
             "DDI/wdm/nc-wdm-pget_dma_alignment.md",
             "WDF/kmdf/src/dma/base/fxdmatransactionpacket.cpp",
+        ],
+        homes: &[Check],
+    },
+    Rule {
+        id: RuleId::Sim14,
+        title: "Not covered by nthost",
+        text: "A driver image called a function, used an instruction or touched a kernel structure \
+               that nthost does not have. The run ends there; it says nothing about the driver.",
+        verifier: "",
+        sources: &["simulation"],
+        homes: &[Check],
+    },
+    Rule {
+        id: RuleId::Sim15,
+        title: "Fault in the driver",
+        text: "The code of a driver image faulted, gave up with a fast-fail code, or called \
+               KeBugCheckEx.",
+        verifier: "0x1E, 0x50, 0x139",
+        sources: &[
+            "CON/debugger/bug-check-0x50--page-fault-in-nonpaged-area.md",
+            "CON/debugger/bug-check-0x139--kernel-security-check-failure.md",
         ],
         homes: &[Check],
     },
