@@ -373,3 +373,30 @@ fn each_call_that_is_left_out_is_named() {
         assert!(!noted.is_empty() && noted.iter().all(|&rule| rule == RuleId::Dma85), "{noted:?}");
     });
 }
+
+/// As the documents say of a slave: without the flush the bytes that fill no chunk do not arrive.
+#[test]
+fn without_the_flush_the_end_of_a_transfer_is_lost() {
+    let machine =
+        Machine::builder(Profile::Nt).go_on(true).leave_out("FlushAdapterBuffers").build();
+    let handle = machine.clone();
+    let result = machine.run(|m| {
+        m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
+        let slot = m.plug(Box::new(Slave::default())).expect("starts");
+        let bench = Bench { machine: m, slot, file: open(m).into() };
+        let mut data = bytes(1, 600);
+        // The device says how many bytes it got, so this does not go unnoticed.
+        bench.transfer(PATH, Direction::ToDevice, 0, &mut data).expect_err("bytes are missing");
+        let device = memory(&bench);
+        let mut back = bytes(2, 600);
+        bench.transfer(PATH, Direction::FromDevice, 0, &mut back).expect("it says so");
+        (data, device, back)
+    });
+    let (data, device, back) = result.unwrap_or_else(|stopped| panic!("{stopped}"));
+    // 37 chunks of 16 bytes, and 8 bytes.
+    assert!(device[..592] == data[..592] && device[592..600] == [0; 8]);
+    // Lines that are not the caller's alone are bounced: they are lost as well.
+    assert!(back[64..512] == device[64..512] && back[592..] == bytes(2, 600)[592..]);
+    let named = handle.notes().iter().any(|note| note.rule == RuleId::Dma43);
+    assert!(named, "{:?}", handle.notes());
+}

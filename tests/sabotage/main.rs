@@ -7,7 +7,7 @@
 
 use dmaproof_tests::lab::ddk::at_level;
 use dmaproof_tests::lab::{Lab, Script, Transfer};
-use dmaproof_tests::{Case, Played, play_once, run};
+use dmaproof_tests::{Case, play_once, run};
 use nthost::{Builder, Deed, Forgery, Profile, Sabotage};
 use wdk_lite::*;
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dmaproof_protocol::{Direction, Path, QueryReply, Statistics};
 
-use crate::catalogue::Rule;
+use crate::catalogue::{DmaDebug, Rule};
 use crate::route::Route;
 
 mod machine;
@@ -323,6 +323,12 @@ fn real_device(path: String) -> Result<Box<dyn Target>, TargetError> {
         "cannot open {path}: real devices are available on Windows only; use --sim to test on a \
          simulated machine"
     )))
+}
+
+/// What corresponds in the catalogue to the errors of Linux's dma-debug.
+#[must_use]
+pub fn dma_debug() -> Vec<DmaDebug> {
+    simulated::dma_debug()
 }
 
 /// The catalogue of rules.

@@ -105,7 +105,6 @@ fn pass<R>(kernel: &Kernel, frame: usize, ddi: &'static Ddi, call: impl FnOnce()
     let event = kernel.events.fetch_add(1, Ordering::Relaxed) + 1;
     kernel.park_if_stopped();
     kernel.inject(event);
-    kernel.adversary_step();
     let result = call();
     kernel.service();
     context::with(|c| {

@@ -83,14 +83,17 @@ impl Coherency {
 }
 
 /// DMA-15: start and length are multiples of what GetDmaAlignment says.
+#[inline(always)]
 pub(super) fn check_alignment(
     kernel: &Kernel,
     adapter: &Adapter,
     part: Part,
 ) -> Result<(), Violation> {
-    if adapter.alignment == 1 {
-        return Ok(());
-    }
+    if adapter.alignment == 1 { Ok(()) } else { check_lines(kernel, adapter, part) }
+}
+
+#[cold]
+fn check_lines(kernel: &Kernel, adapter: &Adapter, part: Part) -> Result<(), Violation> {
     // CAST: a small number.
     let unit = adapter.alignment as usize;
     let address = part.start + part.offset;
@@ -150,6 +153,7 @@ impl Register {
 
 impl State {
     /// A device is given the bytes of a piece. Version 3's routines flush the caches themselves.
+    #[inline(always)]
     pub(super) fn give(&self, kernel: &Kernel, adapter: &Adapter, register: u32, piece: Piece) {
         let Some(mut cache) = kernel.caches() else { return };
         // CAST: offsets in a page.
@@ -160,6 +164,7 @@ impl State {
     }
 
     /// A device's bytes are taken back; tells the first line that somebody spoiled.
+    #[inline(always)]
     pub(super) fn take_back(
         &self,
         kernel: &Kernel,
@@ -172,6 +177,7 @@ impl State {
     }
 
     /// What waits in the adapter's FIFO goes on to memory, or is lost.
+    #[inline(always)]
     pub(super) fn drain(&self, kernel: &Kernel, adapter: &Adapter, arrives: bool) {
         let Some(mut cache) = kernel.caches() else { return };
         let call = kernel.present_call();

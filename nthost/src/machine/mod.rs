@@ -72,11 +72,26 @@ pub(crate) struct Kernel {
     harness: (Mutex<()>, Condvar),
 }
 
-/// Actions of a test at chosen crossings.
+/// Who acts at crossings besides the driver and the host: a test, at a chosen one; caches that are
+/// not coherent, at each.
 #[derive(Default)]
 pub(crate) struct Injections {
+    /// The first crossing at which somebody may act; 0 if nobody will.
     at: AtomicU64,
+    /// The one at which the test does.
+    due: AtomicU64,
     action: Mutex<Option<Injected>>,
+}
+
+impl Injections {
+    fn of(options: &Options) -> Self {
+        Self { at: AtomicU64::new(Self::always(options)), ..Self::default() }
+    }
+
+    /// The crossing from which on somebody acts without a test's wish.
+    fn always(options: &Options) -> u64 {
+        u64::from(!options.profile.is_coherent())
+    }
 }
 
 /// What a test does at a crossing.
@@ -109,7 +124,7 @@ impl Kernel {
             watched: options.log || !options.sabotage.is_empty(),
             special: AtomicBool::new(options.log || !options.sabotage.is_empty()),
             events: AtomicU64::new(0),
-            injections: Injections::default(),
+            injections: Injections::of(&options),
             stopped: AtomicBool::new(false),
             idle: executor::Idle::default(),
             work: Mutex::new(std::collections::VecDeque::with_capacity(32)),

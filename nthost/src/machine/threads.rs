@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 
 use super::profile::{Builder, Profile, Scheduling};
-use super::{Kernel, context};
+use super::{Injections, Kernel, context};
 use crate::cache::{Loss, Step};
 use crate::ddi::Saboteur;
 use crate::ddi::log::Crossing;
@@ -168,26 +168,36 @@ impl Machine {
     /// Runs `action` at the first crossing not before number `event` at which the driver holds no
     /// lock, as if another processor did it.
     pub fn inject(&self, event: u64, action: impl FnOnce(&Self) + Send + 'static) {
-        *self.kernel.injections.action.lock() = Some(Box::new(action));
-        self.kernel.injections.at.store(event.max(1), Ordering::Release);
+        let injections = &self.kernel.injections;
+        *injections.action.lock() = Some(Box::new(action));
+        injections.due.store(event.max(1), Ordering::Release);
+        let always = Injections::always(&self.kernel.options);
+        let at = if always == 0 { event.max(1) } else { always };
+        injections.at.store(at, Ordering::Release);
     }
 }
 
 impl Kernel {
-    /// Runs a pending injection if this is its crossing.
+    /// Lets whoever acts at this crossing do so: the caches, a pending injection.
     #[inline]
     pub(crate) fn inject(&self, event: u64) {
         let at = self.injections.at.load(Ordering::Relaxed);
-        if at != 0 && event >= at && context::with(|c| c.locks.get()) == 0 {
-            self.inject_now();
+        if at != 0 && event >= at {
+            self.inject_now(event);
         }
     }
 
     #[cold]
-    fn inject_now(&self) {
+    fn inject_now(&self, event: u64) {
+        self.adversary_step();
+        let due = self.injections.due.load(Ordering::Relaxed);
+        if due == 0 || event < due || context::with(|c| c.locks.get()) != 0 {
+            return;
+        }
         let Some(kernel) = self.this.upgrade() else { return };
         let Some(action) = self.injections.action.lock().take() else { return };
-        self.injections.at.store(0, Ordering::Release);
+        self.injections.due.store(0, Ordering::Release);
+        self.injections.at.store(Injections::always(&self.options), Ordering::Release);
         self.on_another_processor(|| action(&Machine { kernel }));
     }
 }

@@ -23,6 +23,7 @@ fn app(target: &dyn Target, arguments: &[&str]) -> (Result<Exit, AppError>, Stri
         Command::List(arguments) => list::run(&arguments, &Ok(Vec::new()), &mut out),
         Command::Lab(arguments) => lab::run(&arguments, &mut out),
         Command::Rules(arguments) => rules::run(&arguments, &catalogue(), &mut out),
+        Command::Lab(arguments) => lab::run(&arguments, &mut out),
     };
     (result, String::from_utf8(out).unwrap())
 }
@@ -34,6 +35,8 @@ fn catalogue() -> Vec<crate::catalogue::Rule> {
         text: "Flush before anybody looks.".to_owned(),
         verifier: String::new(),
         homes: vec!["check".to_owned()],
+        enforced: "check".to_owned(),
+        dma_debug: vec!["9: a message".to_owned()],
         sources: vec!["DDI/a.md".to_owned(), "DDI/b.md".to_owned()],
     }]
 }
@@ -251,6 +254,7 @@ fn rules_lists_shows_one_and_refuses_unknown_ones() {
     let target = MemoryTarget::new();
     assert!(app(&target, &["rules"]).1.contains("DMA-54    Flush timing"));
     assert!(app(&target, &["rules", "dma-54"]).1.contains("Flush before anybody looks."));
+    assert!(app(&target, &["rules", "dma-54"]).1.contains("Linux dma-debug: 9: a message"));
     assert_eq!(exit(app(&target, &["rules", "DMA-999"]).0), Exit::Usage);
     let value: Value = serde_json::from_str(&app(&target, &["rules", "--json"]).1).unwrap();
     assert_eq!(value[0]["id"], "DMA-54");

@@ -100,16 +100,7 @@ impl Verdict {
                     None => format!("INTACT: {data}{rest}"),
                 }
             }
-            Self::RuleBroken => match &report.violation {
-                Some(violation) => format!(
-                    "RULE BROKEN: {}; the machine stopped after {} of {} cases",
-                    violation.rule, outcome.done, outcome.planned
-                ),
-                None => match broken(report) {
-                    Some(rule) => format!("RULE BROKEN: {rule}; the machine went on"),
-                    None => "RULE BROKEN: the machine stopped".to_owned(),
-                },
-            },
+            Self::RuleBroken => rule_broken(report),
             Self::Corrupted if outcome.end == End::NotPrepared => {
                 "FAILED: the device's memory could not be filled by any path".to_owned()
             }
@@ -149,6 +140,17 @@ impl Verdict {
                                  `dmaproof info` shows the paths"
                 .to_owned(),
         }
+    }
+}
+
+fn rule_broken(report: &Report) -> String {
+    match (&report.violation, broken(report)) {
+        (Some(violation), _) => format!(
+            "RULE BROKEN: {}; the machine stopped after {} of {} cases",
+            violation.rule, report.outcome.done, report.outcome.planned
+        ),
+        (None, Some(rule)) => format!("RULE BROKEN: {rule}; the machine went on"),
+        (None, None) => "RULE BROKEN: the machine stopped".to_owned(),
     }
 }
 

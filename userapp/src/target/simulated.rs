@@ -8,7 +8,7 @@ use dmaproof_protocol::{
     StatisticsRequest, TransferHeader,
 };
 use nthost::verifier::Report;
-use nthost::verifier::catalogue::{self, Home};
+use nthost::verifier::catalogue::{self, Counterpart, Home};
 use nthost::{Access, File, LoadError, Machine, Slot, SystemDma};
 use testdev::model::edu::{Edu, EduConfig};
 use testdev::model::slave::{Slave, SlaveConfig};
@@ -18,7 +18,7 @@ use super::{
     Body, BrokenRule, Device, Ended, Note, NtStatus, Observed, Profile, Scheduling, Session,
     Simulation, Target, TargetError, Violation,
 };
-use crate::catalogue::Rule;
+use crate::catalogue::{DmaDebug, Rule};
 
 /// The driver's name, as a service is named.
 const DRIVER: &str = "dmaproof";
@@ -309,15 +309,47 @@ impl Session for SimulatedSession {
 
 /// nthost's catalogue, as the app shows it.
 pub(super) fn rules() -> Vec<Rule> {
-    let rule = |rule: &catalogue::Rule| Rule {
+    let rule = |rule: &catalogue::Rule| {
+        Rule {
         id: rule.id.to_string(),
         title: rule.title.to_owned(),
         text: rule.text.to_owned(),
         verifier: rule.verifier.to_owned(),
         homes: rule.homes.iter().map(home).collect(),
+        enforced: rule.homes.iter().map(kind).collect::<Vec<_>>().join(", "),
         sources: rule.sources.iter().map(|source| (*source).to_owned()).collect(),
+        dma_debug: catalogue::DMA_DEBUG
+            .iter()
+            .filter(|error| matches!(error.counterpart, Counterpart::Rules(ids) if ids.contains(&rule.id)))
+            .map(|error| format!("{}: {}", error.number, error.message))
+            .collect(),
+    }
     };
     catalogue::all().iter().map(rule).collect()
+}
+
+/// The errors of Linux's dma-debug, with what corresponds.
+pub(super) fn dma_debug() -> Vec<DmaDebug> {
+    let counterpart = |counterpart: Counterpart| match counterpart {
+        Counterpart::Rules(ids) => ids.iter().map(|id| id.name()).collect::<Vec<_>>().join(", "),
+        Counterpart::None(reason) => format!("none: {reason}"),
+    };
+    let errors = catalogue::DMA_DEBUG.iter().map(|error| DmaDebug {
+        error: format!("{:>2}: {}", error.number, error.message),
+        counterpart: counterpart(error.counterpart),
+    });
+    errors.collect()
+}
+
+/// A home in a word.
+const fn kind(home: &Home) -> &'static str {
+    match home {
+        Home::Type(_) => "type",
+        Home::Check => "check",
+        Home::Note => "note",
+        Home::Inf => "inf",
+        Home::Review(_) => "review",
+    }
 }
 
 fn home(home: &Home) -> String {

@@ -23,7 +23,7 @@ mod pages;
 mod tests;
 mod transitions;
 
-use parking_lot::MutexGuard;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::machine::{Kernel, Profile, context};
 use crate::memory::PAGE;
@@ -142,13 +142,16 @@ impl Log {
 
 impl Kernel {
     /// The caches, unless they are coherent.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn caches(&self) -> Option<MutexGuard<'_, Cache>> {
-        self.memory.cache.as_ref().map(|cache| {
-            let mut cache = cache.lock();
-            cache.log.now = self.moment();
-            cache
-        })
+        self.memory.cache.as_ref().map(|cache| self.lock_caches(cache))
+    }
+
+    #[cold]
+    fn lock_caches<'k>(&self, cache: &'k Mutex<Cache>) -> MutexGuard<'k, Cache> {
+        let mut cache = cache.lock();
+        cache.log.now = self.moment();
+        cache
     }
 
     fn moment(&self) -> Moment {
@@ -163,17 +166,10 @@ impl Kernel {
         Cause::Call(context::with(|c| c.ddi.get().map_or("", |ddi| ddi.name)))
     }
 
-    /// Lets the caches do something by themselves, or nothing, as the machine's choices say: one
-    /// step of the adversary, under schedulers that have no task for it.
-    #[inline]
-    pub(crate) fn adversary_step(&self) {
-        if self.memory.cache.is_some() {
-            self.adversary_moves();
-        }
-    }
-
+    /// Lets the caches do something by themselves, or nothing, as the machine's choices say: the
+    /// adversary's turn, under schedulers that have no task for it.
     #[cold]
-    fn adversary_moves(&self) {
+    pub(crate) fn adversary_step(&self) {
         let Some(mut cache) = self.caches() else { return };
         // Few lines are seldom touched, so that some losses happen and others do not.
         loop {
