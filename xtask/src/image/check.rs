@@ -231,7 +231,7 @@ fn checksum_offset(image: &PeFile64<'_>) -> usize {
 
 /// The checksum of an image file: the folded sum of its 16-bit words, without the checksum itself,
 /// plus its length.
-fn checksum(data: &[u8], field: usize) -> u32 {
+pub fn checksum(data: &[u8], field: usize) -> u32 {
     let mut sum = 0u32;
     for (index, pair) in data.chunks(2).enumerate() {
         let word = match *pair {
