@@ -36,6 +36,9 @@ pub fn check(checker: &mut Checker, install: &str) {
             checker.fault(format!("[{install}.NT.{legacy}] is a legacy section (1307)"));
         }
     }
+    if checker.inf.section(&format!("{install}.NT.Events")).is_some() {
+        checker.fault(format!("[{install}.NT.Events]: the image has no manifest to name"));
+    }
     if let Some(section) = checker.section(&format!("{install}.NT"), "the models section") {
         checker.only(section, &["CopyFiles"]);
         copied_files(checker, section);
@@ -113,6 +116,10 @@ fn service(checker: &mut Checker, section: &Section) {
             entry.line,
             entry.value(0)
         ));
+    }
+    if entry.values.len() != 3 {
+        // docs/why.md: the driver writes nothing to the event log.
+        checker.fault(format!("line {}: an event source without events", entry.line));
     }
     let Some(service) = checker.section(entry.value(2), "AddService") else { return };
     checker.must_be(service, "ServiceType", "1");

@@ -10,6 +10,7 @@ use dmaproof_protocol::{Direction, Path, QueryReply, Statistics};
 use crate::catalogue::Rule;
 use crate::route::Route;
 
+mod machine;
 #[cfg(test)]
 pub mod memory;
 mod options;
@@ -21,6 +22,7 @@ mod win32;
 #[expect(unsafe_code, reason = "overlapped requests are calls into Windows; see `UNSAFETY` there")]
 mod windows;
 
+pub use machine::Machine;
 pub use options::{Choice, Device, Profile, Scheduling, Simulation, TargetOptions};
 pub use status::NtStatus;
 
@@ -180,6 +182,12 @@ pub trait Target {
 
     /// The options that choose this target on the command line.
     fn options(&self) -> String;
+
+    /// What the system around a real device says about it; a simulated machine has nothing to
+    /// add to what [`describe`](Self::describe) says.
+    fn machine(&self) -> Option<Machine> {
+        None
+    }
 
     /// Starts the target, runs the body with a handle of the driver, and takes everything down.
     ///

@@ -7,11 +7,11 @@ use dmaproof_protocol::{Direction, Path, status};
 use serde_json::Value;
 
 use super::*;
-use crate::target::Note;
 use crate::target::memory::{DefectKind, MemoryTarget};
+use crate::target::{Body, Ended, Machine, Note, Target};
 
 /// Runs a command line on a target, and returns exit status and output.
-fn app(target: &MemoryTarget, arguments: &[&str]) -> (Result<Exit, AppError>, String) {
+fn app(target: &dyn Target, arguments: &[&str]) -> (Result<Exit, AppError>, String) {
     let cli = Cli::try_parse_from([&["dmaproof"], arguments].concat()).unwrap();
     let mut out = Vec::new();
     let result = match cli.command {
@@ -142,6 +142,46 @@ fn info_shows_device_paths_and_counters() {
     let value: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["device"]["memory_bytes"], 4095);
     assert_eq!(value["statistics"]["interrupts"], 0);
+}
+
+/// A memory target on a machine that Windows says something about.
+struct RealTarget(MemoryTarget);
+
+impl Target for RealTarget {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    fn options(&self) -> String {
+        self.0.options()
+    }
+
+    fn machine(&self) -> Option<Machine> {
+        Some(Machine {
+            dma_remapping_policy: Ok(Some(2)),
+            verifier: Err("no verifier.exe".to_owned()),
+            verifier_after_restart: Ok(false),
+        })
+    }
+
+    fn run(&self, body: Body) -> Ended {
+        self.0.run(body)
+    }
+}
+
+#[test]
+fn info_shows_what_the_system_says_about_a_real_device() {
+    let (result, text) = app(&RealTarget(MemoryTarget::edu()), &["info"]);
+    assert_eq!(result.unwrap(), Exit::Intact);
+    assert!(text.contains("remapping:   policy 2"), "{text}");
+    assert!(text.contains("verifier:    not available: no verifier.exe"), "{text}");
+    let (_, text) = app(&RealTarget(MemoryTarget::edu()), &["info", "--json"]);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["machine"]["dma_remapping_policy"], 2);
+    assert_eq!(value["machine"]["driver_verifier_watches"], Value::Null);
+    let (_, text) = app(&MemoryTarget::edu(), &["info", "--json"]);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["machine"], Value::Null, "a simulated machine");
 }
 
 #[test]
