@@ -15,10 +15,10 @@ use testdev::model::edu::{Edu, EduConfig};
 use zerocopy::IntoBytes;
 
 fn main() {
-    let Some(image) = ways::image() else {
-        println!("SKIPPED: there is no driver image; `cargo xtask image` makes one");
-        return;
-    };
+    if let Err(reason) = ways::image_path() {
+        return ways::say_skipped(reason);
+    }
+    let image = ways::image().expect("it was there");
     println!("driver image {}, median of {ROUNDS} rounds each, within this run", image.name());
     starting(image);
     let hosted = requests(None);

@@ -4,7 +4,8 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use nthost::{Builder, Crossing, Image, Machine, Scheduling};
 
@@ -82,8 +83,16 @@ impl Run {
 /// # Panics
 /// When the test does, or when two ways differ.
 pub fn each<T>(ways: &[Way], test: impl Fn(&Run) -> T) -> T {
-    if ways.contains(&Way::Image) && image().is_none() {
-        skip();
+    if ways.contains(&Way::Image)
+        && let Err(reason) = image_path()
+    {
+        // Without an image none of the binary's tests has anything to say. One thread says so and
+        // ends the process; the others wait.
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            say_skipped(reason);
+            std::process::exit(0)
+        });
     }
     let mut last = None;
     let mut first: Option<Vec<Crossing>> = None;
@@ -114,17 +123,52 @@ fn compare(hosted: &[Crossing], image: &[Crossing]) {
     );
 }
 
-/// Where the driver image is: what `DMAPROOF_IMAGE` names, or what `cargo xtask image` made, if
-/// that is there.
-#[must_use]
-pub fn image_path() -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os("DMAPROOF_IMAGE") {
-        return Some(named.into());
+/// Folders whose sources become the image.
+const SOURCES: [&str; 6] =
+    ["driver", "dma/src", "protocol/src", "testdev/src", "wdk-lite/src", "xtask"];
+
+/// Where the driver image is: what `DMAPROOF_IMAGE` names, or what `cargo xtask image` made.
+///
+/// # Errors
+/// Why there is none to be tested, as the end of a sentence.
+pub fn image_path() -> Result<PathBuf, &'static str> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Err("images run on 64-bit x86 Linux only");
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
+    if let Some(named) = std::env::var_os("DMAPROOF_IMAGE") {
+        return Ok(named.into());
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
     let made = root.join("target/image/x86_64/dmaproof.sys");
-    let runs_here = cfg!(all(target_os = "linux", target_arch = "x86_64"));
-    (made.exists() && runs_here).then_some(made)
+    let Ok(built) = made.metadata().and_then(|metadata| metadata.modified()) else {
+        return Err("there is none; `cargo xtask image` makes one, or DMAPROOF_IMAGE names one");
+    };
+    if SOURCES.iter().any(|folder| newest(&root.join(folder)).is_some_and(|time| time > built)) {
+        return Err("it is older than its sources; `cargo xtask image` makes a new one");
+    }
+    Ok(made)
+}
+
+/// When a source below a folder was last changed.
+fn newest(folder: &Path) -> Option<SystemTime> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let times = entries.filter_map(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return if path.ends_with("target") { None } else { newest(&path) };
+        }
+        let is_source = path.extension().is_some_and(|e| e == "rs" || e == "toml");
+        if is_source { entry.metadata().ok()?.modified().ok() } else { None }
+    });
+    times.max()
+}
+
+/// Says that tests of the image do not run, and why; past the test harness, which would keep it to
+/// itself.
+pub fn say_skipped(reason: &str) {
+    let line = format!("SKIPPED: tests of the driver image: {reason}\n");
+    // Nothing more can be done if nobody reads it.
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// The driver image, if there is one.
@@ -134,19 +178,8 @@ pub fn image_path() -> Option<PathBuf> {
 pub fn image() -> Option<&'static Image> {
     static IMAGE: OnceLock<Option<Image>> = OnceLock::new();
     let image = IMAGE.get_or_init(|| {
-        let path = image_path()?;
+        let path = image_path().ok()?;
         Some(Image::open(&path).unwrap_or_else(|error| panic!("{error}")))
     });
     image.as_ref()
-}
-
-/// Ends the whole binary: without an image none of its tests has anything to say.
-fn skip() -> ! {
-    // Written past the test harness, which would keep it to itself. Nothing more can be done if
-    // nobody reads it.
-    let _ = std::io::stderr().write_all(
-        b"SKIPPED: tests of the driver image: there is none; `cargo xtask image` makes one, or \
-          DMAPROOF_IMAGE names one\n",
-    );
-    std::process::exit(0)
 }

@@ -1,12 +1,13 @@
 //! The command line with a driver image: the binary, the machine and the device together. Needs an
-//! image, see [`image`]; says SKIPPED without one.
+//! image; says SKIPPED without one.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::{env, fs};
 
+use dmaproof_tests::ways;
 use serde_json::Value;
 
 /// Profiles of machines.
@@ -20,17 +21,9 @@ fn app(arguments: &[&str]) -> Output {
         .expect("the app starts")
 }
 
-/// The image that `DMAPROOF_IMAGE` names, or that `cargo xtask image` made.
+/// The image; says why if there is none.
 fn image() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
-    let made = root.join("target/image/x86_64/dmaproof.sys");
-    let named = env::var_os("DMAPROOF_IMAGE").map(PathBuf::from);
-    let found = named.or_else(|| made.exists().then_some(made));
-    if found.is_none() {
-        // Past the test harness, which would keep it to itself.
-        let _ = std::io::stderr().write_all(b"SKIPPED: no driver image for the command line\n");
-    }
-    found
+    ways::image_path().map_err(ways::say_skipped).ok()
 }
 
 /// A changed copy of the image; its checksum is taken out, so that the change itself is found.

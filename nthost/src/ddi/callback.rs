@@ -5,7 +5,7 @@
 
 use wdk_lite::*;
 
-use super::log::{Loggable, Way};
+use super::log::Loggable;
 use crate::RuleId;
 use crate::machine::{Kernel, context};
 use crate::verifier::broken;
@@ -132,14 +132,14 @@ macro_rules! callers {
             #[allow(dead_code, reason = "generated for every entry of the list")]
             pub(crate) unsafe fn $name(kernel: &Kernel, routine: Routine, $($arg: $ty),*) -> $ret {
                 let state = before(kernel, stringify!($name));
-                if kernel.log.is_on() {
-                    kernel.log.keep(kernel, Way::Callback, stringify!($name), &[$($arg.log()),*]);
-                }
-                let result = call!(kernel, routine, fn($($ty),*) -> $ret, ($($arg),*));
-                if kernel.log.is_on() {
-                    let values = [result.log()];
-                    kernel.log.keep(kernel, Way::CallbackReturn, stringify!($name), &values);
-                }
+                let result = if kernel.is_special() {
+                    kernel.log.callback(kernel, stringify!($name), || [$($arg.log()),*]);
+                    let result = call!(kernel, routine, fn($($ty),*) -> $ret, ($($arg),*));
+                    kernel.log.callback_return(kernel, stringify!($name), result.log());
+                    result
+                } else {
+                    call_hosted!(routine, fn($($ty),*) -> $ret, ($($arg),*))
+                };
                 after(kernel, stringify!($name), &state);
                 result
             }

@@ -138,6 +138,27 @@ impl Log {
         self.crossings.lock().push(crossing);
     }
 
+    /// A callback, if crossings are kept.
+    #[inline]
+    pub(super) fn callback<const N: usize>(
+        &self,
+        kernel: &Kernel,
+        name: &'static str,
+        arguments: impl FnOnce() -> [Value; N],
+    ) {
+        if self.on {
+            self.keep(kernel, Way::Callback, name, &arguments());
+        }
+    }
+
+    /// The end of a callback, if crossings are kept.
+    #[inline]
+    pub(super) fn callback_return(&self, kernel: &Kernel, name: &'static str, result: Value) {
+        if self.on {
+            self.keep(kernel, Way::CallbackReturn, name, &[result]);
+        }
+    }
+
     pub(crate) fn crossings(&self) -> Vec<Crossing> {
         self.crossings.lock().clone()
     }

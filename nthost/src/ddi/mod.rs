@@ -95,27 +95,50 @@ fn enter_from<R: LeftOut + Loggable, const N: usize>(
     let event = kernel.events.fetch_add(1, Ordering::Relaxed) + 1;
     kernel.park_if_stopped();
     kernel.inject(event);
-    if kernel.log.is_on() {
-        kernel.log.keep(kernel, Way::Call, ddi.name, &arguments());
-    }
-    if let Some(name) = kernel.options.left_out
-        && name == ddi.name
-        && let Some(answer) = R::left_out()
-    {
-        return answer;
-    }
-    let result = match contract::check(kernel, ddi).and_then(|()| body(kernel)) {
-        Ok(result) => result,
-        Err(violation) => kernel.stop(violation),
+    let result = if kernel.is_watched() {
+        watched(kernel, ddi, arguments, body)
+    } else {
+        checked(kernel, ddi, body)
     };
-    if kernel.log.is_on() {
-        kernel.log.keep(kernel, Way::Return, ddi.name, &[result.log()]);
-    }
     kernel.service();
     context::with(|c| {
         c.ddi.set(outer.0);
         c.ddi_frame.set(outer.1);
     });
+    result
+}
+
+/// The call itself, if its level allows it.
+#[inline(always)]
+fn checked<R>(
+    kernel: &Kernel,
+    ddi: &'static Ddi,
+    body: impl FnOnce(&Kernel) -> Result<R, Violation>,
+) -> R {
+    match contract::check(kernel, ddi).and_then(|()| body(kernel)) {
+        Ok(result) => result,
+        Err(violation) => kernel.stop(violation),
+    }
+}
+
+/// The call on a machine that keeps a log, or leaves calls out.
+#[cold]
+#[inline(never)]
+fn watched<R: LeftOut + Loggable, const N: usize>(
+    kernel: &Kernel,
+    ddi: &'static Ddi,
+    arguments: impl FnOnce() -> [Value; N],
+    body: impl FnOnce(&Kernel) -> Result<R, Violation>,
+) -> R {
+    if kernel.log.is_on() {
+        kernel.log.keep(kernel, Way::Call, ddi.name, &arguments());
+    }
+    let left_out = kernel.options.left_out.is_some_and(|name| name == ddi.name);
+    let answer = if left_out { R::left_out() } else { None };
+    let result = answer.unwrap_or_else(|| checked(kernel, ddi, body));
+    if kernel.log.is_on() {
+        kernel.log.keep(kernel, Way::Return, ddi.name, &[result.log()]);
+    }
     result
 }
 

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use parking_lot::Mutex;
 use wdk_lite::{
-    DMA_OPERATIONS, PDRIVER_OBJECT, PWDF_DRIVER_GLOBALS, WDF_DRIVER_GLOBALS, WDFDRIVER,
+    DMA_OPERATIONS, DRIVER_OBJECT, PDRIVER_INITIALIZE, PDRIVER_OBJECT, PDRIVER_UNLOAD,
+    PWDF_DRIVER_GLOBALS, WDF_DRIVER_GLOBALS, WDFDRIVER,
 };
 
 use super::mapping::Mapping;
@@ -18,22 +19,18 @@ use super::pe::Parsed;
 use super::symbols::Module;
 use super::tracing::{Trace, TraceEvent};
 use super::{Image, exports};
-use crate::ddi::callback::Routine;
+use crate::ddi::callback::{Routine, routine};
 use crate::wdf::object::Handle;
 
-/// Words of a DRIVER_OBJECT, and the ones that are used (wdm.h).
-const OBJECT_WORDS: usize = 42;
-const DRIVER_START: usize = 3;
-const DRIVER_SIZE: usize = 4;
-const DRIVER_INIT: usize = 11;
-const DRIVER_UNLOAD: usize = 13;
+/// The type in a DRIVER_OBJECT (wdm.h).
+const IO_TYPE_DRIVER: i16 = 4;
 
 /// An image that a machine has loaded.
 pub(crate) struct Instance {
     image: Image,
     /// Present until the instance is dropped.
     mapping: Option<Mapping>,
-    object: Box<UnsafeCell<[u64; OBJECT_WORDS]>>,
+    object: Box<UnsafeCell<DRIVER_OBJECT>>,
     globals: Box<UnsafeCell<WDF_DRIVER_GLOBALS>>,
     discarded: AtomicBool,
     bound: AtomicBool,
@@ -57,12 +54,16 @@ impl std::fmt::Debug for Instance {
 impl Instance {
     fn new(image: &Image) -> io::Result<Self> {
         let mapping = image.copy()?;
-        let mut object = [0; OBJECT_WORDS];
-        // Type IO_TYPE_DRIVER and the size.
-        object[0] = 4 | (8 * OBJECT_WORDS as u64) << 16;
-        object[DRIVER_START] = mapping.start() as u64;
-        object[DRIVER_SIZE] = image.shared.parsed.layout.len() as u64;
-        object[DRIVER_INIT] = mapping.start() as u64 + u64::from(image.shared.parsed.entry);
+        // SAFETY: plain data, pointers and optional functions; zero is a value of each.
+        let mut object: DRIVER_OBJECT = unsafe { std::mem::zeroed() };
+        object.Type = IO_TYPE_DRIVER;
+        // CAST: 336 bytes; an image is smaller than 4 GiB.
+        object.Size = size_of::<DRIVER_OBJECT>() as i16;
+        object.DriverStart = std::ptr::with_exposed_provenance_mut(mapping.start());
+        object.DriverSize = image.shared.parsed.layout.len() as u32;
+        let entry = mapping.start() + image.shared.parsed.entry as usize;
+        // SAFETY: the entry point's address for an optional function; nothing calls through it.
+        object.DriverInit = unsafe { std::mem::transmute::<usize, PDRIVER_INITIALIZE>(entry) };
         Ok(Self {
             image: image.clone(),
             mapping: Some(mapping),
@@ -95,17 +96,13 @@ impl Instance {
 
     /// The driver object.
     pub(crate) fn object(&self) -> PDRIVER_OBJECT {
-        self.object.get().cast()
-    }
-
-    fn object_word(&self, index: usize) -> *mut u64 {
-        self.object.get().cast::<u64>().wrapping_add(index)
+        self.object.get()
     }
 
     /// The unload routine that the driver or its framework put into the driver object.
     pub(crate) fn unload_routine(&self) -> Routine {
-        // SAFETY: a word of the object; the driver has returned from whatever wrote it.
-        Routine::at(unsafe { self.object_word(DRIVER_UNLOAD).read() } as usize)
+        // SAFETY: the driver has returned from whatever wrote it.
+        routine(unsafe { (*self.object()).DriverUnload })
     }
 
     /// The globals that the framework's loader hands to the driver.
@@ -122,9 +119,11 @@ impl Instance {
         unsafe { (*self.globals()).Driver = driver };
         // SAFETY: as above.
         unsafe { (*self.globals()).DisplaceDriverUnload = 1 };
-        let unload = exports::framework_unload() as u64;
-        // SAFETY: a word of the object; the driver is in its entry point.
-        unsafe { self.object_word(DRIVER_UNLOAD).write(unload) };
+        let unload = exports::framework_unload();
+        // SAFETY: an address for an optional function; a call of it goes through `Routine`.
+        let unload = unsafe { std::mem::transmute::<usize, PDRIVER_UNLOAD>(unload) };
+        // SAFETY: as above.
+        unsafe { (*self.object()).DriverUnload = unload };
     }
 
     /// The WDFDRIVER, for the framework's unload routine: once.

@@ -55,6 +55,10 @@ pub(crate) struct Kernel {
     pub wdf: Wdf,
     pub image: image::Slot,
     pub log: Log,
+    /// Whether calls of the driver are logged or left out.
+    watched: bool,
+    /// Whether callbacks are logged, or follow the convention of an image.
+    special: AtomicBool,
     /// Crossings so far.
     pub events: AtomicU64,
     pub injections: Injections,
@@ -98,6 +102,8 @@ impl Kernel {
             wdf: Wdf::new(),
             image: image::Slot::default(),
             log: Log::new(options.log),
+            watched: options.log || options.left_out.is_some(),
+            special: AtomicBool::new(options.log),
             events: AtomicU64::new(0),
             injections: Injections::default(),
             stopped: AtomicBool::new(false),
@@ -106,6 +112,23 @@ impl Kernel {
             harness: (Mutex::new(()), Condvar::new()),
             options,
         }
+    }
+
+    /// Whether calls of the driver are logged or left out.
+    #[inline(always)]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched
+    }
+
+    /// Whether callbacks are logged, or follow the convention of an image.
+    #[inline(always)]
+    pub(crate) fn is_special(&self) -> bool {
+        self.special.load(Ordering::Relaxed)
+    }
+
+    /// The machine's driver is an image.
+    pub(crate) fn becomes_special(&self) {
+        self.special.store(true, Ordering::Release);
     }
 
     /// The processor the calling thread holds.

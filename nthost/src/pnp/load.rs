@@ -95,6 +95,7 @@ pub(super) fn load_image(kernel: &Kernel, name: &str, image: &Image) -> Result<D
         return Err(LoadError::Occupied);
     }
     let loaded = kernel.image.load(image).map_err(LoadError::Memory)?;
+    kernel.becomes_special();
     let status = match start(kernel, name, loaded.entry(), loaded.object()) {
         Ok(driver) => {
             loaded.discard().map_err(LoadError::Memory)?;
