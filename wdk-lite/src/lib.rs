@@ -36,10 +36,12 @@ pub mod ntddk;
 mod types;
 pub mod wdf;
 mod wdf_types;
+mod wdm_types;
 
 pub use constants::*;
 pub use types::*;
 pub use wdf_types::*;
+pub use wdm_types::*;
 
 /// Whether `status` is a success or informational code (the WDK's `NT_SUCCESS`).
 #[must_use]
