@@ -28,6 +28,13 @@ mod wdm;
 pub use ddi::log::{Crossing, Value, Way};
 pub use image::{Image, TraceEvent};
 pub use image_error::{ImageError, LoadError};
+/// What the cache model of a machine that is not coherent tells, see [`Machine::cache_steps`].
+pub mod cache {
+    pub use crate::memory::cache::log::{
+        Cause, FIFO, LINE, LineState, Loss, Lost, Moment, POISON, Place, Step,
+    };
+}
+
 pub use io::{Access, Buffer, Caller, Completion, File, Operation, Pending, Request};
 pub use machine::{Builder, Machine, Profile, Scheduling, Stopped, SystemDma};
 pub use pnp::{Driver, DriverEntry, Slot};

@@ -91,6 +91,29 @@ fn version_3_and_uncached_common_buffers_need_no_keflushiobuffers() {
     notes("KeFlushIoBuffers", &[Path::CommonBufferUncached], &[]);
 }
 
+/// Neither is the call needed nor made: on a strict machine it would be a violation to make it
+/// (DMA-88), and this one leaves it out in any case.
+#[test]
+fn version_3_moves_everything_on_a_strict_machine_without_keflushiobuffers() {
+    for profile in Profile::ALL {
+        for left_out in [None, Some("KeFlushIoBuffers")] {
+            let builder = Machine::builder(profile).strict(true).double_buffer(true);
+            let builder = match left_out {
+                Some(function) => builder.leave_out(function),
+                None => builder,
+            };
+            crate::common::with_driver(builder, |bench| {
+                for length in [1, 63, 64, 65, 4000, 4095] {
+                    bench.round_trip(Path::Version3, 0, length, 0x21);
+                }
+                let parts = vec![bytes(1, 100), bytes(2, 1), bytes(3, 900)];
+                let sent = bench.submit_chain(Path::Version3, Direction::ToDevice, 0, parts);
+                assert_eq!(sent.wait().0.status.0, 0);
+            });
+        }
+    }
+}
+
 #[test]
 fn a_missing_flushadapterbuffers_stops_the_machine() {
     let rules = [RuleId::Dma42, RuleId::Dma53, RuleId::Dma54, RuleId::Dma100];

@@ -140,6 +140,67 @@ fn many_requests_take_turns() {
     }
 }
 
+/// A request of 1000 bytes: for which part of the device, which way, when it is cancelled.
+type Plan = (Direction, Option<u64>);
+
+/// Sixteen requests at a time, cancelled and put to sleep at any moment: each ends once, and what
+/// was not cancelled is whole.
+fn storm(scheduling: Scheduling, seed: u64, plans: &[Plan], sleep: u64) {
+    let plans = plans.to_vec();
+    healthy(controller().scheduling(scheduling).seed(seed), move |bench| {
+        let fill = bytes(9, MEMORY);
+        let device = fill.clone();
+        let set = move |slave: &mut Slave| slave.memory_mut().copy_from_slice(&device);
+        bench.machine.device_model(bench.slot, set).expect("it is the slave device");
+        let submit = |(number, &(direction, _)): (usize, &Plan)| {
+            bench.submit(PATH, direction, number as u64 * 1000, bytes(number as u8, 1000))
+        };
+        let pending: Vec<_> = plans.iter().enumerate().map(submit).collect();
+        for (pending, (_, cancel)) in pending.iter().zip(&plans) {
+            if let Some(nanoseconds) = *cancel {
+                bench.machine.sleep(nanoseconds);
+                pending.cancel();
+            }
+        }
+        bench.machine.sleep(sleep);
+        bench.machine.set_power(bench.slot, true).expect("sleeps");
+        bench.machine.set_power(bench.slot, false).expect("wakes");
+        for (number, (pending, (direction, cancel))) in pending.into_iter().zip(&plans).enumerate()
+        {
+            let (completion, request) = pending.wait();
+            let status = completion.status.0;
+            assert!(status == 0 || status == status::CANCELLED && cancel.is_some(), "{status:#x}");
+            let range = number * 1000..(number + 1) * 1000;
+            match direction {
+                _ if status != 0 => {}
+                Direction::ToDevice => {
+                    assert!(memory(bench)[range] == bytes(number as u8, 1000));
+                }
+                Direction::FromDevice => assert!(request.buffer()[..] == fill[range]),
+            }
+        }
+        works(bench);
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_storm_of_requests_loses_nothing(
+        threads in any::<bool>(),
+        seed in any::<u64>(),
+        plans in prop::collection::vec(
+            (prop::sample::select(Direction::ALL), prop::option::of(0u64..20_000)), 1..16,
+        ),
+        sleep in 0u64..200_000,
+    ) {
+        let scheduling =
+            if threads { Scheduling::Threads { processors: 3 } } else { Scheduling::Straight };
+        storm(scheduling, seed, &plans, sleep);
+    }
+}
+
 fn crossings(direction: Direction) -> u64 {
     healthy(controller(), move |bench| {
         let before = bench.machine.events();
@@ -311,4 +372,31 @@ fn each_call_that_is_left_out_is_named() {
         let noted: Vec<_> = machine.notes().iter().map(|note| note.rule).collect();
         assert!(!noted.is_empty() && noted.iter().all(|&rule| rule == RuleId::Dma85), "{noted:?}");
     });
+}
+
+/// As the documents say of a slave: without the flush the bytes that fill no chunk do not arrive.
+#[test]
+fn without_the_flush_the_end_of_a_transfer_is_lost() {
+    let machine =
+        Machine::builder(Profile::Nt).go_on(true).leave_out("FlushAdapterBuffers").build();
+    let handle = machine.clone();
+    let result = machine.run(|m| {
+        m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
+        let slot = m.plug(Box::new(Slave::default())).expect("starts");
+        let bench = Bench { machine: m, slot, file: open(m).into() };
+        let mut data = bytes(1, 600);
+        // The device says how many bytes it got, so this does not go unnoticed.
+        bench.transfer(PATH, Direction::ToDevice, 0, &mut data).expect_err("bytes are missing");
+        let device = memory(&bench);
+        let mut back = bytes(2, 600);
+        bench.transfer(PATH, Direction::FromDevice, 0, &mut back).expect("it says so");
+        (data, device, back)
+    });
+    let (data, device, back) = result.unwrap_or_else(|stopped| panic!("{stopped}"));
+    // 37 chunks of 16 bytes, and 8 bytes.
+    assert!(device[..592] == data[..592] && device[592..600] == [0; 8]);
+    // Lines that are not the caller's alone are bounced: they are lost as well.
+    assert!(back[64..512] == device[64..512] && back[592..] == bytes(2, 600)[592..]);
+    let named = handle.notes().iter().any(|note| note.rule == RuleId::Dma43);
+    assert!(named, "{:?}", handle.notes());
 }

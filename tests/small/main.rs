@@ -2,4 +2,5 @@
 //! that `cargo xtask image` builds.
 
 mod common;
+mod echo;
 mod wdm;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dmaproof_protocol::{Direction, Path, QueryReply, Statistics};
 
-use crate::catalogue::Rule;
+use crate::catalogue::{DmaDebug, Rule};
 use crate::route::Route;
 
 mod machine;
@@ -23,6 +23,7 @@ mod win32;
 mod windows;
 
 pub use machine::Machine;
+pub use nthost::cache::{Loss, Lost};
 pub use options::{Choice, Device, Profile, Scheduling, Simulation, TargetOptions};
 pub use status::NtStatus;
 
@@ -78,6 +79,32 @@ pub trait Session {
     ///
     /// The status of the request; `STATUS_NOT_SUPPORTED` for a device without a reset.
     fn reset(&mut self) -> Result<(), NtStatus>;
+
+    /// What the machine itself saw since the last call: only a simulated machine whose caches are
+    /// not coherent can tell.
+    fn observe(&mut self) -> Observed {
+        Observed::default()
+    }
+}
+
+/// What a simulated machine saw besides the data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Data that was lost.
+    pub losses: Vec<Loss>,
+    /// Rules that were broken, on a machine that goes on.
+    pub breaches: Vec<BrokenRule>,
+}
+
+/// A rule that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenRule {
+    /// The rule, such as `DMA-85`.
+    pub rule: &'static str,
+    /// What was seen.
+    pub text: String,
+    /// Where in the driver.
+    pub call_site: String,
 }
 
 impl dyn Session + '_ {
@@ -112,6 +139,8 @@ pub struct Note {
     pub call_site: String,
     /// How often.
     pub count: u64,
+    /// Whether nothing can be lost by it on this machine.
+    pub harmless: bool,
 }
 
 /// A rule that was broken, where the machine stopped as by a bug check; or a device that never
@@ -293,6 +322,12 @@ fn real_device(path: String) -> Result<Box<dyn Target>, TargetError> {
         "cannot open {path}: real devices are available on Windows only; use --sim to test on a \
          simulated machine"
     )))
+}
+
+/// What corresponds in the catalogue to the errors of Linux's dma-debug.
+#[must_use]
+pub fn dma_debug() -> Vec<DmaDebug> {
+    simulated::dma_debug()
 }
 
 /// The catalogue of rules.

@@ -116,8 +116,10 @@ pub fn run(options: &Options) -> Result<(), Error> {
     let all = [Architecture::X86_64, Architecture::Aarch64];
     let wanted = if options.arch.is_empty() { &all[..] } else { &options.arch };
     for &architecture in wanted {
-        let built = driver(architecture)?;
-        println!("{}", built.display());
+        for image in link::IMAGES {
+            let built = build(image, architecture)?;
+            println!("{}", built.display());
+        }
     }
     Ok(())
 }
@@ -137,7 +139,8 @@ fn build(image: &link::Image, architecture: Architecture) -> Result<PathBuf, Err
     let target = root.join("target/image/build");
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(&folder)
-        .args(["build", "--release", "--quiet", "--locked", "--target", architecture.target()])
+        .args(["build", "--release", "--quiet", "--locked", "--bin", image.binary])
+        .args(["--features", &image.features.join(","), "--target", architecture.target()])
         .arg("--target-dir")
         .arg(&target)
         .env("CARGO_ENCODED_RUSTFLAGS", link::flags(image, architecture, &root, &out)?)

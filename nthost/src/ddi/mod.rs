@@ -20,11 +20,13 @@ pub(crate) mod win64;
 use std::sync::atomic::Ordering;
 
 use wdk_lite::host::{HostTable, KernelExports, RegisterAccess};
+use wdk_lite::legacy::LegacyExports;
 use wdk_lite::*;
 
 pub(crate) use contract::Ddi;
 use log::{Loggable, Value, Way};
 
+use crate::hal::legacy;
 use crate::machine::{Kernel, context};
 use crate::verifier::Violation;
 
@@ -170,6 +172,21 @@ fn window(address: u64) -> Value {
     (address & 0xFFFF_FFFF).log()
 }
 
+macro_rules! c_legacy {
+    ($($name:ident => $today:ident: fn($($arg:ident: $ty:ty),*) -> $ret:ty, $module:literal;)*) => {
+        mod c_legacy {
+            use super::*;
+            $(pub(super) unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
+                const DDI: &Ddi = &contract::legacy(stringify!($name), stringify!($today));
+                // SAFETY: the driver's arguments, passed on; the implementation checks them.
+                enter(DDI, || [$($arg.log()),*], |kernel| unsafe { legacy::$name(kernel, $($arg),*) })
+            })*
+        }
+        const LEGACY: LegacyExports = LegacyExports { $($name: c_legacy::$name),* };
+    };
+}
+wdk_lite::legacy_exports!(c_legacy);
+
 macro_rules! c_registers {
     ($(fn $name:ident($register:ident: *mut $unit:ty $(, $value:ident: $ty:ty)?) -> $ret:ty;)*) => {
         mod c_registers {
@@ -249,6 +266,7 @@ wdk_lite::dma_operations!(c_operations);
 
 static TABLE: HostTable = HostTable {
     exports: EXPORTS,
+    legacy: LEGACY,
     registers: REGISTERS,
     wdf: FRAMEWORK,
     driver_globals: std::ptr::null_mut,

@@ -7,7 +7,7 @@
 use wdk_lite::*;
 
 use super::log::Loggable;
-use super::{contract, enter, enter_from, exports, framework, operations, window};
+use super::{contract, enter, enter_from, exports, framework, legacy, operations, window};
 use crate::ddi::Ddi;
 use crate::image::trap;
 use crate::machine::context;
@@ -37,6 +37,23 @@ macro_rules! win64_exports {
     };
 }
 wdk_lite::kernel_exports!(win64_exports);
+
+macro_rules! win64_legacy {
+    ($($name:ident => $today:ident: fn($($arg:ident: $ty:ty),*) -> $ret:ty, $module:literal;)*) => {
+        mod legacy_calls {
+            use super::*;
+            $(pub(super) unsafe extern "win64" fn $name($($arg: $ty),*) -> $ret {
+                const DDI: &Ddi = &contract::legacy(stringify!($name), stringify!($today));
+                // SAFETY: the driver's arguments, passed on; the implementation checks them.
+                enter(DDI, || [$($arg.log()),*], |kernel| unsafe { legacy::$name(kernel, $($arg),*) })
+            })*
+        }
+        /// The DMA routines by the names they had in NT.
+        pub(crate) static LEGACY: &[Export] =
+            &[$(Export { name: stringify!($name), address: legacy_calls::$name as *const () }),*];
+    };
+}
+wdk_lite::legacy_exports!(win64_legacy);
 
 /// The KMDF function table.
 pub(crate) struct Framework([*const (); WDF_FUNCTION_COUNT]);

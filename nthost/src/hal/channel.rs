@@ -95,7 +95,9 @@ pub(crate) unsafe fn FreeMapRegisters(
             }
             _ => {}
         }
-        state.check_nothing_mapped(grant, RuleId::Dma42, "FreeMapRegisters")?;
+        if let Err(found) = state.check_nothing_mapped(grant, RuleId::Dma42, "FreeMapRegisters") {
+            state.discard_maps(kernel, adapter, grant, found)?;
+        }
         state.revoke(grant);
         state.kick(kernel, adapter);
     }
@@ -116,7 +118,9 @@ pub(super) fn free_channel(
         return Err(broken(rule, message).code(0xE6, [0x04, 1, 0, 0]));
     };
     if registers {
-        state.check_nothing_mapped(grant, rule, call)?;
+        if let Err(found) = state.check_nothing_mapped(grant, rule, call) {
+            state.discard_maps(kernel, adapter, grant, found)?;
+        }
         state.revoke(grant);
     }
     state.release_channel(kernel, adapter);

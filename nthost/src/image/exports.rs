@@ -22,11 +22,11 @@ use crate::machine::{Kernel, context};
 
 /// The address of an export; `None` if nthost does not have it.
 pub(super) fn find(module: &str, name: &str) -> Option<usize> {
-    let lists: [&[Export]; 2] = match module.to_ascii_lowercase().as_str() {
+    let lists: [&[Export]; 3] = match module.to_ascii_lowercase().as_str() {
         // The HAL's functions are the kernel's since Windows 10 2004 (IMAGE: imports).
-        "ntoskrnl.exe" | "hal.dll" => [RUNTIME, win64::EXPORTS],
-        "wdfldr.sys" => [LOADER, &[]],
-        _ => [&[], &[]],
+        "ntoskrnl.exe" | "hal.dll" => [RUNTIME, win64::EXPORTS, win64::LEGACY],
+        "wdfldr.sys" => [LOADER, &[], &[]],
+        _ => [&[], &[], &[]],
     };
     let found = lists.into_iter().flatten().find(|export| export.name == name);
     found.map(|export| export.address.addr())

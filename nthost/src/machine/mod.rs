@@ -71,11 +71,26 @@ pub(crate) struct Kernel {
     harness: (Mutex<()>, Condvar),
 }
 
-/// Actions of a test at chosen crossings.
+/// Who acts at crossings besides the driver and the host: a test, at a chosen one; caches that are
+/// not coherent, at each.
 #[derive(Default)]
 pub(crate) struct Injections {
+    /// The first crossing at which somebody may act; 0 if nobody will.
     at: AtomicU64,
+    /// The one at which the test does.
+    due: AtomicU64,
     action: Mutex<Option<Injected>>,
+}
+
+impl Injections {
+    fn of(options: &Options) -> Self {
+        Self { at: AtomicU64::new(Self::always(options)), ..Self::default() }
+    }
+
+    /// The crossing from which on somebody acts without a test's wish.
+    fn always(options: &Options) -> u64 {
+        u64::from(!options.profile.is_coherent())
+    }
 }
 
 /// What a test does at a crossing.
@@ -108,7 +123,7 @@ impl Kernel {
             watched: options.log || options.left_out.is_some(),
             special: AtomicBool::new(options.log),
             events: AtomicU64::new(0),
-            injections: Injections::default(),
+            injections: Injections::of(&options),
             stopped: AtomicBool::new(false),
             idle: executor::Idle::default(),
             work: Mutex::new(std::collections::VecDeque::with_capacity(32)),
@@ -206,9 +221,29 @@ impl Kernel {
         if self.options.strict {
             return Err(broken(rule, message));
         }
-        let report = self.report(*broken(rule, message));
+        let report = Report { harmless: true, ..self.report(*broken(rule, message)) };
         self.verifier.note(report);
         Ok(())
+    }
+
+    /// A breach that loses nothing but data: what `found` says stops the machine, unless the
+    /// machine is to go on.
+    pub(crate) fn breach(&self, found: Violation) -> Result<(), Violation> {
+        if !self.options.go_on {
+            return Err(found);
+        }
+        let report = self.report(*found);
+        self.verifier.note(report);
+        Ok(())
+    }
+
+    /// A rule about caches that was not followed: a note where caches are coherent, a breach where
+    /// they are not.
+    pub(crate) fn lapse(&self, rule: RuleId, message: impl Into<String>) -> Result<(), Violation> {
+        if self.options.profile.is_coherent() {
+            return self.note(rule, message);
+        }
+        self.breach(broken(rule, message))
     }
 
     fn report(&self, broken: verifier::Broken) -> Report {
@@ -225,6 +260,7 @@ impl Kernel {
             event: self.events.load(Ordering::Relaxed),
             seed: self.options.seed,
             count: 1,
+            harmless: false,
         }
     }
 

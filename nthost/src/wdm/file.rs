@@ -145,7 +145,7 @@ impl NamedFile {
             if method.is_direct() && length != 0 {
                 // In kernel mode, in the requester's thread (DMA-104).
                 let write = method == Method::OutDirect;
-                let mdl = kernel.memory.lock_user_buffer(buffer, length, write);
+                let mdl = kernel.memory.lock_user_buffer(kernel, buffer, length, write);
                 // SAFETY: not sent yet.
                 unsafe { (*control.packet.pointer()).MdlAddress = mdl };
             }

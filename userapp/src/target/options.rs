@@ -11,9 +11,10 @@ use std::str::FromStr;
 pub struct TargetOptions {
     /// A simulated machine: x64 or x64-dmar (behind an IOMMU), then options separated by commas.
     ///
-    /// Options: device=edu, scheduling=straight or threads, processors=N (with threads), seed=N,
+    /// Options: device=edu or slave, scheduling=straight or threads, processors=N (with threads), seed=N,
     /// map-registers=N (at most N for each adapter), double-buffer=on (bounce every transfer),
-    /// versions=1..3 (newest DMA adapter version offered), msi=off (line-based interrupt).
+    /// versions=1..3 (newest DMA adapter version offered), msi=off (line-based interrupt),
+    /// system-dma=on (a system DMA controller, which device=slave needs).
     #[arg(long, value_name = "PROFILE[,OPTION=VALUE]...")]
     pub sim: Option<Simulation>,
 
@@ -64,11 +65,15 @@ pub enum Profile {
     X64,
     /// The same behind an IOMMU.
     X64Dmar,
+    /// Caches that are not coherent with devices, and prefetch.
+    Arm64,
+    /// Caches that are not coherent, few map registers, adapters with FIFOs.
+    Nt,
 }
 
 impl Profile {
     /// All profiles.
-    pub const ALL: [Self; 2] = [Self::X64, Self::X64Dmar];
+    pub const ALL: [Self; 4] = [Self::X64, Self::X64Dmar, Self::Arm64, Self::Nt];
 
     /// The name on the command line.
     #[must_use]
@@ -76,7 +81,15 @@ impl Profile {
         match self {
             Self::X64 => "x64",
             Self::X64Dmar => "x64-dmar",
+            Self::Arm64 => "arm64",
+            Self::Nt => "nt",
         }
+    }
+
+    /// Whether processor and devices see the same memory.
+    #[must_use]
+    pub const fn is_coherent(self) -> bool {
+        matches!(self, Self::X64 | Self::X64Dmar)
     }
 
     /// What the machine is like.
@@ -85,6 +98,11 @@ impl Profile {
         match self {
             Self::X64 => "coherent caches; bounces what an adapter cannot reach",
             Self::X64Dmar => "as x64, behind an IOMMU that lets devices reach mapped ranges only",
+            Self::Arm64 => "caches are not coherent with devices and prefetch",
+            Self::Nt => {
+                "caches are not coherent; few map registers, buffers of whole lines, adapters with \
+                 FIFOs: the world of the documents"
+            }
         }
     }
 }
@@ -95,17 +113,20 @@ pub enum Device {
     /// QEMU's edu device.
     #[default]
     Edu,
+    /// The device without bus mastering.
+    Slave,
 }
 
 impl Device {
     /// All devices.
-    pub const ALL: [Self; 1] = [Self::Edu];
+    pub const ALL: [Self; 2] = [Self::Edu, Self::Slave];
 
     /// The name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Edu => "edu",
+            Self::Slave => "slave",
         }
     }
 
@@ -114,6 +135,7 @@ impl Device {
     pub const fn about(self) -> &'static str {
         match self {
             Self::Edu => "QEMU's edu device: 28 address bits, one transfer at a time, up to 4 KiB",
+            Self::Slave => "a device without bus mastering, served by a system DMA controller",
         }
     }
 }
@@ -150,7 +172,17 @@ pub struct Simulation {
     pub adapter_versions: u32,
     /// Whether the device gets message interrupts.
     pub messages: bool,
+    /// A function whose calls by the driver do nothing, as if its author had forgotten them.
+    pub leave_out: Option<&'static str>,
+    /// Whether the machine goes on after a breach that loses nothing but data.
+    pub go_on: bool,
+    /// Whether a system DMA controller is added.
+    pub system_dma: bool,
 }
+
+/// The functions that can be left out.
+const FLUSHES: [&str; 4] =
+    ["KeFlushIoBuffers", "FlushAdapterBuffers", "FlushAdapterBuffersEx", "PutScatterGatherList"];
 
 impl Default for Simulation {
     fn default() -> Self {
@@ -163,6 +195,9 @@ impl Default for Simulation {
             double_buffer: false,
             adapter_versions: 3,
             messages: true,
+            leave_out: None,
+            go_on: false,
+            system_dma: false,
         }
     }
 }
@@ -172,6 +207,25 @@ impl Simulation {
     #[must_use]
     pub fn of(profile: Profile) -> Self {
         Self { profile, ..Self::default() }
+    }
+
+    /// Whether the machine has a system DMA controller.
+    #[must_use]
+    pub const fn has_system_dma(&self) -> bool {
+        self.system_dma || matches!(self.profile, Profile::Nt)
+    }
+
+    /// Whether this machine can have this device.
+    fn check_device(&self) -> Result<(), String> {
+        if self.device != Device::Slave || self.has_system_dma() {
+            return Ok(());
+        }
+        Err(format!(
+            "device slave is not available on {}, which has no system DMA controller; \
+             system-dma=on adds one: --sim {},device=slave,system-dma=on",
+            self.profile.name(),
+            self.profile.name()
+        ))
     }
 
     /// The differences from the default machine, in the form that the command line takes.
@@ -195,6 +249,15 @@ impl Simulation {
         }
         if !self.messages {
             settings.push("msi=off".to_owned());
+        }
+        if let Some(function) = self.leave_out {
+            settings.push(format!("leave-out={function}"));
+        }
+        if self.go_on {
+            settings.push("go-on=on".to_owned());
+        }
+        if self.system_dma {
+            settings.push("system-dma=on".to_owned());
         }
         settings
     }
@@ -236,9 +299,27 @@ impl Simulation {
             "double-buffer" => self.double_buffer = switch(name, value)?,
             "versions" => self.adapter_versions = number(name, value, 1, 3)? as u32,
             "msi" => self.messages = switch(name, value)?,
+            "leave-out" => {
+                let known = FLUSHES.into_iter().find(|function| *function == value);
+                self.leave_out = Some(known.ok_or_else(|| unknown("flush", value, &FLUSHES))?);
+            }
+            "go-on" => self.go_on = switch(name, value)?,
+            "system-dma" => self.system_dma = switch(name, value)?,
             _ => return Err(unknown("option", name, OPTIONS)),
         }
         Ok(())
+    }
+
+    /// Caches that are not coherent are simulated one step at a time.
+    fn check(&self) -> Result<(), String> {
+        if self.profile.is_coherent() || self.scheduling == Scheduling::Straight {
+            return Ok(());
+        }
+        Err(format!(
+            "the caches of profile {} are not coherent, which scheduling=threads cannot simulate; \
+             use scheduling=straight",
+            self.profile.name()
+        ))
     }
 
     fn processors(&self) -> Option<usize> {
@@ -258,6 +339,9 @@ const OPTIONS: &[&str] = &[
     "double-buffer",
     "versions",
     "msi",
+    "leave-out",
+    "go-on",
+    "system-dma",
 ];
 
 impl fmt::Display for Simulation {
@@ -287,6 +371,8 @@ impl FromStr for Simulation {
                 .ok_or_else(|| format!("`{part}` is not of the form OPTION=VALUE"))?;
             simulation.set(name, value)?;
         }
+        simulation.check()?;
+        simulation.check_device()?;
         Ok(simulation)
     }
 }
@@ -328,6 +414,9 @@ mod tests {
             "x64-dmar,device=edu",
             "x64,scheduling=threads,processors=4,seed=9,map-registers=2,double-buffer=on",
             "x64,processors=3,scheduling=threads,versions=2,msi=off",
+            "arm64,leave-out=KeFlushIoBuffers,go-on=on",
+            "nt,seed=4",
+            "x64,device=slave,system-dma=on",
         ] {
             let simulation: Simulation = text.parse().unwrap();
             assert_eq!(simulation.option().parse(), Ok(simulation));
@@ -336,10 +425,12 @@ mod tests {
 
     #[test]
     fn what_does_not_exist_is_answered_with_what_does() {
-        let error = "arm64".parse::<Simulation>().unwrap_err();
-        assert!(error.contains("`arm64`") && error.contains("x64, x64-dmar"), "{error}");
+        let error = "mips".parse::<Simulation>().unwrap_err();
+        assert!(error.contains("`mips`") && error.contains("x64, x64-dmar"), "{error}");
         let error = "x64,device=exerciser".parse::<Simulation>().unwrap_err();
-        assert!(error.contains("there is edu"), "{error}");
+        assert!(error.contains("there is edu, slave"), "{error}");
+        let error = "x64-dmar,device=slave".parse::<Simulation>().unwrap_err();
+        assert!(error.contains("not available on x64-dmar") && error.contains("system-dma=on"));
         for text in ["", "x64,", "x64,edu", "x64,colour=red", "x64,seed=-1", "x64,versions=4"] {
             assert!(text.parse::<Simulation>().is_err(), "{text}");
         }

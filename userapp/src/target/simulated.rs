@@ -8,16 +8,17 @@ use dmaproof_protocol::{
     StatisticsRequest, TransferHeader,
 };
 use nthost::verifier::Report;
-use nthost::verifier::catalogue::{self, Home};
-use nthost::{Access, File, LoadError, Machine};
+use nthost::verifier::catalogue::{self, Counterpart, Home};
+use nthost::{Access, File, LoadError, Machine, SystemDma};
 use testdev::model::edu::{Edu, EduConfig};
+use testdev::model::slave::{Slave, SlaveConfig};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
-    Body, Device, Ended, Note, NtStatus, Profile, Scheduling, Session, Simulation, Target,
-    TargetError, Violation,
+    Body, BrokenRule, Device, Ended, Note, NtStatus, Observed, Profile, Scheduling, Session,
+    Simulation, Target, TargetError, Violation,
 };
-use crate::catalogue::Rule;
+use crate::catalogue::{DmaDebug, Rule};
 
 /// The driver's name, as a service is named.
 const DRIVER: &str = "dmaproof";
@@ -71,23 +72,33 @@ impl SimulatedTarget {
             double_buffer,
             adapter_versions,
             messages,
+            leave_out,
+            go_on,
+            system_dma: _,
         } = self.simulation;
         let profile = match profile {
             Profile::X64 => nthost::Profile::X64,
             Profile::X64Dmar => nthost::Profile::X64Dmar,
+            Profile::Arm64 => nthost::Profile::Arm64,
+            Profile::Nt => nthost::Profile::Nt,
         };
         let scheduling = match scheduling {
             Scheduling::Straight => nthost::Scheduling::Straight,
             Scheduling::Threads { processors } => nthost::Scheduling::Threads { processors },
         };
-        Machine::builder(profile)
+        let builder = Machine::builder(profile)
             .scheduling(scheduling)
             .seed(seed)
             .map_registers(map_registers)
             .double_buffer(double_buffer)
             .adapter_versions(adapter_versions)
             .message_interrupts(messages)
-            .build()
+            .system_dma(self.simulation.has_system_dma().then(SystemDma::default));
+        let builder = match leave_out {
+            Some(function) => builder.leave_out(function),
+            None => builder,
+        };
+        builder.go_on(go_on).build()
     }
 }
 
@@ -114,10 +125,17 @@ impl Target for SimulatedTarget {
         let machine = self.build();
         let device = self.simulation.device;
         let image = self.image.clone();
+        let observes = !self.simulation.profile.is_coherent();
         let result = machine.run(move |machine| -> Result<(), TargetError> {
             load(machine, image.as_ref())?;
             let file = start(machine, device)?;
-            let mut session = SimulatedSession { file };
+            let machine_of_session = machine.clone();
+            let mut session = SimulatedSession {
+                file,
+                machine: machine_of_session,
+                observes,
+                counts: Vec::new(),
+            };
             body(&mut session);
             drop(session);
             // What the driver leaves behind is a violation like any other.
@@ -151,8 +169,9 @@ fn load(machine: &Machine, image: Option<&Image>) -> Result<(), TargetError> {
 
 /// Plugs the device in and opens it.
 fn start(machine: &Machine, device: Device) -> Result<File, TargetError> {
-    let model = match device {
+    let model: Box<dyn testdev::bus::Device> = match device {
         Device::Edu => Box::new(Edu::new(EduConfig::default())),
+        Device::Slave => Box::new(Slave::new(SlaveConfig::default())),
     };
     machine.plug(model).map_err(failed("starting the device"))?;
     let (data1, data2, data3, data4) = GUID_FIELDS;
@@ -174,18 +193,32 @@ fn violation(report: &Report) -> Violation {
     }
 }
 
+/// The line that made the call; or, for what a device showed, the one that made the object.
+fn site(report: &Report) -> String {
+    match report.origin {
+        Some(origin) if report.call.is_empty() => origin.call_site(),
+        _ => report.call_site(),
+    }
+}
+
 fn note(report: Report) -> Note {
     Note {
         rule: report.rule.to_string(),
         call_site: report.call_site(),
         text: report.message,
         count: report.count,
+        harmless: report.harmless,
     }
 }
 
 /// An open handle on the simulated machine.
 struct SimulatedSession {
     file: File,
+    machine: Machine,
+    /// Whether the machine has something to tell besides the data.
+    observes: bool,
+    /// How often each note had happened when somebody looked last.
+    counts: Vec<u64>,
 }
 
 impl SimulatedSession {
@@ -247,19 +280,69 @@ impl Session for SimulatedSession {
             .map(|_| ())
             .map_err(status)
     }
+
+    fn observe(&mut self) -> Observed {
+        if !self.observes {
+            return Observed::default();
+        }
+        let notes = self.machine.notes();
+        self.counts.resize(notes.len(), 0);
+        let news = notes
+            .iter()
+            .zip(&mut self.counts)
+            .filter(|(note, known)| !note.harmless && note.count > **known);
+        let breaches = news.map(|(note, known)| {
+            *known = note.count;
+            BrokenRule { rule: note.rule.name(), text: note.message.clone(), call_site: site(note) }
+        });
+        let breaches = breaches.collect();
+        Observed { losses: self.machine.take_cache_losses(), breaches }
+    }
 }
 
 /// nthost's catalogue, as the app shows it.
 pub(super) fn rules() -> Vec<Rule> {
-    let rule = |rule: &catalogue::Rule| Rule {
+    let rule = |rule: &catalogue::Rule| {
+        Rule {
         id: rule.id.to_string(),
         title: rule.title.to_owned(),
         text: rule.text.to_owned(),
         verifier: rule.verifier.to_owned(),
         homes: rule.homes.iter().map(home).collect(),
+        enforced: rule.homes.iter().map(kind).collect::<Vec<_>>().join(", "),
         sources: rule.sources.iter().map(|source| (*source).to_owned()).collect(),
+        dma_debug: catalogue::DMA_DEBUG
+            .iter()
+            .filter(|error| matches!(error.counterpart, Counterpart::Rules(ids) if ids.contains(&rule.id)))
+            .map(|error| format!("{}: {}", error.number, error.message))
+            .collect(),
+    }
     };
     catalogue::all().iter().map(rule).collect()
+}
+
+/// The errors of Linux's dma-debug, with what corresponds.
+pub(super) fn dma_debug() -> Vec<DmaDebug> {
+    let counterpart = |counterpart: Counterpart| match counterpart {
+        Counterpart::Rules(ids) => ids.iter().map(|id| id.name()).collect::<Vec<_>>().join(", "),
+        Counterpart::None(reason) => format!("none: {reason}"),
+    };
+    let errors = catalogue::DMA_DEBUG.iter().map(|error| DmaDebug {
+        error: format!("{:>2}: {}", error.number, error.message),
+        counterpart: counterpart(error.counterpart),
+    });
+    errors.collect()
+}
+
+/// A home in a word.
+const fn kind(home: &Home) -> &'static str {
+    match home {
+        Home::Type(_) => "type",
+        Home::Check => "check",
+        Home::Note => "note",
+        Home::Inf => "inf",
+        Home::Review(_) => "review",
+    }
 }
 
 fn home(home: &Home) -> String {

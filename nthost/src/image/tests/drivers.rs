@@ -129,7 +129,7 @@ fn a_table_of_no_version_is_refused() {
     let result = lifetime(&driver(457, |code| code.asm.ret().unwrap()));
     // The driver goes on as if it were bound, and calls through a NULL table.
     let report = result.expect_err("the machine stops");
-    assert_eq!(report.rule, RuleId::Sim14, "{report}");
+    assert_eq!(report.rule, RuleId::Sim15, "{report}");
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn code_for_the_entry_point_only_is_gone_afterwards() {
 
     let report = lifetime(&builder).expect_err("the machine stops");
 
-    assert_eq!(report.rule, RuleId::Sim14);
+    assert_eq!(report.rule, RuleId::Sim15);
     assert!(report.message.contains("section INIT"), "{report}");
     assert!(report.message.contains("gone once the entry point has returned"), "{report}");
     assert_eq!(report.call, "PFN_WDF_DRIVER_UNLOAD");
@@ -160,7 +160,7 @@ fn a_framework_function_that_is_not_there_is_named() {
 
     let report = lifetime(&builder).expect_err("the machine stops");
 
-    assert_eq!(report.rule, RuleId::Sim13);
+    assert_eq!(report.rule, RuleId::Sim14);
     let named = crate::image::framework_names::NAMES[186];
     assert!(report.message.contains(named) && report.message.contains("186"), "{report}");
     assert!(report.call_site().starts_with("test.sys+0x1a"), "{report}");

@@ -94,6 +94,26 @@ fn the_security_cookie_is_seeded() {
     assert!(error.to_string().contains("security cookie"), "{error}");
 }
 
+#[test]
+fn functions_are_found_by_module_and_name() {
+    use crate::image::exports::find;
+
+    for (module, name) in [
+        ("ntoskrnl.exe", "IoGetDmaAdapter"),
+        ("HAL.dll", "KfRaiseIrql"),
+        ("hal.DLL", "HalAllocateCommonBuffer"),
+        ("ntoskrnl.exe", "memcpy"),
+        ("WDFLDR.SYS", "WdfVersionBind"),
+    ] {
+        assert!(find(module, name).is_some(), "{module}!{name}");
+    }
+    for (module, name) in
+        [("WDFLDR.SYS", "memcpy"), ("ntoskrnl.exe", "iogetdmaadapter"), ("ndis.sys", "memcpy")]
+    {
+        assert_eq!(find(module, name), None, "{module}!{name}");
+    }
+}
+
 /// Reads and, if that goes well, maps: neither may crash whatever the bytes are.
 fn survives(bytes: &[u8]) {
     if let Ok(image) = Image::from_bytes("test.sys", bytes) {

@@ -87,7 +87,7 @@ fn cr8_is_the_interrupt_request_level() {
         code.asm.mov(ecx, 77).unwrap();
         code.asm.mov(cr8, rcx).unwrap();
     });
-    assert_eq!(report.rule, RuleId::Sim14);
+    assert_eq!(report.rule, RuleId::Sim15);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn gs_is_the_processor_control_region() {
     assert_eq!(level, 2);
 
     let report = report(|code| code.asm.mov(rax, qword_ptr(0x2000).gs()).unwrap());
-    assert_eq!(report.rule, RuleId::Sim13);
+    assert_eq!(report.rule, RuleId::Sim14);
     assert!(report.message.contains("gs:[0x2000]"), "{report}");
 }
 
@@ -131,7 +131,7 @@ fn shared_user_data_tells_time_and_version() {
         code.asm.mov(rax, 0xFFFF_F780_0000_0008u64).unwrap();
         code.asm.mov(qword_ptr(rax), 0).unwrap();
     });
-    assert_eq!(report.rule, RuleId::Sim14);
+    assert_eq!(report.rule, RuleId::Sim15);
     assert!(report.message.contains("read-only"), "{report}");
 }
 
@@ -200,7 +200,7 @@ fn an_instruction_that_is_not_carried_out_is_named() {
         code.map_registers();
         code.asm.movups(xmm0, xmmword_ptr(rax)).unwrap();
     });
-    assert_eq!(report.rule, RuleId::Sim13);
+    assert_eq!(report.rule, RuleId::Sim14);
     assert!(report.message.contains("movups"), "{report}");
 }
 
@@ -232,7 +232,7 @@ fn a_missing_import_is_named_when_it_is_called() {
 
     let report = load(&builder).expect_err("the machine stops");
 
-    assert_eq!(report.rule, RuleId::Sim13);
+    assert_eq!(report.rule, RuleId::Sim14);
     assert!(report.message.contains("ntoskrnl.exe!NoSuchFunction"), "{report}");
     assert!(report.call_site().starts_with("test.sys+0x10"), "{report}");
 
@@ -321,7 +321,7 @@ const ENDS: [(Write, u32, &str); 6] = [
 fn faults_are_reported_with_the_bug_check_they_are_on_windows() {
     for (write, code, words) in MEMORY.into_iter().chain(ENDS) {
         let report = report(write);
-        assert_eq!(report.rule, RuleId::Sim14, "{report}");
+        assert_eq!(report.rule, RuleId::Sim15, "{report}");
         assert_eq!(report.bug_check.map(|check| check.code), Some(code), "{report}");
         assert!(report.message.contains(words), "{words}: {report}");
     }
@@ -330,7 +330,7 @@ fn faults_are_reported_with_the_bug_check_they_are_on_windows() {
 #[test]
 fn a_privileged_instruction_is_named() {
     let report = report(|code| code.asm.wrmsr().unwrap());
-    assert_eq!(report.rule, RuleId::Sim13);
+    assert_eq!(report.rule, RuleId::Sim14);
     assert!(report.message.contains("wrmsr"), "{report}");
 }
 

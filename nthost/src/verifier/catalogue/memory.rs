@@ -37,7 +37,7 @@ pub(super) const RULES: [Rule; 34] = [
             "CON/kernel/flushing-cached-data-during-pio-operations.md",
             "CON/kernel/writing-dpc-routines.md",
         ],
-        homes: &[Type("Transfer::read_registers"), Note],
+        homes: &[Type("Transfer::read_registers"), Check, Note],
     },
     Rule {
         id: RuleId::Dma87,
@@ -134,9 +134,11 @@ pub(super) const RULES: [Rule; 34] = [
         sources: &["CON/kernel/using-scatter-gather-dma.md", "CON/kernel/using-bus-master-dma.md"],
         homes: &[
             Type("packet::Mapping"),
+            Check,
             Review(
-                "plain loads and stores are invisible to nthost; where it bounces a transfer they \
-                 show as wrong data",
+                "where caches are not coherent a store into a line that the device was given is \
+                 found when the mapping ends; loads, and stores elsewhere, are invisible to nthost \
+                 and show as wrong data where a transfer is bounced",
             ),
         ],
     },
@@ -298,7 +300,7 @@ pub(super) const RULES: [Rule; 34] = [
             "CON/kernel/using-packet-based-system-dma.md",
             "CON/kernel/allocating-an-adapter-channel-for-packet-based-dma.md",
         ],
-        homes: &[Type("slave::Channel"), Check],
+        homes: &[Type("system::Channel"), Check],
     },
     Rule {
         id: RuleId::Dma108,
@@ -312,7 +314,7 @@ pub(super) const RULES: [Rule; 34] = [
             "CON/kernel/using-common-buffer-system-dma.md",
             "CON/kernel/getting-an-adapter-object.md",
         ],
-        homes: &[Type("slave::Channel"), Check],
+        homes: &[Type("system::Channel"), Check],
     },
     Rule {
         id: RuleId::Dma109,

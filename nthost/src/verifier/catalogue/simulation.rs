@@ -4,7 +4,7 @@ use super::Home::{Check, Type};
 use super::{Rule, RuleId};
 
 /// The rules of these sections, in order.
-pub(super) const RULES: [Rule; 14] = [
+pub(super) const RULES: [Rule; 15] = [
     Rule {
         id: RuleId::Sim01,
         title: "Physical instead of logical address",
@@ -117,6 +117,20 @@ pub(super) const RULES: [Rule; 14] = [
     },
     Rule {
         id: RuleId::Sim13,
+        title: "Store beside a device's bytes in one cache line",
+        text: "Where caches are not coherent nobody stores into a cache line, part of which a \
+               device writes directly: the line holds the processor's bytes or the device's, and \
+               one of them is lost, whatever was flushed before. Buffers of whole lines \
+               (GetDmaAlignment) have no neighbours.",
+        verifier: "",
+        sources: &[
+            "DDI/wdm/nc-wdm-pget_dma_alignment.md",
+            "WDF/kmdf/src/dma/base/fxdmatransactionpacket.cpp",
+        ],
+        homes: &[Check],
+    },
+    Rule {
+        id: RuleId::Sim14,
         title: "Not covered by nthost",
         text: "A driver image called a function, used an instruction or touched a kernel structure \
                that nthost does not have. The run ends there; it says nothing about the driver.",
@@ -125,7 +139,7 @@ pub(super) const RULES: [Rule; 14] = [
         homes: &[Check],
     },
     Rule {
-        id: RuleId::Sim14,
+        id: RuleId::Sim15,
         title: "Fault in the driver",
         text: "The code of a driver image faulted, gave up with a fast-fail code, or called \
                KeBugCheckEx.",

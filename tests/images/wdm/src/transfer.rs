@@ -58,9 +58,10 @@ impl Engine {
         let this = ptr::from_ref(self).cast_mut();
         // SAFETY: nobody else has it yet. Zeroed memory need not be "no transfer".
         unsafe { self.state.get().write(State { gone: false, transfer: None }) };
-        // SAFETY: objects of the extension, which stays where it is.
-        unsafe { ntddk::KeInitializeSpinLock(self.lock.get()) };
+        // What KeInitializeSpinLock, inline on 64-bit systems, does.
         // SAFETY: as above.
+        unsafe { self.lock.get().write(0) };
+        // SAFETY: objects of the extension, which stays where it is.
         unsafe { ntddk::KeInitializeDpc(self.dpc.get(), Some(deferred), this.cast()) };
         // SAFETY: as above.
         unsafe {
