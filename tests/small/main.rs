@@ -2,5 +2,6 @@
 //! that `cargo xtask image` builds.
 
 mod common;
+mod conformance;
 mod echo;
 mod wdm;
