@@ -8,7 +8,8 @@
 //! client conformance                   conformance.sys: every test, with its page
 //! ```
 //!
-//! It needs an administrator, and on Windows a machine in test-signing mode.
+//! Commands are chained with `then`: Wine unloads drivers as soon as no program runs. It needs an
+//! administrator, and on Windows a machine in test-signing mode.
 
 #[cfg(windows)]
 mod device;
@@ -22,26 +23,27 @@ use std::process::ExitCode;
 #[cfg(windows)]
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let result = match words[..] {
+    for command in arguments.split(|word| word == "then") {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        if let Err(error) = run(&words) {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+#[cfg(windows)]
+fn run(words: &[&str]) -> Result<(), Failure> {
+    match words {
         ["load", name, file] => service::load(name, file),
         ["unload", name] => service::unload(name),
-        ["next", count] => {
-            count.parse().map_err(|_| "COUNT is a number".into()).and_then(tests::next)
-        }
+        ["next", count] => tests::next(count.parse()?),
         ["cancel"] => tests::cancel(),
         ["conformance"] => tests::conformance(),
-        _ => {
-            Err("usage: client load NAME FILE | unload NAME | next COUNT | cancel | conformance"
-                .into())
-        }
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+        _ => Err("usage: client COMMAND [then COMMAND]...; the commands are load NAME FILE, \
+                  unload NAME, next COUNT, cancel, conformance"
+            .into()),
     }
 }
 
