@@ -26,6 +26,7 @@ mod wdf;
 mod wdm;
 
 pub use ddi::log::{Crossing, Value, Way};
+pub use ddi::{Calls, Deed, Forgery, Sabotage};
 pub use image::{Image, TraceEvent};
 pub use image_error::{ImageError, LoadError};
 /// What the cache model of a machine that is not coherent tells, see [`Machine::cache_steps`].

@@ -50,6 +50,39 @@ const UNTESTED: &[(RuleId, &str)] = &[
     (RuleId::Sim07, "needs an optimised build, whose frames are those of a driver"),
 ];
 
+/// The sources of wdk-dma, all in one.
+fn safe_layer() -> String {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../dma/src");
+    let files = std::fs::read_dir(folder).expect("the crate has sources");
+    let paths = files.map(|file| file.expect("an entry is readable").path());
+    let sources = paths.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    sources.map(|path| std::fs::read_to_string(path).expect("a source is readable")).collect()
+}
+
+#[test]
+fn every_type_that_a_rule_names_exists() {
+    let text = safe_layer();
+    let exists = |name: &str| {
+        ["struct", "enum", "trait", "fn"].iter().any(|kind| {
+            ["<", " ", "(", ":", ";"]
+                .iter()
+                .any(|end| text.contains(&format!("pub {kind} {name}{end}")))
+        })
+    };
+
+    let unknown: Vec<&str> = catalogue::all()
+        .iter()
+        .flat_map(|rule| rule.homes)
+        .filter_map(|home| match home {
+            Home::Type(path) => Some(*path),
+            _ => None,
+        })
+        .filter(|path| !exists(path.rsplit("::").next().unwrap_or(path)))
+        .collect();
+
+    assert!(unknown.is_empty(), "wdk-dma has no {unknown:?}");
+}
+
 fn covered() -> BTreeSet<RuleId> {
     SECTIONS.iter().flat_map(|section| section.iter().copied()).collect()
 }

@@ -25,6 +25,7 @@ mod windows;
 pub use machine::Machine;
 pub use nthost::cache::{Loss, Lost};
 pub use options::{Choice, Device, Profile, Scheduling, Simulation, TargetOptions};
+pub(crate) use simulated::{control_code, start};
 pub use status::NtStatus;
 
 /// An open handle of the driver.

@@ -27,7 +27,7 @@ fn help_goes_to_standard_output_and_names_every_command() {
     let output = app(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).unwrap();
-    for command in ["list", "info", "test", "write", "read", "copy", "rules"] {
+    for command in ["list", "info", "test", "write", "read", "copy", "lab", "rules"] {
         assert!(text.contains(&format!("\n  {command} ")), "{command}: {text}");
         assert_eq!(app(&[command, "--help"]).status.code(), Some(0));
     }

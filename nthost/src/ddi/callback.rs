@@ -136,6 +136,10 @@ macro_rules! callers {
             pub(crate) unsafe fn $name(kernel: &Kernel, routine: Routine, $($arg: $ty),*) -> $ret {
                 let state = before(kernel, stringify!($name));
                 let result = if kernel.is_special() {
+                    if let Some(saboteur) = &kernel.saboteur {
+                        let names: &[&str] = &[$(stringify!($arg)),*];
+                        saboteur.heard(stringify!($name), names, &[$(super::Word::of($arg)),*]);
+                    }
                     kernel.log.callback(kernel, stringify!($name), || [$($arg.log()),*]);
                     let result = call!(kernel, routine, fn($($ty),*) -> $ret, ($($arg),*));
                     kernel.log.callback_return(kernel, stringify!($name), result.log());

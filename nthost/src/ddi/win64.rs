@@ -6,9 +6,7 @@
 
 use wdk_lite::*;
 
-use super::log::Loggable;
-use super::{contract, enter, enter_from, exports, framework, legacy, operations, window};
-use crate::ddi::Ddi;
+use super::{Argument, enter, enter_from, exports, framework, functions, legacy, operations};
 use crate::image::trap;
 use crate::machine::context;
 
@@ -26,9 +24,12 @@ macro_rules! win64_exports {
         mod calls {
             use super::*;
             $(pub(super) unsafe extern "win64" fn $name($($arg: $ty),*) -> $ret {
-                const DDI: &Ddi = &contract::export(stringify!($name));
-                // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, || [$($arg.log()),*], |kernel| unsafe { exports::$name(kernel, $($arg),*) })
+                enter(
+                    &functions::exports::$name,
+                    || [$(Argument::of($arg)),*],
+                    // SAFETY: the driver's arguments, passed on; the implementation checks them.
+                    |kernel| unsafe { exports::$name(kernel, $($arg),*) },
+                )
             })*
         }
         /// The kernel functions by name.
@@ -43,9 +44,12 @@ macro_rules! win64_legacy {
         mod legacy_calls {
             use super::*;
             $(pub(super) unsafe extern "win64" fn $name($($arg: $ty),*) -> $ret {
-                const DDI: &Ddi = &contract::legacy(stringify!($name), stringify!($today));
-                // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, || [$($arg.log()),*], |kernel| unsafe { legacy::$name(kernel, $($arg),*) })
+                enter(
+                    &functions::legacy::$name,
+                    || [$(Argument::of($arg)),*],
+                    // SAFETY: the driver's arguments, passed on; the implementation checks them.
+                    |kernel| unsafe { legacy::$name(kernel, $($arg),*) },
+                )
             })*
         }
         /// The DMA routines by the names they had in NT.
@@ -74,9 +78,12 @@ macro_rules! win64_framework {
             $(pub(super) unsafe extern "win64" fn $name(
                 _globals: PWDF_DRIVER_GLOBALS, $($arg: $ty),*
             ) -> $ret {
-                const DDI: &Ddi = &contract::framework(stringify!($name));
-                // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, || [$($arg.log()),*], |kernel| unsafe { framework::$name(kernel, $($arg),*) })
+                enter(
+                    &functions::framework::$name,
+                    || [$(Argument::of($arg)),*],
+                    // SAFETY: the driver's arguments, passed on; the implementation checks them.
+                    |kernel| unsafe { framework::$name(kernel, $($arg),*) },
+                )
             })*
         }
         /// The KMDF function table; an entry that this host does not have faults when it is
@@ -100,9 +107,12 @@ macro_rules! win64_operations {
         mod operation_calls {
             use super::*;
             $(pub(super) unsafe extern "win64" fn $name($($arg: $ty),*) -> $ret {
-                const DDI: &Ddi = &contract::operation(stringify!($name));
-                // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, || [$($arg.log()),*], |kernel| unsafe { operations::$name(kernel, $($arg),*) })
+                enter(
+                    &functions::operations::$name,
+                    || [$(Argument::of($arg)),*],
+                    // SAFETY: the driver's arguments, passed on; the implementation checks them.
+                    |kernel| unsafe { operations::$name(kernel, $($arg),*) },
+                )
             })*
         }
         /// Replaces the members of a table by those that an image calls; what is absent stays so.
@@ -130,8 +140,12 @@ macro_rules! register_accesses {
 
             match size {
                 $($size => {
-                    const DDI: &Ddi = &contract::register(stringify!($read));
-                    enter_from(DDI, frame, || [window(address)], |kernel| registers::$read(kernel, address)).into()
+                    enter_from(
+                        &functions::registers::$read,
+                        frame,
+                        || [Argument::register(register::<$ty>(address))],
+                        |kernel| registers::$read(kernel, address),
+                    ).into()
                 })*
                 _ => 0,
             }
@@ -143,10 +157,14 @@ macro_rules! register_accesses {
 
             match size {
                 $($size => {
-                    const DDI: &Ddi = &contract::register(stringify!($write));
                     // CAST: the register's width.
                     let value = value as $ty;
-                    enter_from(DDI, frame, || [window(address), value.log()], |kernel| registers::$write(kernel, address, value));
+                    enter_from(
+                        &functions::registers::$write,
+                        frame,
+                        || [Argument::register(register::<$ty>(address)), Argument::of(value)],
+                        |kernel| registers::$write(kernel, address, value),
+                    );
                 })*
                 _ => {}
             }
@@ -160,32 +178,35 @@ register_accesses! {
     8 => READ_REGISTER_ULONG64, WRITE_REGISTER_ULONG64, u64;
 }
 
+/// The address of a register, as a hosted driver would pass it.
+fn register<T>(address: u64) -> *mut T {
+    std::ptr::without_provenance_mut(address as usize)
+}
+
 /// A read of CR8 by an instruction whose frame is `frame`: KeGetCurrentIrql.
 pub(crate) fn current_level(frame: usize) -> u8 {
-    const DDI: &Ddi = &contract::export("KeGetCurrentIrql");
+    let function = &functions::exports::KeGetCurrentIrql;
     // SAFETY: no pointers involved.
-    enter_from(DDI, frame, || [], |kernel| unsafe { exports::KeGetCurrentIrql(kernel) })
+    enter_from(function, frame, || [], |kernel| unsafe { exports::KeGetCurrentIrql(kernel) })
 }
 
 /// A write of CR8: KfRaiseIrql or KeLowerIrql.
 pub(crate) fn set_level(frame: usize, level: u8) {
-    const RAISE: &Ddi = &contract::export("KfRaiseIrql");
-    const LOWER: &Ddi = &contract::export("KeLowerIrql");
     let current = context::current().map_or(0, crate::machine::Kernel::irql);
     if level >= current {
         // SAFETY: no pointers involved.
         enter_from(
-            RAISE,
+            &functions::exports::KfRaiseIrql,
             frame,
-            || [level.log()],
+            || [Argument::of(level)],
             |kernel| unsafe { exports::KfRaiseIrql(kernel, level) },
         );
     } else {
         // SAFETY: no pointers involved.
         enter_from(
-            LOWER,
+            &functions::exports::KeLowerIrql,
             frame,
-            || [level.log()],
+            || [Argument::of(level)],
             |kernel| unsafe { exports::KeLowerIrql(kernel, level) },
         );
     }

@@ -114,7 +114,8 @@ pub(crate) unsafe fn KeFlushIoBuffers(
         let call = kernel.present_call();
         cache.flush(mdl.start(), mdl.byte_count(), ReadOperation != 0, call);
     }
-    if let Some((adapter, buffer)) = mdl.common_buffer() {
+    // A flush for programmed I/O is not the one that a transfer needs (DMA-84, DMA-90).
+    if let Some((adapter, buffer)) = mdl.common_buffer().filter(|_| DmaOperation != 0) {
         kernel.hal.common_buffer_flushed(adapter, buffer);
     }
     Ok(())

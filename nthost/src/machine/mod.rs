@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Condvar, Mutex};
 
 use crate::bus::Bus;
+use crate::ddi::Saboteur;
 use crate::ddi::log::Log;
 use crate::hal::Hal;
 use crate::io::Io;
@@ -43,6 +44,8 @@ pub(crate) struct Kernel {
     /// This machine, for handles given to tests.
     this: std::sync::Weak<Self>,
     pub options: Options,
+    /// Who spoils the driver's calls, if somebody is to.
+    pub saboteur: Option<Saboteur>,
     pub choices: Choices,
     pub clock: Clock,
     pub processors: Vec<Processor>,
@@ -57,9 +60,9 @@ pub(crate) struct Kernel {
     pub wdm: Wdm,
     pub image: image::Slot,
     pub log: Log,
-    /// Whether calls of the driver are logged or left out.
+    /// Whether calls of the driver are logged or spoiled.
     watched: bool,
-    /// Whether callbacks are logged, or follow the convention of an image.
+    /// Whether callbacks are logged or listened to, or follow the convention of an image.
     special: AtomicBool,
     /// Crossings so far.
     pub events: AtomicU64,
@@ -106,6 +109,7 @@ impl Kernel {
     pub(crate) fn new(options: Options, this: std::sync::Weak<Self>) -> Self {
         Self {
             this,
+            saboteur: Saboteur::new(&options.sabotage),
             choices: Choices::new(options.seed),
             clock: Clock::new(),
             processors: (0..options.processors()).map(|_| Processor::new()).collect(),
@@ -120,8 +124,8 @@ impl Kernel {
             wdm: Wdm::default(),
             image: image::Slot::default(),
             log: Log::new(options.log),
-            watched: options.log || options.left_out.is_some(),
-            special: AtomicBool::new(options.log),
+            watched: options.log || !options.sabotage.is_empty(),
+            special: AtomicBool::new(options.log || !options.sabotage.is_empty()),
             events: AtomicU64::new(0),
             injections: Injections::of(&options),
             stopped: AtomicBool::new(false),
@@ -132,13 +136,13 @@ impl Kernel {
         }
     }
 
-    /// Whether calls of the driver are logged or left out.
+    /// Whether calls of the driver are logged or spoiled.
     #[inline(always)]
     pub(crate) fn is_watched(&self) -> bool {
         self.watched
     }
 
-    /// Whether callbacks are logged, or follow the convention of an image.
+    /// Whether callbacks are logged or listened to, or follow the convention of an image.
     #[inline(always)]
     pub(crate) fn is_special(&self) -> bool {
         self.special.load(Ordering::Relaxed)

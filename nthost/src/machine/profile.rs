@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Kernel, Machine};
+use crate::ddi::{Deed, Sabotage};
 
 /// A kind of machine, see the design's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,7 +127,7 @@ pub(crate) struct Options {
     pub versions: u32,
     pub messages: bool,
     pub flush_failure: Option<u64>,
-    pub left_out: Option<&'static str>,
+    pub sabotage: Vec<Sabotage>,
     pub log: bool,
     pub trace: bool,
     pub record_caches: bool,
@@ -160,7 +161,7 @@ impl Builder {
             versions: 3,
             messages: true,
             flush_failure: None,
-            left_out: None,
+            sabotage: Vec::new(),
             log: false,
             trace: false,
             record_caches: false,
@@ -227,12 +228,21 @@ impl Builder {
         self
     }
 
-    /// Sabotage: calls of this function by the driver do nothing, as if its author had forgotten
-    /// them. Takes effect for functions that return nothing or a BOOLEAN, which is then TRUE.
+    /// Spoils the driver's calls, as if its author had written them so.
+    ///
+    /// [`Builder::build`] panics if the plan names no function, or no argument of it, or leaves
+    /// out a call without whose answer a driver could not go on.
     #[must_use]
-    pub fn leave_out(mut self, function: &'static str) -> Self {
-        self.0.left_out = Some(function);
+    pub fn sabotage(mut self, plan: Sabotage) -> Self {
+        self.0.sabotage.push(plan);
         self
+    }
+
+    /// Sabotage: calls of this function by the driver do nothing, as if its author had forgotten
+    /// them.
+    #[must_use]
+    pub fn leave_out(self, function: &'static str) -> Self {
+        self.sabotage(Sabotage::of(function, Deed::LeaveOut))
     }
 
     /// Keeps a log of all crossings between driver and host, see [`Machine::crossings`].

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::profile::{Builder, Profile, Scheduling};
 use super::{Injections, Kernel, context};
 use crate::cache::{Loss, Step};
+use crate::ddi::Saboteur;
 use crate::ddi::log::Crossing;
 use crate::image::TraceEvent;
 use crate::verifier::Report;
@@ -90,6 +91,13 @@ impl Machine {
     #[must_use]
     pub fn notes(&self) -> Vec<Report> {
         self.kernel.verifier.notes()
+    }
+
+    /// The calls of the driver's that were spoiled, see [`Builder::sabotage`]: for each the number
+    /// of crossings before it.
+    #[must_use]
+    pub fn spoiled_calls(&self) -> Vec<u64> {
+        self.kernel.saboteur.as_ref().map_or_else(Vec::new, Saboteur::spoiled)
     }
 
     /// Machine time, nanoseconds.

@@ -105,7 +105,7 @@ fn reads(limits: &Limits) -> Vec<(u64, usize)> {
 
 /// What was found wrong.
 enum Wrong {
-    Request(Explanation),
+    Request(Box<Explanation>),
     Data(Class, String, Vec<u8>),
 }
 
@@ -122,7 +122,7 @@ impl Check {
             return;
         };
         let explanation = match wrong {
-            Wrong::Request(explanation) => explanation,
+            Wrong::Request(explanation) => *explanation,
             Wrong::Data(class, text, actual) => Explanation {
                 class,
                 text,

@@ -356,14 +356,14 @@ impl<'a> Runner<'a> {
         &mut self,
         direction: Direction,
         offset: u64,
-    ) -> Result<Vec<u8>, Explanation> {
+    ) -> Result<Vec<u8>, Box<Explanation>> {
         let route = Route::Path(Path::Pio);
         self.ask(Place::Sink, route, direction, offset)
-            .map_err(|problem| problem.explanation(route, direction))?;
+            .map_err(|problem| Box::new(problem.explanation(route, direction)))?;
         if let Some(breach) = self.sink.breaches().first() {
             let start = self.sink.position();
             let buffer = start..start + self.sink.buffer().len();
-            return Err(explain_breach(breach, buffer, &[], route, direction));
+            return Err(Box::new(explain_breach(breach, buffer, &[], route, direction)));
         }
         Ok(self.sink.buffer().to_vec())
     }

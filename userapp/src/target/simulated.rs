@@ -9,7 +9,7 @@ use dmaproof_protocol::{
 };
 use nthost::verifier::Report;
 use nthost::verifier::catalogue::{self, Counterpart, Home};
-use nthost::{Access, File, LoadError, Machine, SystemDma};
+use nthost::{Access, File, LoadError, Machine, Slot, SystemDma};
 use testdev::model::edu::{Edu, EduConfig};
 use testdev::model::slave::{Slave, SlaveConfig};
 use zerocopy::{FromBytes, IntoBytes};
@@ -128,7 +128,7 @@ impl Target for SimulatedTarget {
         let observes = !self.simulation.profile.is_coherent();
         let result = machine.run(move |machine| -> Result<(), TargetError> {
             load(machine, image.as_ref())?;
-            let file = start(machine, device)?;
+            let (_, file) = start(machine, device)?;
             let machine_of_session = machine.clone();
             let mut session = SimulatedSession {
                 file,
@@ -168,12 +168,12 @@ fn load(machine: &Machine, image: Option<&Image>) -> Result<(), TargetError> {
 }
 
 /// Plugs the device in and opens it.
-fn start(machine: &Machine, device: Device) -> Result<File, TargetError> {
+pub(crate) fn start(machine: &Machine, device: Device) -> Result<(Slot, File), TargetError> {
     let model: Box<dyn testdev::bus::Device> = match device {
         Device::Edu => Box::new(Edu::new(EduConfig::default())),
         Device::Slave => Box::new(Slave::new(SlaveConfig::default())),
     };
-    machine.plug(model).map_err(failed("starting the device"))?;
+    let slot = machine.plug(model).map_err(failed("starting the device"))?;
     let (data1, data2, data3, data4) = GUID_FIELDS;
     let interface = wdk_lite::GUID { Data1: data1, Data2: data2, Data3: data3, Data4: data4 };
     let path = machine.interfaces(&interface).into_iter().next().ok_or_else(|| {
@@ -181,7 +181,8 @@ fn start(machine: &Machine, device: Device) -> Result<File, TargetError> {
             "the driver started the device but offers no interface to open".to_owned(),
         )
     })?;
-    machine.open(&path, Access::READ_WRITE).map_err(failed("opening the device"))
+    let file = machine.open(&path, Access::READ_WRITE).map_err(failed("opening the device"))?;
+    Ok((slot, file))
 }
 
 fn violation(report: &Report) -> Violation {
@@ -208,6 +209,14 @@ fn note(report: Report) -> Note {
         text: report.message,
         count: report.count,
         harmless: report.harmless,
+    }
+}
+
+/// The control code of a transfer.
+pub(crate) const fn control_code(direction: Direction) -> u32 {
+    match direction {
+        Direction::ToDevice => Ioctl::ToDevice.code(),
+        Direction::FromDevice => Ioctl::FromDevice.code(),
     }
 }
 
@@ -252,13 +261,11 @@ impl Session for SimulatedSession {
         offset: u64,
         buffer: &mut [u8],
     ) -> Result<usize, NtStatus> {
-        let code = match direction {
-            Direction::ToDevice => Ioctl::ToDevice,
-            Direction::FromDevice => Ioctl::FromDevice,
-        };
         // CAST: the length of a buffer fits in 64 bits.
         let header = TransferHeader::new(path, offset, buffer.len() as u64);
-        self.file.device_io_control(code.code(), header.as_bytes(), buffer).map_err(status)
+        self.file
+            .device_io_control(control_code(direction), header.as_bytes(), buffer)
+            .map_err(status)
     }
 
     fn read_file(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, NtStatus> {

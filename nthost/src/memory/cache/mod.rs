@@ -144,10 +144,7 @@ impl Kernel {
     /// The caches, unless they are coherent.
     #[inline(always)]
     pub(crate) fn caches(&self) -> Option<MutexGuard<'_, Cache>> {
-        match &self.memory.cache {
-            None => None,
-            Some(cache) => Some(self.lock_caches(cache)),
-        }
+        self.memory.cache.as_ref().map(|cache| self.lock_caches(cache))
     }
 
     #[cold]

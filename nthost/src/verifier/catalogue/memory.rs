@@ -12,7 +12,7 @@ pub(super) const RULES: [Rule; 34] = [
                sense of WriteToDevice); DmaOperation TRUE for DMA, FALSE for PIO.",
         verifier: "0xC4/0x20011",
         sources: &["DDI/wdm/nf-wdm-keflushiobuffers.md"],
-        homes: &[Type("flush::Ready"), Check, Note],
+        homes: &[Type("Ready"), Check, Note],
     },
     Rule {
         id: RuleId::Dma85,
@@ -25,7 +25,7 @@ pub(super) const RULES: [Rule; 34] = [
             "CON/kernel/flushing-cached-data-during-dma-operations.md",
             "CON/kernel/using-packet-based-bus-master-dma.md",
         ],
-        homes: &[Type("flush::Ready"), Check, Note],
+        homes: &[Type("Ready"), Check, Note],
     },
     Rule {
         id: RuleId::Dma86,
@@ -45,7 +45,7 @@ pub(super) const RULES: [Rule; 34] = [
         text: "It handles only the MDL given; a chain needs a call for each MDL.",
         verifier: "",
         sources: &["DDI/wdm/nf-wdm-keflushiobuffers.md"],
-        homes: &[Type("flush::Ready"), Check, Note],
+        homes: &[Type("Ready"), Check, Note],
     },
     Rule {
         id: RuleId::Dma88,
@@ -149,7 +149,7 @@ pub(super) const RULES: [Rule; 34] = [
                virtual address.",
         verifier: "",
         sources: &["CON/kernel/map-registers.md"],
-        homes: &[Type("address::Logical"), Check],
+        homes: &[Type("LogicalAddress"), Check],
     },
     Rule {
         id: RuleId::Dma96,
@@ -287,7 +287,7 @@ pub(super) const RULES: [Rule; 34] = [
             "DDI/wdm/nf-wdm-mmgetsystemaddressformdlsafe.md",
             "CON/kernel/security-issues-for-i-o-control-codes.md",
         ],
-        homes: &[Type("ddk::system_address"), Check],
+        homes: &[Type("MdlChain"), Check],
     },
     Rule {
         id: RuleId::Dma107,
@@ -337,7 +337,7 @@ pub(super) const RULES: [Rule; 34] = [
                programming MmGetPhysicalAddress is incompatible.",
         verifier: "",
         sources: &["CON/pci/enabling-dma-remapping-for-device-drivers.md"],
-        homes: &[Type("address::Logical"), Check],
+        homes: &[Type("LogicalAddress"), Check],
     },
     Rule {
         id: RuleId::Dma111,

@@ -15,7 +15,7 @@ pub(super) const RULES: [Rule; 15] = [
             "CON/kernel/map-registers.md",
             "CON/pci/enabling-dma-remapping-for-device-drivers.md",
         ],
-        homes: &[Type("address::Logical"), Check],
+        homes: &[Type("LogicalAddress"), Check],
     },
     Rule {
         id: RuleId::Sim02,
@@ -62,7 +62,7 @@ pub(super) const RULES: [Rule; 15] = [
                offset that is no multiple of the access's width.",
         verifier: "",
         sources: &["DDI/wdm/nf-wdm-mmmapiospace.md", "DDI/wdm/nf-wdm-mmunmapiospace.md"],
-        homes: &[Type("ddk::Registers"), Check],
+        homes: &[Check],
     },
     Rule {
         id: RuleId::Sim07,

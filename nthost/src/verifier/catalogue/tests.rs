@@ -46,7 +46,7 @@ fn is_source(source: &str) -> bool {
 /// Whether a home that needs words has them.
 fn is_home(home: &Home) -> bool {
     match home {
-        Home::Type(name) => name.contains("::"),
+        Home::Type(name) => !name.is_empty() && !name.contains(char::is_whitespace),
         Home::Review(reason) => !reason.is_empty(),
         Home::Check | Home::Note | Home::Inf => true,
     }
