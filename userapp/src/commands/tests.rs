@@ -23,7 +23,6 @@ fn app(target: &dyn Target, arguments: &[&str]) -> (Result<Exit, AppError>, Stri
         Command::List(arguments) => list::run(&arguments, &Ok(Vec::new()), &mut out),
         Command::Lab(arguments) => lab::run(&arguments, &mut out),
         Command::Rules(arguments) => rules::run(&arguments, &catalogue(), &mut out),
-        Command::Lab(arguments) => lab::run(&arguments, &mut out),
     };
     (result, String::from_utf8(out).unwrap())
 }
