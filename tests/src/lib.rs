@@ -17,3 +17,8 @@ pub mod ways;
 pub use bench::Bench;
 pub use case::{Case, run};
 pub use judge::{Expected, Named, Played, answers, breaks, is_clean, is_noted, play_once, verdict};
+
+/// The code of the guide to testing one's own driver.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/your-driver.md")]
+struct YourDriver;

@@ -371,6 +371,17 @@ impl core::fmt::Debug for _IRP {
     }
 }
 
+/// Where an IRP keeps the address of its current stack location: a member of a union inside
+/// structures inside a union, of which this is the one that is always in use. Only an address is
+/// computed.
+#[must_use]
+pub fn current_stack_location(irp: PIRP) -> *mut *mut IO_STACK_LOCATION {
+    const OFFSET: usize = core::mem::offset_of!(_IRP, Tail)
+        + core::mem::offset_of!(IRP_TAIL_OVERLAY, __bindgen_anon_2)
+        + core::mem::offset_of!(IRP_TAIL_STACK, __bindgen_anon_1);
+    irp.wrapping_byte_add(OFFSET).cast()
+}
+
 /// The resources of one bus; packed to 4.
 #[repr(C, packed(4))]
 #[derive(Clone, Copy)]

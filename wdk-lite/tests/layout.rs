@@ -31,13 +31,71 @@ layout! {
     }
     kdpc: KDPC, 64, 8 {}
     kevent: KEVENT, 24, 8 {}
-    device_object: DEVICE_OBJECT, 336, 16 {}
+    device_object: DEVICE_OBJECT, 336, 16 {
+        Type 0, Size 2, ReferenceCount 4, DriverObject 8, NextDevice 16, AttachedDevice 24,
+        CurrentIrp 32, Timer 40, Flags 48, Characteristics 52, Vpb 56, DeviceExtension 64,
+        DeviceType 72, StackSize 76, Queue 80, AlignmentRequirement 152, DeviceQueue 160, Dpc 200,
+        ActiveThreadCount 264, SecurityDescriptor 272, DeviceLock 280, SectorSize 304, Spare1 306,
+        DeviceObjectExtension 312, Reserved 320,
+    }
     driver_object: DRIVER_OBJECT, 336, 8 {
         Type 0, Size 2, DeviceObject 8, Flags 16, DriverStart 24, DriverSize 32, DriverSection 40,
         DriverExtension 48, DriverName 56, HardwareDatabase 72, FastIoDispatch 80, DriverInit 88,
         DriverStartIo 96, DriverUnload 104, MajorFunction 112,
     }
-    irp: IRP, 208, 16 {}
+    driver_extension: DRIVER_EXTENSION, 40, 8 {
+        DriverObject 0, AddDevice 8, Count 16, ServiceKeyName 24,
+    }
+    irp: IRP, 208, 16 {
+        Type 0, Size 2, AllocationProcessorNumber 4, Reserved 6, MdlAddress 8, Flags 16,
+        AssociatedIrp 24, ThreadListEntry 32, IoStatus 48, RequestorMode 64, PendingReturned 65,
+        StackCount 66, CurrentLocation 67, Cancel 68, CancelIrql 69, ApcEnvironment 70,
+        AllocationFlags 71, UserIosb 72, UserEvent 80, Overlay 88, CancelRoutine 104,
+        UserBuffer 112, Tail 120,
+    }
+    irp_tail: IRP_TAIL_OVERLAY, 88, 8 {
+        __bindgen_anon_1 0, Thread 32, AuxiliaryBuffer 40, __bindgen_anon_2 48,
+        OriginalFileObject 72, IrpExtension 80,
+    }
+    irp_tail_stack: IRP_TAIL_STACK, 24, 8 { ListEntry 0, __bindgen_anon_1 16 }
+    irp_driver_context: IRP_DRIVER_CONTEXT, 32, 8 { DriverContext 0 }
+    device_queue: KDEVICE_QUEUE, 40, 8 {}
+    device_queue_entry: KDEVICE_QUEUE_ENTRY, 24, 8 { DeviceListEntry 0, SortKey 16, Inserted 20 }
+    io_status_block: IO_STATUS_BLOCK, 16, 8 { __bindgen_anon_1 0, Information 8 }
+    io_stack_location: IO_STACK_LOCATION, 72, 8 {
+        MajorFunction 0, MinorFunction 1, Flags 2, Control 3, Parameters 8, DeviceObject 40,
+        FileObject 48, CompletionRoutine 56, Context 64,
+    }
+    io_parameters_transfer: IO_PARAMETERS_TRANSFER, 24, 8 { Length 0, Key 8, ByteOffset 16 }
+    io_parameters_control: IO_PARAMETERS_CONTROL, 32, 8 {
+        OutputBufferLength 0, InputBufferLength 8, IoControlCode 16, Type3InputBuffer 24,
+    }
+    io_parameters_start: IO_PARAMETERS_START, 16, 8 {
+        AllocatedResources 0, AllocatedResourcesTranslated 8,
+    }
+    file_object: FILE_OBJECT, 216, 8 {
+        Type 0, Size 2, DeviceObject 8, Vpb 16, FsContext 24, FsContext2 32,
+    }
+    full_resource_descriptor: CM_FULL_RESOURCE_DESCRIPTOR, 36, 4 {
+        InterfaceType 0, BusNumber 4, PartialResourceList 8,
+    }
+    partial_resource_list: CM_PARTIAL_RESOURCE_LIST, 28, 4 {
+        Version 0, Revision 2, Count 4, PartialDescriptors 8,
+    }
+    resource_list: CM_RESOURCE_LIST, 40, 4 { Count 0, List 4 }
+    connect_interrupt: IO_CONNECT_INTERRUPT_PARAMETERS, 80, 8 { Version 0, __bindgen_anon_1 8 }
+    connect_fully_specified: IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS, 72, 8 {
+        PhysicalDeviceObject 0, InterruptObject 8, ServiceRoutine 16, ServiceContext 24,
+        SpinLock 32, SynchronizeIrql 40, FloatingSave 41, ShareVector 42, Vector 44, Irql 48,
+        InterruptMode 52, ProcessorEnableMask 56, Group 64,
+    }
+    connect_line_based: IO_CONNECT_INTERRUPT_LINE_BASED_PARAMETERS, 48, 8 {
+        PhysicalDeviceObject 0, InterruptObject 8, ServiceRoutine 16, ServiceContext 24,
+        SpinLock 32, SynchronizeIrql 40, FloatingSave 41,
+    }
+    disconnect_interrupt: IO_DISCONNECT_INTERRUPT_PARAMETERS, 16, 8 {
+        Version 0, ConnectionContext 8,
+    }
     device_description: DEVICE_DESCRIPTION, 64, 8 {
         Version 0, Master 4, ScatterGather 5, DemandMode 6, AutoInitialize 7, Dma32BitAddresses 8,
         IgnoreCount 9, Reserved1 10, Dma64BitAddresses 11, BusNumber 12, DmaChannel 16,

@@ -82,7 +82,9 @@ pub(crate) unsafe fn IoDeleteDevice(
         return Err(broken(RuleId::Sim11, message));
     }
     // SAFETY: as above.
-    let (driver, next) = unsafe { ((*device).DriverObject, (*device).NextDevice) };
+    let driver = unsafe { (*device).DriverObject };
+    // SAFETY: as above.
+    let next = unsafe { (*device).NextDevice };
     if driver.is_null() {
         return Err(foreign("device object of this driver"));
     }
@@ -112,8 +114,10 @@ pub(crate) unsafe fn IoCreateSymbolicLink(
     SymbolicLinkName: PUNICODE_STRING,
     DeviceName: PUNICODE_STRING,
 ) -> Result<NTSTATUS, Violation> {
-    // SAFETY: the driver's strings.
-    let (link, device) = unsafe { (text(SymbolicLinkName), text(DeviceName)) };
+    // SAFETY: the driver's string.
+    let link = unsafe { text(SymbolicLinkName) };
+    // SAFETY: as above.
+    let device = unsafe { text(DeviceName) };
     let (Some(link), Some(device)) = (link, device) else { return Ok(STATUS_INVALID_PARAMETER) };
     let made = kernel.wdm.names.lock().add_link(&link, &device);
     Ok(if made { STATUS_SUCCESS } else { STATUS_OBJECT_NAME_COLLISION })
@@ -145,7 +149,9 @@ pub(crate) unsafe fn IoAttachDeviceToDeviceStack(
     // SAFETY: as above.
     unsafe { (*top).AttachedDevice = source };
     // SAFETY: as above.
-    let (depth, alignment) = unsafe { ((*top).StackSize, (*top).AlignmentRequirement) };
+    let depth = unsafe { (*top).StackSize };
+    // SAFETY: as above.
+    let alignment = unsafe { (*top).AlignmentRequirement };
     // SAFETY: as above.
     unsafe { (*source).StackSize = depth + 1 };
     // SAFETY: as above.
@@ -269,9 +275,8 @@ impl Wdm {
         // SAFETY: as above.
         unsafe { (*irp).CancelIrql = old };
         self.cancel_irql.store(old, Ordering::Relaxed);
-        // SAFETY: the current location, the driver's that set the routine.
-        let stack =
-            unsafe { (*irp).Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation };
+        // SAFETY: a member of the IRP: the location of the driver that set the routine.
+        let stack = unsafe { current_stack_location(irp).read() };
         // SAFETY: as above.
         let device = unsafe { (*stack).DeviceObject };
         // SAFETY: the driver's cancel routine with its device and the IRP, under the lock.

@@ -61,7 +61,7 @@ impl Wdm {
         let object =
             Object { device: Box::new(UnsafeCell::new(device)), _extension: extension, slot };
         let pointer = object.pointer();
-        self.devices.lock().push(Box::new(object));
+        self.devices.lock().push(object);
         pointer
     }
 

@@ -12,8 +12,8 @@ const IO_TYPE_DRIVER: i16 = 4;
 
 /// A driver object, or only the extension of one that an image's machine made.
 pub(super) struct Object {
-    object: UnsafeCell<DRIVER_OBJECT>,
-    extension: UnsafeCell<DRIVER_EXTENSION>,
+    object: Box<UnsafeCell<DRIVER_OBJECT>>,
+    extension: Box<UnsafeCell<DRIVER_EXTENSION>>,
     /// The driver object that this belongs to.
     address: usize,
 }
@@ -44,19 +44,19 @@ impl Wdm {
         object.Size = size_of::<DRIVER_OBJECT>() as i16;
         // SAFETY: as above.
         let extension: DRIVER_EXTENSION = unsafe { std::mem::zeroed() };
-        let mut boxed = Box::new(Object {
-            object: UnsafeCell::new(object),
-            extension: UnsafeCell::new(extension),
+        let mut own = Object {
+            object: Box::new(UnsafeCell::new(object)),
+            extension: Box::new(UnsafeCell::new(extension)),
             address: 0,
-        });
-        let object = given.unwrap_or(boxed.object.get());
-        boxed.address = object.addr();
-        let extension = boxed.extension.get();
-        // SAFETY: the box's own, not shared yet.
+        };
+        let object = given.unwrap_or(own.object.get());
+        own.address = object.addr();
+        let extension = own.extension.get();
+        // SAFETY: made above, not shared yet.
         unsafe { (*extension).DriverObject = object };
         // SAFETY: a driver object that its driver has not seen yet.
         unsafe { (*object).DriverExtension = extension };
-        self.drivers.lock().push(boxed);
+        self.drivers.lock().push(own);
         object
     }
 

@@ -226,7 +226,6 @@ impl Control {
 
     /// Waits for its end: the Information, or the status if that is not a success, and the second
     /// buffer.
-    #[must_use]
     pub fn wait(mut self) -> (Result<usize, NtStatus>, Vec<u8>) {
         let kernel = &*self.machine.kernel;
         wait(kernel, self.packet);

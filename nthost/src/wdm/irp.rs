@@ -60,6 +60,7 @@ pub(super) struct Pool(Mutex<Packets>);
 
 #[derive(Default)]
 struct Packets {
+    #[expect(clippy::vec_box, reason = "a packet stays where it is: drivers have its address")]
     all: Vec<Box<Packet>>,
     free: Vec<PacketRef>,
 }
@@ -207,7 +208,7 @@ impl Wdm {
         status: NTSTATUS,
     ) -> Result<NTSTATUS, Violation> {
         // SAFETY: the caller owns the IRP.
-        unsafe { (*packet.pointer()).IoStatus.__bindgen_anon_1.Status = status };
+        unsafe { (*packet.pointer()).IoStatus.__bindgen_anon_1 = status_union(status) };
         self.complete(kernel, packet)?;
         Ok(status)
     }
@@ -233,7 +234,9 @@ impl Wdm {
         }
         loop {
             // SAFETY: the caller owns the IRP.
-            let (location, count) = unsafe { ((*irp).CurrentLocation, (*irp).StackCount) };
+            let location = unsafe { (*irp).CurrentLocation };
+            // SAFETY: as above.
+            let count = unsafe { (*irp).StackCount };
             if location > count {
                 break;
             }
@@ -259,7 +262,9 @@ impl Wdm {
         // SAFETY: a location of a packet that the caller owns.
         let lower = unsafe { packet.location(number).read() };
         // SAFETY: as above.
-        let (count, cancelled) = unsafe { ((*irp).StackCount, (*irp).Cancel != 0) };
+        let count = unsafe { (*irp).StackCount };
+        // SAFETY: as above.
+        let cancelled = unsafe { (*irp).Cancel } != 0;
         let pending = u32::from(lower.Control) & SL_PENDING_RETURNED != 0;
         // SAFETY: as above.
         unsafe { (*irp).PendingReturned = pending.into() };
@@ -289,14 +294,15 @@ impl Wdm {
     }
 }
 
+fn status_union(status: NTSTATUS) -> _IO_STATUS_BLOCK__bindgen_ty_1 {
+    _IO_STATUS_BLOCK__bindgen_ty_1 { Status: status }
+}
+
 /// Makes the location with this number the current one.
 fn move_to(packet: PacketRef, number: i8) {
     let irp = packet.pointer();
     // SAFETY: the caller owns the IRP.
     unsafe { (*irp).CurrentLocation = number };
-    let place = packet.location(number);
-    // SAFETY: as above; this member of the union is the one in use.
-    unsafe {
-        (*irp).Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation = place;
-    }
+    // SAFETY: a member of the packet's IRP.
+    unsafe { current_stack_location(irp).write(packet.location(number)) };
 }

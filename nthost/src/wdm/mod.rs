@@ -32,8 +32,8 @@ use crate::{NtStatus, RuleId};
 /// What a machine keeps of its WDM drivers.
 #[derive(Debug, Default)]
 pub(crate) struct Wdm {
-    drivers: Mutex<Vec<Box<driver::Object>>>,
-    devices: Mutex<Vec<Box<device::Object>>>,
+    drivers: Mutex<Vec<driver::Object>>,
+    devices: Mutex<Vec<device::Object>>,
     names: Mutex<names::Names>,
     stacks: Mutex<Vec<pnp::Stack>>,
     interrupts: Mutex<Vec<Option<Arc<interrupt::Connected>>>>,

@@ -154,10 +154,9 @@ impl Wdm {
         stack: *mut IO_STACK_LOCATION,
     ) -> Result<NTSTATUS, Violation> {
         // SAFETY: the packet's current location, which is the bus driver's.
-        let (major, minor) =
-            unsafe { (u32::from((*stack).MajorFunction), u32::from((*stack).MinorFunction)) };
-        // SAFETY: as above.
-        let slot = self.physical_slot(unsafe { (*stack).DeviceObject });
+        let location = unsafe { stack.read() };
+        let (major, minor) = (location.MajorFunction.into(), location.MinorFunction.into());
+        let slot = self.physical_slot(location.DeviceObject);
         let function = slot.and_then(|slot| kernel.bus.function(slot));
         let Some(function) = function else { return Err(foreign("physical device object")) };
         let status = match (major, minor) {

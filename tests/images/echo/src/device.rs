@@ -55,8 +55,10 @@ impl Context {
     /// # Safety
     /// `device` is a live device of this driver that was added completely.
     pub(crate) unsafe fn of<'d>(device: WDFDEVICE) -> &'d Self {
-        // SAFETY: created with this context type; shared, since the state has a lock.
-        unsafe { &*CONTEXT.of(device.cast()) }
+        // SAFETY: the caller's device, which was created with this context type.
+        let context = unsafe { CONTEXT.of(device.cast()) };
+        // SAFETY: written when the device was added; shared, since the state has a lock.
+        unsafe { &*context }
     }
 
     /// Runs `body` on the state, under the lock. IRQL: at most DISPATCH_LEVEL.

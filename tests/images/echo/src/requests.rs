@@ -56,8 +56,10 @@ unsafe fn wait(context: &Context, request: WDFREQUEST) {
 
 /// EvtIoRead.
 pub(crate) unsafe extern "C" fn evt_read(queue: WDFQUEUE, request: WDFREQUEST, _length: usize) {
-    // SAFETY: the queue's own routine, with a request that the driver owns now.
-    unsafe { wait(context(queue), request) };
+    // SAFETY: the queue's own routine.
+    let context = unsafe { context(queue) };
+    // SAFETY: the driver owns the request now.
+    unsafe { wait(context, request) };
 }
 
 /// EvtIoWrite.

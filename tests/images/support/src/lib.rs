@@ -45,8 +45,8 @@ impl<const UNITS: usize> Name<UNITS> {
 /// The caller's driver was called with this IRP and still has it.
 #[must_use]
 pub unsafe fn current(irp: PIRP) -> *mut IO_STACK_LOCATION {
-    // SAFETY: the caller has the IRP; this member of the unions is the one in use.
-    unsafe { (*irp).Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation }
+    // SAFETY: a member of the IRP, which the caller has.
+    unsafe { current_stack_location(irp).read() }
 }
 
 /// The parameters of a device control request.
@@ -57,8 +57,46 @@ pub unsafe fn current(irp: PIRP) -> *mut IO_STACK_LOCATION {
 pub unsafe fn control(irp: PIRP) -> _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_16 {
     // SAFETY: the caller has the IRP.
     let stack = unsafe { current(irp) };
+    // SAFETY: as above.
+    let parameters = unsafe { (*stack).Parameters };
     // SAFETY: the parameters that belong to the major function.
-    unsafe { (*stack).Parameters.DeviceIoControl }
+    unsafe { parameters.DeviceIoControl }
+}
+
+/// The resources of IRP_MN_START_DEVICE.
+///
+/// # Safety
+/// As [`current`]; the IRP is an IRP_MN_START_DEVICE.
+#[must_use]
+pub unsafe fn start(irp: PIRP) -> _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_31 {
+    // SAFETY: the caller has the IRP.
+    let stack = unsafe { current(irp) };
+    // SAFETY: as above.
+    let parameters = unsafe { (*stack).Parameters };
+    // SAFETY: the parameters that belong to the function.
+    unsafe { parameters.StartDevice }
+}
+
+/// The status so far.
+///
+/// # Safety
+/// As [`current`].
+#[must_use]
+pub unsafe fn status(irp: PIRP) -> NTSTATUS {
+    // SAFETY: the caller has the IRP.
+    let block = unsafe { (*irp).IoStatus };
+    // SAFETY: a status, in every IRP that a driver gets.
+    unsafe { block.__bindgen_anon_1.Status }
+}
+
+/// Sets the status, for the drivers below.
+///
+/// # Safety
+/// As [`current`].
+pub unsafe fn set_status(irp: PIRP, status: NTSTATUS) {
+    let value = _IO_STATUS_BLOCK__bindgen_ty_1 { Status: status };
+    // SAFETY: the caller has the IRP.
+    unsafe { (*irp).IoStatus.__bindgen_anon_1 = value };
 }
 
 /// The system buffer.
@@ -68,7 +106,9 @@ pub unsafe fn control(irp: PIRP) -> _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty
 #[must_use]
 pub unsafe fn system_buffer(irp: PIRP) -> PVOID {
     // SAFETY: the caller has the IRP.
-    unsafe { (*irp).AssociatedIrp.SystemBuffer }
+    let associated = unsafe { (*irp).AssociatedIrp };
+    // SAFETY: an IRP with a system buffer uses this member.
+    unsafe { associated.SystemBuffer }
 }
 
 /// Completes an IRP and returns its status. IRQL: at most DISPATCH_LEVEL.
@@ -124,9 +164,7 @@ pub unsafe fn pass_on(lower: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
     // SAFETY: as above: the location is used again.
     unsafe { (*irp).CurrentLocation += 1 };
     // SAFETY: as above.
-    unsafe {
-        (*irp).Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation = location;
-    }
+    unsafe { current_stack_location(irp).write(location) };
     // SAFETY: the device below the caller's own.
     unsafe { ntddk::IofCallDriver(lower, irp) }
 }

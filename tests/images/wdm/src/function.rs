@@ -2,7 +2,7 @@
 
 use core::ptr;
 
-use image_support::{Name, call_with_completion, complete, current, pass_on};
+use image_support::{Name, call_with_completion, complete, pass_on, set_status};
 use testdev::edu;
 use wdk_lite::*;
 
@@ -85,7 +85,9 @@ pub(crate) unsafe extern "C" fn dispatch_pnp(device: PDEVICE_OBJECT, irp: PIRP) 
         IRP_MN_START_DEVICE => unsafe { start(this, irp) },
         IRP_MN_SURPRISE_REMOVAL => {
             // SAFETY: the device's extension.
-            unsafe { (*this).engine.abandon() };
+            let engine = unsafe { &(*this).engine };
+            // SAFETY: the device is gone.
+            unsafe { engine.abandon() };
             // SAFETY: the system's IRP, which all drivers agree to.
             unsafe { succeed(lower, irp) }
         }
@@ -115,7 +117,7 @@ pub(crate) unsafe extern "C" fn dispatch_pnp(device: PDEVICE_OBJECT, irp: PIRP) 
 /// The system's IRP; afterwards it is the lower driver's.
 unsafe fn succeed(lower: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
     // SAFETY: the caller has the IRP.
-    unsafe { (*irp).IoStatus.__bindgen_anon_1.Status = STATUS_SUCCESS };
+    unsafe { set_status(irp, STATUS_SUCCESS) };
     // SAFETY: as above.
     unsafe { pass_on(lower, irp) }
 }
@@ -146,8 +148,8 @@ unsafe fn start(this: *mut Extension, irp: PIRP) -> NTSTATUS {
                 ptr::null_mut(),
             );
         }
-        // SAFETY: the routine gave the IRP back; the status is one.
-        status = unsafe { (*irp).IoStatus.__bindgen_anon_1.Status };
+        // SAFETY: the routine gave the IRP back.
+        status = unsafe { image_support::status(irp) };
     }
     if NT_SUCCESS(status) {
         // SAFETY: the IRP's own location, with the parameters of START.
@@ -172,16 +174,14 @@ unsafe extern "C" fn signal(_device: PDEVICE_OBJECT, _irp: PIRP, event: PVOID) -
 /// An IRP_MN_START_DEVICE that this driver has.
 unsafe fn translated<'i>(irp: PIRP) -> &'i [CM_PARTIAL_RESOURCE_DESCRIPTOR] {
     // SAFETY: the caller has the IRP.
-    let stack = unsafe { current(irp) };
-    // SAFETY: the parameters of START.
-    let list = unsafe { (*stack).Parameters.StartDevice.AllocatedResourcesTranslated };
+    let list = unsafe { image_support::start(irp) }.AllocatedResourcesTranslated;
     if list.is_null() {
         return &[];
     }
     // SAFETY: the system's list, which has one bus.
     let partial = unsafe { &raw const (*list).List[0].PartialResourceList };
     // SAFETY: as above; the list is aligned to 4.
-    let count = unsafe { (&raw const (*partial).Count).read_unaligned() };
+    let count = unsafe { (*partial).Count };
     // SAFETY: as above.
     let first = unsafe { &raw const (*partial).PartialDescriptors };
     // CAST: a few descriptors.
@@ -237,7 +237,9 @@ unsafe fn connect(
     let message = u32::from(resource.Flags) & CM_RESOURCE_INTERRUPT_MESSAGE != 0;
     let (level, vector, affinity) = if message {
         // SAFETY: the member that type and flags name, in a translated list.
-        let given = unsafe { resource.u.MessageInterrupt.__bindgen_anon_1.Translated };
+        let message = unsafe { resource.u.MessageInterrupt };
+        // SAFETY: as above.
+        let given = unsafe { message.__bindgen_anon_1.Translated };
         (given.Level, given.Vector, given.Affinity)
     } else {
         // SAFETY: as above.
@@ -279,8 +281,10 @@ unsafe fn connect(
 /// # Safety
 /// No IRP comes any more; PASSIVE_LEVEL.
 unsafe fn stop(this: *mut Extension) {
-    // SAFETY: PASSIVE_LEVEL; the DPC and a running transfer still use the engine.
-    unsafe { (*this).engine.finish() };
+    // SAFETY: the caller's device; the DPC and a running transfer still use the engine.
+    let engine = unsafe { &(*this).engine };
+    // SAFETY: PASSIVE_LEVEL.
+    unsafe { engine.finish() };
     // SAFETY: the caller's device.
     let extension = unsafe { &mut *this };
     if !extension.interrupt.is_null() {

@@ -113,8 +113,10 @@ unsafe extern "C" fn dispatch_power(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTAT
     // SAFETY: this driver's device.
     match unsafe { kind(device) } {
         Kind::Function => {
-            // SAFETY: an edu device's extension.
-            let lower = unsafe { (*function::extension(device)).lower };
+            // SAFETY: an edu device.
+            let extension = unsafe { function::extension(device) };
+            // SAFETY: its extension.
+            let lower = unsafe { (*extension).lower };
             // SAFETY: the system's IRP for this device.
             unsafe { pass_on(lower, irp) }
         }
