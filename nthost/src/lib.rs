@@ -21,7 +21,9 @@ pub mod verifier;
 mod wdf;
 
 pub use io::{Access, Buffer, Caller, Completion, File, Operation, Pending, Request};
-pub use machine::{Builder, Machine, Profile, Scheduling, Stopped};
+pub use machine::{
+    Builder, ChoiceList, Machine, NotAChoiceList, Policy, Profile, Running, Scheduling, Stopped,
+};
 pub use pnp::{Driver, DriverEntry, Slot};
 pub use status::NtStatus;
 pub use verifier::RuleId;

@@ -6,6 +6,7 @@
 mod bad_input;
 mod cancel;
 mod common;
+mod deterministic;
 mod concurrent;
 mod faults;
 mod limits;

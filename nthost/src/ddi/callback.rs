@@ -100,14 +100,16 @@ macro_rules! callers {
             /// its page promises. No host lock is held.
             #[allow(dead_code, reason = "generated for every entry of the list")]
             pub(crate) unsafe fn $name(kernel: &Kernel, routine: Routine, $($arg: $ty),*) -> $ret {
-                let state = before(kernel, stringify!($name));
                 type Call = unsafe extern "C" fn($($ty),*) -> $ret;
                 // SAFETY: the caller vouches for the type.
                 let call: Call = unsafe { std::mem::transmute(routine.0) };
-                // SAFETY: the caller vouches for the arguments.
-                let result = unsafe { call($($arg),*) };
-                after(kernel, stringify!($name), &state);
-                result
+                kernel.driver_mode(#[inline(always)] || {
+                    let state = before(kernel, stringify!($name));
+                    // SAFETY: the caller vouches for the arguments.
+                    let result = unsafe { call($($arg),*) };
+                    after(kernel, stringify!($name), &state);
+                    result
+                })
             }
         )*
     };

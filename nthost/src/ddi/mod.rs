@@ -74,6 +74,26 @@ fn enter<R: LeftOut>(ddi: &'static Ddi, body: impl FnOnce(&Kernel) -> Result<R, 
     let Some(kernel) = context::current() else { outside(ddi) };
     let frame = context::frame_pointer();
     let outer = context::with(|c| (c.ddi.replace(Some(ddi)), c.ddi_frame.replace(frame)));
+    let result = if kernel.is_deterministic() {
+        enter_as_task(kernel, ddi, body)
+    } else {
+        let result = perform(kernel, ddi, body);
+        kernel.service();
+        result
+    };
+    context::with(|c| {
+        c.ddi.set(outer.0);
+        c.ddi_frame.set(outer.1);
+    });
+    result
+}
+
+#[inline(always)]
+fn perform<R: LeftOut>(
+    kernel: &Kernel,
+    ddi: &'static Ddi,
+    body: impl FnOnce(&Kernel) -> Result<R, Violation>,
+) -> R {
     let event = kernel.events.fetch_add(1, Ordering::Relaxed) + 1;
     kernel.park_if_stopped();
     kernel.inject(event);
@@ -83,16 +103,21 @@ fn enter<R: LeftOut>(ddi: &'static Ddi, body: impl FnOnce(&Kernel) -> Result<R, 
     {
         return answer;
     }
-    let result = match contract::check(kernel, ddi).and_then(|()| body(kernel)) {
+    match contract::check(kernel, ddi).and_then(|()| body(kernel)) {
         Ok(result) => result,
         Err(violation) => kernel.stop(violation),
-    };
-    kernel.service();
-    context::with(|c| {
-        c.ddi.set(outer.0);
-        c.ddi_frame.set(outer.1);
-    });
-    result
+    }
+}
+
+/// The same under the deterministic scheduler.
+#[cold]
+#[inline(never)]
+fn enter_as_task<R: LeftOut>(
+    kernel: &Kernel,
+    ddi: &'static Ddi,
+    body: impl FnOnce(&Kernel) -> Result<R, Violation>,
+) -> R {
+    kernel.crossing(|| perform(kernel, ddi, body))
 }
 
 /// A driver's code ran on a thread that is not in kernel mode of any machine.

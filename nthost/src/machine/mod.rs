@@ -4,16 +4,22 @@ pub(crate) mod choices;
 pub(crate) mod clock;
 pub(crate) mod context;
 pub(crate) mod ddi;
+mod deterministic;
 pub(crate) mod executor;
+mod inline;
 pub(crate) mod interrupts;
+pub(crate) mod policy;
 pub(crate) mod processor;
 mod profile;
+mod recording;
 mod threads;
 
 pub(crate) use executor::Wait;
+pub use policy::Policy;
 pub(crate) use profile::Options;
 pub use profile::{Builder, Profile, Scheduling};
-pub use threads::{Machine, Stopped};
+pub use recording::{ChoiceList, NotAChoiceList};
+pub use threads::{Machine, Running, Stopped};
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -56,8 +62,12 @@ pub(crate) struct Kernel {
     pub events: AtomicU64,
     pub injections: Injections,
     stopped: AtomicBool,
-    idle: executor::Idle,
+    /// The deterministic scheduler, if it is this machine's.
+    scheduler: Option<Box<deterministic::Scheduler>>,
+    idle: inline::Idle,
     work: Mutex<std::collections::VecDeque<Deferred>>,
+    /// Worker threads so far.
+    workers: std::sync::atomic::AtomicUsize,
     /// Woken when the machine stops or an application thread ends.
     harness: (Mutex<()>, Condvar),
 }
@@ -72,6 +82,15 @@ pub(crate) struct Injections {
 /// What a test does at a crossing.
 type Injected = Box<dyn FnOnce(&Machine) + Send>;
 
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        // Whatever of it is suspended is unwound while the rest of it still exists.
+        if let Some(scheduler) = &self.scheduler {
+            scheduler.abandon(self);
+        }
+    }
+}
+
 impl std::fmt::Debug for Injections {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Injections").field("at", &self.at).finish_non_exhaustive()
@@ -82,7 +101,7 @@ impl Kernel {
     pub(crate) fn new(options: Options, this: std::sync::Weak<Self>) -> Self {
         Self {
             this,
-            choices: Choices::new(options.seed),
+            choices: Choices::new(options.seed, options.strategy()),
             clock: Clock::new(),
             processors: (0..options.processors()).map(|_| Processor::new()).collect(),
             interrupts: Interrupts::new(),
@@ -96,8 +115,10 @@ impl Kernel {
             events: AtomicU64::new(0),
             injections: Injections::default(),
             stopped: AtomicBool::new(false),
-            idle: executor::Idle::default(),
+            scheduler: options.scheduler().map(Box::new),
+            idle: inline::Idle::default(),
             work: Mutex::new(std::collections::VecDeque::with_capacity(32)),
+            workers: std::sync::atomic::AtomicUsize::new(0),
             harness: (Mutex::new(()), Condvar::new()),
             options,
         }
@@ -150,23 +171,20 @@ impl Kernel {
     ///
     /// No lock may be held: whoever waits for it would never get it.
     #[cold]
-    #[expect(clippy::boxed_local, reason = "violations travel boxed, to keep results small")]
     pub(crate) fn stop(&self, violation: Violation) -> ! {
+        self.record(violation);
+        self.park()
+    }
+
+    /// Records the violation that stops the machine.
+    #[cold]
+    #[expect(clippy::boxed_local, reason = "violations travel boxed, to keep results small")]
+    pub(crate) fn record(&self, violation: Violation) {
         let report = self.report(*violation);
         self.verifier.record(report);
         self.stopped.store(true, Ordering::Release);
         self.poke();
         self.wake_harness();
-        self.park()
-    }
-
-    /// Parks this thread for ever; the machine is abandoned.
-    pub(crate) fn park(&self) -> ! {
-        self.idle.thread_leaves();
-        self.wake_harness();
-        loop {
-            std::thread::park();
-        }
     }
 
     /// Notes a rule that was not followed where that is harmless on this machine; with

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::deterministic::Scheduler;
+use super::policy::{Policy, Strategy};
 use super::{Kernel, Machine};
 
 /// A kind of machine, see the design's table.
@@ -35,7 +37,7 @@ impl Profile {
 }
 
 /// Who decides what runs next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scheduling {
     /// Real threads on this many virtual processors.
     Threads {
@@ -44,6 +46,15 @@ pub enum Scheduling {
     },
     /// One application thread; everything runs to completion on it.
     Straight,
+    /// One task at a time, and a policy that decides at every crossing which one: any order of
+    /// events that the machine can have, and each can be had again.
+    Deterministic {
+        /// At least one. A thread keeps its processor while it is in kernel mode and does not
+        /// wait, so threads interleave there up to this number.
+        processors: usize,
+        /// Who decides.
+        policy: Policy,
+    },
 }
 
 /// The options of a machine, as [`Builder`] collected them.
@@ -64,9 +75,23 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn processors(&self) -> usize {
         match self.scheduling {
-            Scheduling::Threads { processors } => processors.max(1),
+            Scheduling::Threads { processors } | Scheduling::Deterministic { processors, .. } => {
+                processors.max(1)
+            }
             // One for the driver, one for what a test injects as if from another processor.
             Scheduling::Straight => 2,
+        }
+    }
+
+    pub(super) fn scheduler(&self) -> Option<Scheduler> {
+        matches!(self.scheduling, Scheduling::Deterministic { .. })
+            .then(|| Scheduler::new(self.processors()))
+    }
+
+    pub(super) fn strategy(&self) -> Box<dyn Strategy> {
+        match &self.scheduling {
+            Scheduling::Deterministic { policy, .. } => policy.strategy(self.seed),
+            Scheduling::Threads { .. } | Scheduling::Straight => Policy::Random.strategy(self.seed),
         }
     }
 }

@@ -8,6 +8,8 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 
 use super::profile::{Builder, Profile};
+use super::deterministic::segment::is_abandonment;
+use super::recording::ChoiceList;
 use super::{Kernel, context};
 use crate::verifier::Report;
 
@@ -35,6 +37,7 @@ type Outcome<T> = Result<T, Box<dyn Any + Send>>;
 pub struct Running<T> {
     kernel: Arc<Kernel>,
     outcome: Arc<Mutex<Option<Outcome<T>>>>,
+    joined: bool,
 }
 
 impl Machine {
@@ -69,18 +72,37 @@ impl Machine {
         let outcome = Arc::new(Mutex::new(None));
         let (machine, result) = (self.clone(), Arc::clone(&outcome));
         let number = self.kernel.thread_joins();
-        std::thread::Builder::new()
-            .name(format!("application {number}"))
-            .stack_size(4 << 20)
-            .spawn(move || {
-                context::with(|c| c.thread.set(number));
-                let ended = catch_unwind(AssertUnwindSafe(|| body(&machine)));
-                *result.lock() = Some(ended);
-                machine.kernel.thread_leaves();
-                machine.kernel.wake_harness();
-            })
-            .expect("the system has no thread to give");
-        Running { kernel: Arc::clone(&self.kernel), outcome }
+        let thread = move || {
+            let ended = catch_unwind(AssertUnwindSafe(|| body(&machine)));
+            if let Err(payload) = &ended
+                && is_abandonment(payload.as_ref())
+            {
+                return;
+            }
+            *result.lock() = Some(ended);
+            machine.kernel.thread_leaves();
+            machine.kernel.wake_harness();
+        };
+        match &self.kernel.scheduler {
+            None => {
+                std::thread::Builder::new()
+                    .name(format!("application {number}"))
+                    .stack_size(4 << 20)
+                    .spawn(move || {
+                        context::with(|c| c.thread.set(number));
+                        thread();
+                    })
+                    .expect("the system has no thread to give");
+            }
+            Some(scheduler) => self.kernel.spawn_application(scheduler, number, thread),
+        }
+        Running { kernel: Arc::clone(&self.kernel), outcome, joined: false }
+    }
+
+    /// The choices so far: with them a deterministic machine does the same again.
+    #[must_use]
+    pub fn choices(&self) -> ChoiceList {
+        self.kernel.choices.list()
     }
 
     /// The rules that were not followed where that is harmless on this machine.
@@ -130,7 +152,17 @@ impl Kernel {
         let Some(kernel) = self.this.upgrade() else { return };
         let Some(action) = self.injections.action.lock().take() else { return };
         self.injections.at.store(0, Ordering::Release);
-        self.on_another_processor(|| action(&Machine { kernel }));
+        self.on_another_processor(Box::new(move || action(&Machine { kernel })));
+    }
+}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        if let Some(scheduler) = &self.kernel.scheduler
+            && !self.joined
+        {
+            self.kernel.forsake(scheduler, || self.outcome.lock().is_some());
+        }
     }
 }
 
@@ -142,16 +174,29 @@ impl<T> Running<T> {
     ///
     /// # Panics
     /// When the thread's body panicked.
-    pub fn join(self) -> Result<T, Stopped> {
+    pub fn join(mut self) -> Result<T, Stopped> {
+        self.joined = true;
+        if let Some(scheduler) = &self.kernel.scheduler {
+            self.kernel.run_until(scheduler, || self.outcome.lock().is_some());
+            return self.ended();
+        }
         let mut guard = self.kernel.harness.0.lock();
         loop {
-            if let Some(outcome) = self.outcome.lock().take() {
-                return outcome.map_err(|panic| resume_unwind(panic));
-            }
-            if let Some(report) = self.kernel.verifier.violation() {
-                return Err(Stopped { report: Box::new(report) });
+            if self.outcome.lock().is_some() || self.kernel.is_stopped() {
+                drop(guard);
+                return self.ended();
             }
             self.kernel.harness.1.wait(&mut guard);
+        }
+    }
+
+    fn ended(&self) -> Result<T, Stopped> {
+        if let Some(outcome) = self.outcome.lock().take() {
+            return outcome.map_err(|panic| resume_unwind(panic));
+        }
+        match self.kernel.verifier.violation() {
+            Some(report) => Err(Stopped { report: Box::new(report) }),
+            None => panic!("the machine was abandoned"),
         }
     }
 }

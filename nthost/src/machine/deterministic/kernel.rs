@@ -1,0 +1,388 @@
+//! The machine under the deterministic scheduler: what can happen besides its threads, and how
+//! kernel mode, waits and spins are done there.
+
+// UNSAFETY: tasks of a machine hold its address, not a reference that would keep it alive.
+
+use std::cell::Cell;
+use std::sync::atomic::Ordering;
+
+use super::moves::{Action, Moves};
+use super::segment::Size;
+use super::{Drive, Scheduler, World};
+use crate::machine::choices::Choices;
+use crate::machine::context::{self, Entered, Saved};
+use crate::machine::policy::{Actor, Footprint, Kind, Thing};
+use crate::machine::{DISPATCH, Kernel, Wait};
+
+/// Payload of the unwinding of a harness whose run was given up by the policy.
+pub(crate) struct Pruned;
+
+/// Thread numbers of whoever is not an application thread: workers, and the idle processors.
+const WORKERS: usize = 1 << 20;
+const IDLE: usize = 1 << 21;
+
+/// Numbers of the objects of the machine itself that moves touch.
+const WORK_QUEUE: u64 = 1;
+const TIMERS: u64 = 2;
+const CACHES: u64 = 3;
+
+impl World for Kernel {
+    fn choices(&self) -> &Choices {
+        &self.choices
+    }
+
+    fn is_stopped(&self) -> bool {
+        Self::is_stopped(self)
+    }
+
+    fn generation(&self) -> u64 {
+        self.idle.generation()
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    fn moves(&self, processors: &[Vec<usize>], moves: &mut Moves) {
+        let urgent = self.interrupts.most_urgent();
+        let timer = self.clock.is_due();
+        let mut idle = false;
+        for (index, tasks) in processors.iter().enumerate() {
+            let processor = &self.processors[index];
+            let free = tasks.is_empty();
+            if free && processor.is_held() {
+                // A thread is about to run on it.
+                continue;
+            }
+            let irql = processor.irql();
+            // One free processor is like another.
+            let offered = !(free && idle);
+            idle |= free;
+            if offered && let Some((line, level)) = urgent
+                && level > irql
+            {
+                let number = line * processors.len() + index;
+                moves.add(Actor::new(Kind::Interrupt, number), Action::Interrupt(index));
+            }
+            if irql < DISPATCH && processor.has_dpc() {
+                moves.add(Actor::new(Kind::Dpc, index), Action::Dpc(index));
+            }
+            if irql < DISPATCH && timer && offered {
+                moves.add(Actor::new(Kind::Timer, index), Action::Timer(index));
+            }
+        }
+        if self.work_waits() && self.processors.iter().any(|processor| !processor.is_held()) {
+            moves.add(Actor::new(Kind::Worker, 0), Action::Work);
+        }
+        if self.bus.is_due(self.clock.now()) {
+            self.bus.due(self.clock.now(), |slot| {
+                moves.add(Actor::new(Kind::Device, slot), Action::Device(slot));
+            });
+        }
+        if self.adversary_moves() > 0 {
+            moves.add(Actor::new(Kind::Adversary, 0), Action::Adversary);
+        }
+    }
+
+    fn begin(&self, action: Action) -> Option<usize> {
+        match action {
+            Action::Resume(task) => Some(task),
+            Action::Interrupt(processor) => {
+                let line = self.interrupts.most_urgent().map_or(0, |(line, _)| line);
+                let number = line * self.processors.len() + processor;
+                let actor = Actor::new(Kind::Interrupt, number);
+                Some(self.begin_on(processor, actor, |kernel| {
+                    kernel.run_interrupt(kernel.irql());
+                }))
+            }
+            Action::Dpc(processor) => {
+                let actor = Actor::new(Kind::Dpc, processor);
+                Some(self.begin_on(processor, actor, |kernel| {
+                    kernel.run_dpc();
+                }))
+            }
+            Action::Timer(processor) => {
+                self.touch(Thing::Object(TIMERS));
+                let actor = Actor::new(Kind::Timer, processor);
+                Some(self.begin_on(processor, actor, |kernel| {
+                    kernel.run_timer();
+                }))
+            }
+            Action::Work => self.begin_work(),
+            Action::Device(slot) => {
+                self.touch(Thing::Device(slot));
+                context::restore(Saved::new(IDLE, std::ptr::null()));
+                self.bus.run_slot(self, slot);
+                if let Some(fault) = self.hal.take_fault() {
+                    self.record(fault);
+                }
+                None
+            }
+            Action::Adversary => {
+                self.touch(Thing::Object(CACHES));
+                self.make_adversary_move(self.choices.number(self.adversary_moves()));
+                None
+            }
+        }
+    }
+
+    fn advance(&self, deadline: u64) -> bool {
+        let next = self.clock.next().min(self.bus.next_deadline()).min(deadline);
+        let ahead = next != u64::MAX && next > self.clock.now();
+        if ahead {
+            self.clock.jump_to(next);
+        }
+        ahead
+    }
+
+    fn left(&self, processor: usize) {
+        // SAFETY: taken when the task that has left it began on it.
+        unsafe { self.processors[processor].release() };
+    }
+
+    fn halt(&self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+}
+
+impl Kernel {
+    /// Moves that the caches can make by themselves now; none on a coherent machine.
+    #[expect(clippy::unused_self, reason = "the cache model's place")]
+    fn adversary_moves(&self) -> u32 {
+        0
+    }
+
+    /// Makes the caches' move number `n`, counted from 0.
+    #[expect(clippy::unused_self, reason = "the cache model's place")]
+    fn make_adversary_move(&self, n: u32) {
+        let _ = n;
+    }
+
+    /// The running move touches this.
+    #[inline]
+    pub(crate) fn touch(&self, thing: Thing) {
+        if let Some(scheduler) = &self.scheduler {
+            scheduler.touch(Footprint::of(thing));
+        }
+    }
+
+    /// A task at a raised level on top of what is on the processor.
+    fn begin_on(&self, processor: usize, actor: Actor, run: fn(&Self)) -> usize {
+        let scheduler = self.deterministic();
+        let mut context = Saved::new(IDLE + processor, self);
+        context.kernel = self;
+        context.processor = processor;
+        match scheduler.thread_on(processor) {
+            Some(thread) => context.thread = thread,
+            None => assert!(self.processors[processor].try_acquire(), "nothing runs there"),
+        }
+        let this: *const Self = self;
+        let task = scheduler.spawn(actor, Size::Kernel, context, move || {
+            // SAFETY: a machine unwinds its tasks before it goes.
+            run(unsafe { &*this });
+        });
+        scheduler.interrupt(task, processor);
+        task
+    }
+
+    fn begin_work(&self) -> Option<usize> {
+        self.touch(Thing::Object(WORK_QUEUE));
+        let item = self.next_work()?;
+        let number = self.workers.fetch_add(1, Ordering::Relaxed) + 1;
+        let context = Saved::new(WORKERS + number, self);
+        let this: *const Self = self;
+        let actor = Actor::new(Kind::Worker, number);
+        Some(self.deterministic().spawn(actor, Size::Kernel, context, move || {
+            // SAFETY: as above.
+            let kernel = unsafe { &*this };
+            kernel.kernel_mode(|| (item.run)(kernel, item.argument));
+        }))
+    }
+
+    fn deterministic(&self) -> &Scheduler {
+        self.scheduler.as_deref().expect("only the deterministic scheduler has tasks")
+    }
+
+    /// Takes a free processor, or waits for one.
+    fn claim_processor(&self, scheduler: &Scheduler) -> usize {
+        let preferred = context::with(|c| c.thread.get());
+        let mut claimed = self.try_processors(preferred);
+        if claimed.is_none() {
+            let found = Cell::new(None);
+            let wait = scheduler.block(
+                &|| {
+                    found.set(self.try_processors(preferred));
+                    found.get().is_some()
+                },
+                u64::MAX,
+                true,
+            );
+            debug_assert_eq!(wait, Wait::Satisfied, "whoever holds a processor goes on");
+            claimed = found.get();
+        }
+        let processor = claimed.expect("a processor was found");
+        self.touch(Thing::Processors);
+        scheduler.occupy(processor);
+        context::with(|c| c.processor.set(processor));
+        processor
+    }
+
+    fn give_processor_back(&self, scheduler: &Scheduler) {
+        self.touch(Thing::Processors);
+        scheduler.vacate();
+        // SAFETY: the calling task is in kernel mode on the processor that its context names.
+        unsafe { self.processors[context::with(|c| c.processor.get())].release() };
+    }
+
+    /// Kernel mode of the running task; of a task made for it where none runs.
+    pub(in crate::machine) fn enter_as_task<R>(
+        &self,
+        scheduler: &Scheduler,
+        body: impl FnOnce() -> R,
+    ) -> R {
+        if !context::is_task_of(self) {
+            return self.on_task(scheduler, || self.enter_as_task(scheduler, body));
+        }
+        self.park_if_stopped();
+        scheduler.point(self);
+        let processor = self.claim_processor(scheduler);
+        let entered = Entered::new(self, processor);
+        let result = body();
+        drop(entered);
+        self.give_processor_back(scheduler);
+        result
+    }
+
+    /// Runs `body` as a task and drives the machine until it has ended: for a handle that is used
+    /// outside of all threads of the machine, by its harness.
+    fn on_task<R>(&self, scheduler: &Scheduler, body: impl FnOnce() -> R) -> R {
+        let result = Cell::new(None);
+        let mut body = Some(body);
+        let mut run = || result.set(body.take().map(|body| body()));
+        let run: &mut dyn FnMut() = &mut run;
+        // SAFETY: only the lifetime changes; the machine is driven until the task has ended or is
+        // unwound, so what it borrows outlives it.
+        let run: &'static mut dyn FnMut() = unsafe { std::mem::transmute(run) };
+        let number = self.thread_joins();
+        let context = Saved::new(number, self);
+        let actor = Actor::new(Kind::Application, number);
+        scheduler.check_home();
+        let ended = std::rc::Rc::new(Cell::new(false));
+        let over = std::rc::Rc::clone(&ended);
+        scheduler.spawn(actor, Size::Application, context, move || {
+            run();
+            over.set(true);
+        });
+        match scheduler.drive(self, &|| ended.get()) {
+            Drive::Panicked(payload) => std::panic::resume_unwind(payload),
+            Drive::Done | Drive::Stopped | Drive::GivenUp => {}
+        }
+        match (result.into_inner(), self.verifier.violation()) {
+            (Some(result), _) => result,
+            (None, Some(report)) => panic!("the machine stopped outside of its threads: {report}"),
+            (None, None) => panic!("the machine has stopped and cannot be used any more"),
+        }
+    }
+
+    /// Waits as a task.
+    pub(in crate::machine) fn wait_as_task(
+        &self,
+        scheduler: &Scheduler,
+        deadline: Option<u64>,
+        condition: &dyn Fn() -> bool,
+    ) -> Wait {
+        if !context::is_task_of(self) {
+            return self.on_task(scheduler, || self.wait_as_task(scheduler, deadline, condition));
+        }
+        self.park_if_stopped();
+        if condition() {
+            return Wait::Satisfied;
+        }
+        let deadline = deadline.unwrap_or(u64::MAX);
+        if self.clock.now() >= deadline {
+            return Wait::TimedOut;
+        }
+        let gives_back = context::current().is_some() && scheduler.is_thread();
+        if gives_back {
+            self.give_processor_back(scheduler);
+        }
+        let wait = scheduler.block(condition, deadline, false);
+        if gives_back {
+            self.claim_processor(scheduler);
+        }
+        wait
+    }
+
+    /// A call of the driver into the host: a scheduling point before it, so that others can be
+    /// faster, and one after it if it let others go on.
+    pub(crate) fn crossing<R>(&self, body: impl FnOnce() -> R) -> R {
+        let scheduler = self.deterministic();
+        scheduler.guarded(|| {
+            self.park_if_stopped();
+            scheduler.point(self);
+            let before = (self.irql(), self.idle.generation());
+            let result = body();
+            if self.irql() < before.0 || self.idle.generation() != before.1 {
+                scheduler.point(self);
+            }
+            self.park_if_stopped();
+            result
+        })
+    }
+
+    /// Makes a task of an application thread.
+    pub(in crate::machine) fn spawn_application(
+        &self,
+        scheduler: &Scheduler,
+        number: usize,
+        body: impl FnOnce() + 'static,
+    ) {
+        scheduler.check_home();
+        let actor = Actor::new(Kind::Application, number);
+        scheduler.spawn(actor, Size::Application, Saved::new(number, self), body);
+    }
+
+    /// Drives the machine until `done`, or until it has stopped; inside of one of its threads,
+    /// waits for that.
+    pub(in crate::machine) fn run_until(&self, scheduler: &Scheduler, done: impl Fn() -> bool) {
+        if context::is_task_of(self) {
+            self.wait_as_task(scheduler, None, &done);
+            return;
+        }
+        if self.is_stopped() {
+            return;
+        }
+        match scheduler.drive(self, &done) {
+            Drive::Done | Drive::Stopped => {}
+            Drive::GivenUp => std::panic::resume_unwind(Box::new(Pruned)),
+            Drive::Panicked(payload) => std::panic::resume_unwind(payload),
+        }
+    }
+
+    /// Nobody will ask for the end of a thread: it runs to its end now, unless its harness is
+    /// panicking; then the machine is abandoned. Inside of a thread of the machine nothing is
+    /// needed: it goes on with the others.
+    pub(in crate::machine) fn forsake(&self, scheduler: &Scheduler, done: impl Fn() -> bool) {
+        if context::is_task_of(self) || self.is_stopped() {
+            return;
+        }
+        if std::thread::panicking() {
+            scheduler.abandon(self);
+        } else {
+            self.run_until(scheduler, done);
+        }
+    }
+
+    /// Runs an action of a test as a thread of its own, at once.
+    pub(in crate::machine) fn inject_as_task(
+        &self,
+        scheduler: &Scheduler,
+        action: Box<dyn FnOnce() + Send>,
+    ) {
+        let number = self.thread_joins();
+        let actor = Actor::new(Kind::Application, number);
+        let task = scheduler.spawn(actor, Size::Application, Saved::new(number, self), action);
+        scheduler.detach(task);
+        scheduler.run_next(task);
+    }
+}
