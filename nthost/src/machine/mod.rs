@@ -15,7 +15,7 @@ mod recording;
 mod threads;
 
 pub(crate) use executor::Wait;
-pub use policy::Policy;
+pub use policy::{NotAPolicy, Policy};
 pub(crate) use profile::Options;
 pub use profile::{Builder, Profile, Scheduling};
 pub use recording::{ChoiceList, NotAChoiceList};

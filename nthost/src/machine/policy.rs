@@ -1,6 +1,7 @@
 //! Policies: who decides what the deterministic scheduler does next.
 
 use std::fmt;
+use std::str::FromStr;
 
 use super::recording::ChoiceList;
 use crate::memory::pages::mix;
@@ -35,6 +36,42 @@ impl Policy {
             Self::Random => Box::new(Random::new(seed)),
             Self::Pct { depth, steps } => Box::new(Pct::new(seed, *depth, *steps)),
             Self::Replay(list) => Box::new(Replay { list: list.clone(), at: 0 }),
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Random => f.write_str("random"),
+            Self::Pct { depth, steps: Self::STEPS } => write!(f, "pct:{depth}"),
+            Self::Pct { depth, steps } => write!(f, "pct:{depth}:{steps}"),
+            Self::Replay(list) => write!(f, "replay:{list}"),
+        }
+    }
+}
+
+/// The text is no policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no policy; there is random, pct:DEPTH[:STEPS] and replay:CHOICES")]
+pub struct NotAPolicy(String);
+
+impl FromStr for Policy {
+    type Err = NotAPolicy;
+
+    fn from_str(text: &str) -> Result<Self, NotAPolicy> {
+        let bad = || NotAPolicy(text.to_owned());
+        let (name, rest) = text.split_once(':').unwrap_or((text, ""));
+        match name {
+            "random" if rest.is_empty() => Ok(Self::Random),
+            "pct" => {
+                let steps = Self::STEPS.to_string();
+                let (depth, steps) = rest.split_once(':').unwrap_or((rest, &steps));
+                let number = |text: &str| text.parse().ok().filter(|&n| n > 0).ok_or_else(bad);
+                Ok(Self::Pct { depth: number(depth)?, steps: number(steps)? })
+            }
+            "replay" => Ok(Self::Replay(rest.parse().map_err(|_| bad())?)),
+            _ => Err(bad()),
         }
     }
 }
@@ -324,6 +361,16 @@ mod tests {
     fn pct_lets_a_poller_fall_behind() {
         let picked = picks(&Policy::Pct { depth: 1, steps: 10 }, 1, 2 * PATIENCE as usize);
         assert_ne!(picked[0], picked[PATIENCE as usize + 1]);
+    }
+
+    #[test]
+    fn the_text_of_a_policy_is_read_back() {
+        for text in ["random", "pct:3", "pct:3:77", "replay:7.12a3bc"] {
+            assert_eq!(text.parse::<Policy>().map(|policy| policy.to_string()), Ok(text.to_owned()));
+        }
+        for text in ["", "pct", "pct:0", "pct:1:0", "random:1", "replay:x"] {
+            assert!(text.parse::<Policy>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use nthost::{NotAPolicy, Policy};
+
 /// Which device to use. Without any of these: on Windows the first real device if there is one,
 /// else the simulated machine x64 with the edu device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
@@ -12,8 +14,9 @@ use std::str::FromStr;
 pub struct TargetOptions {
     /// A simulated machine: x64 or x64-dmar (behind an IOMMU), then options separated by commas.
     ///
-    /// Options: device=edu, scheduling=straight or threads, processors=N (with threads), seed=N,
-    /// map-registers=N (at most N for each adapter), double-buffer=on (bounce every transfer),
+    /// Options: device=edu, scheduling=straight, threads or deterministic, processors=N (not with
+    /// straight), policy=random, pct:DEPTH or replay:CHOICES (with deterministic: who decides what
+    /// happens next), seed=N, map-registers=N (at most N for each adapter), double-buffer=on (bounce every transfer),
     /// versions=1..3 (newest DMA adapter version offered), msi=off (line-based interrupt).
     #[arg(long, value_name = "PROFILE[,OPTION=VALUE]...")]
     pub sim: Option<Simulation>,
@@ -118,7 +121,7 @@ impl Device {
 }
 
 /// Who decides what runs next on a simulated machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scheduling {
     /// One thing after the other; runs repeat exactly.
     #[default]
@@ -127,6 +130,13 @@ pub enum Scheduling {
     Threads {
         /// At least 1.
         processors: usize,
+    },
+    /// Any order of events, decided by a policy; runs repeat exactly.
+    Deterministic {
+        /// At least 1.
+        processors: usize,
+        /// Who decides.
+        policy: Policy,
     },
 }
 
@@ -170,9 +180,17 @@ impl Simulation {
     /// The differences from the default machine, in the form that the command line takes.
     fn settings(&self) -> Vec<String> {
         let mut settings = Vec::new();
-        if let Scheduling::Threads { processors } = self.scheduling {
-            settings.push("scheduling=threads".to_owned());
-            settings.push(format!("processors={processors}"));
+        match &self.scheduling {
+            Scheduling::Straight => {}
+            Scheduling::Threads { processors } => {
+                settings.push("scheduling=threads".to_owned());
+                settings.push(format!("processors={processors}"));
+            }
+            Scheduling::Deterministic { processors, policy } => {
+                settings.push("scheduling=deterministic".to_owned());
+                settings.push(format!("processors={processors}"));
+                settings.push(format!("policy={policy}"));
+            }
         }
         if self.seed != 1 {
             settings.push(format!("seed={}", self.seed));
@@ -213,13 +231,24 @@ impl Simulation {
                 self.scheduling = match value {
                     "straight" => Scheduling::Straight,
                     "threads" => Scheduling::Threads { processors: self.processors().unwrap_or(2) },
-                    _ => return Err(unknown("scheduling", value, &["straight", "threads"])),
+                    "deterministic" => self.deterministic(None),
+                    _ => return Err(unknown("scheduling", value, SCHEDULERS)),
                 };
             }
             "processors" => {
-                let processors = number(name, value, 1, 64)?;
                 // CAST: at most 64.
-                self.scheduling = Scheduling::Threads { processors: processors as usize };
+                let count = number(name, value, 1, 64)? as usize;
+                match &mut self.scheduling {
+                    Scheduling::Deterministic { processors, .. } => *processors = count,
+                    other => *other = Scheduling::Threads { processors: count },
+                }
+            }
+            "policy" => {
+                let policy: Policy = value.parse().map_err(|e: NotAPolicy| e.to_string())?;
+                if let Policy::Replay(list) = &policy {
+                    self.seed = list.seed();
+                }
+                self.scheduling = self.deterministic(Some(policy));
             }
             "seed" => self.seed = number(name, value, 0, u64::MAX)?,
             // CAST: the bounds below are those of `u32`, or less.
@@ -236,16 +265,31 @@ impl Simulation {
 
     fn processors(&self) -> Option<usize> {
         match self.scheduling {
+            Scheduling::Threads { processors } | Scheduling::Deterministic { processors, .. } => {
+                Some(processors)
+            }
             Scheduling::Straight => None,
-            Scheduling::Threads { processors } => Some(processors),
         }
     }
+
+    /// The deterministic scheduler, with what is set already.
+    fn deterministic(&self, policy: Option<Policy>) -> Scheduling {
+        let before = match &self.scheduling {
+            Scheduling::Deterministic { policy, .. } => Some(policy.clone()),
+            Scheduling::Threads { .. } | Scheduling::Straight => None,
+        };
+        let policy = policy.or(before).unwrap_or_default();
+        Scheduling::Deterministic { processors: self.processors().unwrap_or(2), policy }
+    }
 }
+
+const SCHEDULERS: &[&str] = &["straight", "threads", "deterministic"];
 
 const OPTIONS: &[&str] = &[
     "device",
     "scheduling",
     "processors",
+    "policy",
     "seed",
     "map-registers",
     "double-buffer",
@@ -321,6 +365,9 @@ mod tests {
             "x64-dmar,device=edu",
             "x64,scheduling=threads,processors=4,seed=9,map-registers=2,double-buffer=on",
             "x64,processors=3,scheduling=threads,versions=2,msi=off",
+            "x64,scheduling=deterministic",
+            "x64,policy=pct:3,processors=1,seed=5",
+            "x64,policy=replay:7.12a3bc",
         ] {
             let simulation: Simulation = text.parse().unwrap();
             assert_eq!(simulation.option().parse(), Ok(simulation));

@@ -41,7 +41,7 @@ impl SimulatedTarget {
             double_buffer,
             adapter_versions,
             messages,
-        } = self.simulation;
+        } = self.simulation.clone();
         let profile = match profile {
             Profile::X64 => nthost::Profile::X64,
             Profile::X64Dmar => nthost::Profile::X64Dmar,
@@ -49,6 +49,9 @@ impl SimulatedTarget {
         let scheduling = match scheduling {
             Scheduling::Straight => nthost::Scheduling::Straight,
             Scheduling::Threads { processors } => nthost::Scheduling::Threads { processors },
+            Scheduling::Deterministic { processors, policy } => {
+                nthost::Scheduling::Deterministic { processors, policy }
+            }
         };
         Machine::builder(profile)
             .scheduling(scheduling)
