@@ -97,13 +97,15 @@ fn perform<R: LeftOut>(
     let event = kernel.events.fetch_add(1, Ordering::Relaxed) + 1;
     kernel.park_if_stopped();
     kernel.inject(event);
+    kernel.log_crossing(event, ddi.name);
     if let Some(name) = kernel.options.left_out
         && name == ddi.name
         && let Some(answer) = R::left_out()
     {
         return answer;
     }
-    match contract::check(kernel, ddi).and_then(|()| body(kernel)) {
+    let checked = contract::check(kernel, ddi).and_then(|()| kernel.check_stack());
+    match checked.and_then(|()| body(kernel)) {
         Ok(result) => result,
         Err(violation) => kernel.stop(violation),
     }

@@ -7,6 +7,7 @@ pub(crate) mod ddi;
 mod deterministic;
 pub(crate) mod executor;
 mod inline;
+mod log;
 pub(crate) mod interrupts;
 pub(crate) mod policy;
 pub(crate) mod processor;
@@ -15,6 +16,7 @@ mod recording;
 mod threads;
 
 pub(crate) use executor::Wait;
+pub use log::Event;
 pub use policy::{NotAPolicy, Policy};
 pub(crate) use profile::Options;
 pub use profile::{Builder, Profile, Scheduling};
@@ -61,6 +63,9 @@ pub(crate) struct Kernel {
     /// Crossings so far.
     pub events: AtomicU64,
     pub injections: Injections,
+    log: log::Log,
+    /// The most kernel stack that one call into the driver has used, bytes.
+    deepest: AtomicU64,
     stopped: AtomicBool,
     /// The deterministic scheduler, if it is this machine's.
     scheduler: Option<Box<deterministic::Scheduler>>,
@@ -114,6 +119,8 @@ impl Kernel {
             wdf: Wdf::new(),
             events: AtomicU64::new(0),
             injections: Injections::default(),
+            log: log::Log::new(options.log),
+            deepest: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             scheduler: options.scheduler().map(Box::new),
             idle: inline::Idle::default(),
@@ -202,6 +209,7 @@ impl Kernel {
         let (call, stack) = context::with(|c| {
             (c.ddi.get().map_or(c.callback.get(), |ddi| ddi.name), context::stack())
         });
+        let broken = self.verifier.normalise(broken);
         Report {
             rule: broken.rule,
             message: broken.message,
@@ -211,6 +219,7 @@ impl Kernel {
             origin: broken.origin,
             event: self.events.load(Ordering::Relaxed),
             seed: self.options.seed,
+            choices: self.is_deterministic().then(|| self.choices.list()),
             count: 1,
         }
     }

@@ -70,6 +70,8 @@ pub(crate) struct Options {
     pub messages: bool,
     pub flush_failure: Option<u64>,
     pub left_out: Option<&'static str>,
+    pub log: bool,
+    pub stack_limit: u64,
 }
 
 impl Options {
@@ -96,6 +98,10 @@ impl Options {
     }
 }
 
+/// Kernel stack that one call into a driver may use, bytes (SIM-07): half of what an x64 thread
+/// has. Frames of a build without optimisation say nothing about a driver.
+const STACK_LIMIT: u64 = if cfg!(debug_assertions) { u64::MAX } else { 12 << 10 };
+
 /// Builds a [`Machine`].
 #[derive(Clone, Debug)]
 pub struct Builder(Options);
@@ -113,6 +119,8 @@ impl Builder {
             messages: true,
             flush_failure: None,
             left_out: None,
+            log: false,
+            stack_limit: STACK_LIMIT,
         })
     }
 
@@ -179,6 +187,21 @@ impl Builder {
     #[must_use]
     pub fn leave_out(mut self, function: &'static str) -> Self {
         self.0.left_out = Some(function);
+        self
+    }
+
+    /// Keeps a log of all crossings, see [`Machine::log`]; not kept unless set.
+    #[must_use]
+    pub fn log(mut self, kept: bool) -> Self {
+        self.0.log = kept;
+        self
+    }
+
+    /// Kernel stack that one call into the driver may use, bytes (SIM-07); 12 KiB unless set, and
+    /// without a limit where nthost was built without optimisation.
+    #[must_use]
+    pub fn stack_limit(mut self, bytes: u64) -> Self {
+        self.0.stack_limit = bytes;
         self
     }
 

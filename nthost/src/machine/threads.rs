@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::profile::{Builder, Profile};
 use super::deterministic::segment::is_abandonment;
+use super::log::Event;
 use super::recording::ChoiceList;
 use super::{Kernel, context};
 use crate::verifier::Report;
@@ -121,6 +122,19 @@ impl Machine {
     #[must_use]
     pub fn events(&self) -> u64 {
         self.kernel.events.load(Ordering::Relaxed)
+    }
+
+    /// The most kernel stack that one call into the driver has used so far, bytes: from the call
+    /// to the deepest of its calls into the host. Zero where frames cannot be followed.
+    #[must_use]
+    pub fn deepest_stack(&self) -> u64 {
+        self.kernel.deepest.load(Ordering::Relaxed)
+    }
+
+    /// The crossings so far, if the machine was built to keep them ([`Builder::log`]).
+    #[must_use]
+    pub fn log(&self) -> Vec<Event> {
+        self.kernel.log.events()
     }
 
     /// Lets `nanoseconds` of machine time pass, running what is due.
