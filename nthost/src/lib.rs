@@ -11,6 +11,7 @@
 
 mod bus;
 mod ddi;
+pub mod explore;
 mod hal;
 mod io;
 mod machine;

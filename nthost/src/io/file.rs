@@ -182,7 +182,10 @@ impl Machine {
         send: impl FnOnce() -> Result<(), Violation>,
     ) {
         file.add(irp);
-        self.kernel.kernel_mode(|| io::must(&self.kernel, send()));
+        self.kernel.kernel_mode(|| {
+            self.kernel.about_device(file.device);
+            io::must(&self.kernel, send());
+        });
     }
 
     /// Sends an IRP and waits until it is complete.

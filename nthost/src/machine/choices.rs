@@ -30,7 +30,7 @@ struct Decisions {
 }
 
 impl Choices {
-    pub(super) fn new(seed: u64, strategy: Box<dyn Strategy>) -> Self {
+    pub(crate) fn new(seed: u64, strategy: Box<dyn Strategy>) -> Self {
         let decisions = Mutex::new(Decisions { strategy, made: Vec::new() });
         Self { seed, draws: AtomicU64::new(mix(seed)), decisions }
     }
@@ -49,7 +49,7 @@ impl Choices {
 
     /// Decides what happens next, as an index into the point's moves; `None` when the policy gives
     /// the run up because it has seen an equal one.
-    pub(super) fn decide(&self, point: &Point<'_>) -> Option<usize> {
+    pub(crate) fn decide(&self, point: &Point<'_>) -> Option<usize> {
         let mut decisions = self.decisions.lock();
         let last = point.moves.len() - 1;
         if last == 0 && !decisions.strategy.watches() {
@@ -65,7 +65,7 @@ impl Choices {
 
     /// Decides on a number below `bound`, which is one of several alike, such as the moves of the
     /// caches.
-    pub(super) fn number(&self, bound: u32) -> u32 {
+    pub(crate) fn number(&self, bound: u32) -> u32 {
         if bound <= 1 {
             return 0;
         }
@@ -75,13 +75,18 @@ impl Choices {
         picked
     }
 
+    /// Whether the policy wants to know what moves touch.
+    pub(crate) fn watched(&self) -> bool {
+        self.decisions.lock().strategy.watches()
+    }
+
     /// Tells the policy what the last move touched.
-    pub(super) fn moved(&self, footprint: super::policy::Footprint) {
+    pub(crate) fn moved(&self, footprint: super::policy::Footprint) {
         self.decisions.lock().strategy.moved(footprint);
     }
 
     /// The decisions so far.
-    pub(super) fn list(&self) -> ChoiceList {
+    pub(crate) fn list(&self) -> ChoiceList {
         ChoiceList::new(self.seed, &self.decisions.lock().made)
     }
 }

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::ptr;
 
 use super::Kernel;
+use super::policy::{Footprint, Thing};
 use crate::ddi::Ddi;
 use crate::verifier::CallStack;
 
@@ -31,6 +32,8 @@ pub(crate) struct Context {
     pub callback: Cell<&'static str>,
     /// Spin locks (of any kind) this thread holds.
     pub locks: Cell<u32>,
+    /// What the code that runs here may touch, apart from its processor.
+    pub about: Cell<Footprint>,
 }
 
 thread_local! {
@@ -45,13 +48,14 @@ thread_local! {
             ddi: Cell::new(None),
             callback: Cell::new(""),
             locks: Cell::new(0),
+            about: Cell::new(Footprint::ALL),
         }
     };
 }
 
 /// The context of a task that is not running.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Saved {
+pub(crate) struct Saved {
     pub kernel: *const Kernel,
     pub simulation: *const Kernel,
     pub processor: usize,
@@ -61,11 +65,12 @@ pub(super) struct Saved {
     ddi: Option<&'static Ddi>,
     callback: &'static str,
     locks: u32,
+    pub about: Footprint,
 }
 
 impl Saved {
     /// That of a thread, or of nobody.
-    pub(super) const fn new(thread: usize, simulation: *const Kernel) -> Self {
+    pub(crate) const fn new(thread: usize, simulation: *const Kernel) -> Self {
         Self {
             kernel: ptr::null(),
             simulation,
@@ -76,6 +81,7 @@ impl Saved {
             ddi: None,
             callback: "",
             locks: 0,
+            about: Footprint::of(Thing::Application),
         }
     }
 }
@@ -93,6 +99,7 @@ pub(super) fn save() -> Saved {
         ddi: c.ddi.get(),
         callback: c.callback.get(),
         locks: c.locks.get(),
+        about: c.about.get(),
     })
 }
 
@@ -109,7 +116,20 @@ pub(super) fn restore(saved: Saved) {
         c.ddi.set(saved.ddi);
         c.callback.set(saved.callback);
         c.locks.set(saved.locks);
+        c.about.set(saved.about);
     });
+}
+
+/// What the code that runs here may touch.
+#[inline]
+pub(super) fn footprint() -> Footprint {
+    CONTEXT.with(|c| {
+        let about = c.about.get();
+        if c.kernel.get().is_null() {
+            return about;
+        }
+        about.and(Footprint::of(Thing::Processor(c.processor.get())))
+    })
 }
 
 /// Whether a task of this machine runs on the calling thread.

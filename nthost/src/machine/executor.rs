@@ -137,6 +137,7 @@ impl Kernel {
     /// none.
     pub(super) fn run_interrupt(&self, irql: u8) -> bool {
         let Some((line, level, handler)) = self.interrupts.take_above(irql) else { return false };
+        self.about_object(handler.argument);
         let claimed = self.at_irql(level, || (handler.run)(self, handler.argument));
         if !self.interrupts.serviced(line, claimed) {
             let message = "the interrupt handler claims the interrupt, but the line stays asserted";
@@ -148,6 +149,7 @@ impl Kernel {
     /// Runs the next DPC of the calling thread's processor; `false` if there is none.
     pub(super) fn run_dpc(&self) -> bool {
         let Some(dpc) = self.processor().take_dpc() else { return false };
+        self.about_object(dpc.argument);
         self.at_irql(DISPATCH, || (dpc.run)(self, dpc.argument));
         true
     }
@@ -155,6 +157,7 @@ impl Kernel {
     /// Lets the next timer expire; `false` if none is due.
     pub(super) fn run_timer(&self) -> bool {
         let Some(work) = self.clock.take_due() else { return false };
+        self.about_object(work.argument);
         self.at_irql(DISPATCH, || (work.run)(self, work.argument));
         true
     }

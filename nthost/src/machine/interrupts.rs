@@ -36,6 +36,13 @@ struct Line {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LineId(usize);
 
+impl LineId {
+    /// Its number.
+    pub(crate) const fn number(self) -> usize {
+        self.0
+    }
+}
+
 /// All lines; their number is fixed.
 #[derive(Debug)]
 pub(crate) struct Interrupts {

@@ -4,7 +4,7 @@ pub(crate) mod choices;
 pub(crate) mod clock;
 pub(crate) mod context;
 pub(crate) mod ddi;
-mod deterministic;
+pub(crate) mod deterministic;
 pub(crate) mod executor;
 mod inline;
 mod log;
@@ -38,6 +38,7 @@ use crate::{RuleId, verifier};
 use choices::Choices;
 use clock::{Clock, Deferred};
 use interrupts::Interrupts;
+use policy::Thing;
 use processor::Processor;
 
 /// DISPATCH_LEVEL as the processors keep it.
@@ -103,10 +104,14 @@ impl std::fmt::Debug for Injections {
 }
 
 impl Kernel {
-    pub(crate) fn new(options: Options, this: std::sync::Weak<Self>) -> Self {
+    pub(crate) fn new(
+        options: Options,
+        strategy: Box<dyn policy::Strategy>,
+        this: std::sync::Weak<Self>,
+    ) -> Self {
         Self {
             this,
-            choices: Choices::new(options.seed, options.strategy()),
+            choices: Choices::new(options.seed, strategy),
             clock: Clock::new(),
             processors: (0..options.processors()).map(|_| Processor::new()).collect(),
             interrupts: Interrupts::new(),
@@ -153,12 +158,14 @@ impl Kernel {
 
     /// Queues `work` for a system worker thread, at PASSIVE_LEVEL.
     pub(crate) fn queue_work(&self, work: Deferred) {
+        self.touch(Thing::WORK_QUEUE);
         self.work.lock().push_back(work);
         self.poke();
     }
 
     /// Queues a DPC on the calling thread's processor.
     pub(crate) fn queue_dpc(&self, dpc: Deferred) {
+        self.touch(Thing::Processor(context::with(|c| c.processor.get())));
         self.processor().queue_dpc(dpc);
         self.poke();
     }

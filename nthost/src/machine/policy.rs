@@ -31,7 +31,7 @@ impl Policy {
     /// Decisions of a short run, where nobody has counted them.
     pub const STEPS: u32 = 2000;
 
-    pub(super) fn strategy(&self, seed: u64) -> Box<dyn Strategy> {
+    pub(crate) fn strategy(&self, seed: u64) -> Box<dyn Strategy> {
         match self {
             Self::Random => Box::new(Random::new(seed)),
             Self::Pct { depth, steps } => Box::new(Pct::new(seed, *depth, *steps)),
@@ -115,7 +115,10 @@ impl Footprint {
         match thing {
             Thing::Device(slot) => Self(1 << (slot % 32)),
             Thing::Processors => Self(1 << 32),
-            Thing::Object(number) => Self(1 << (33 + mix(number) % 31)),
+            Thing::Application => Self(1 << 33),
+            Thing::Processor(number) => Self(1 << (34 + number % 8)),
+            Thing::Line(number) => Self(1 << (42 + number % 8)),
+            Thing::Object(number) => Self(1 << (50 + number % 14)),
         }
     }
 
@@ -137,8 +140,23 @@ pub(crate) enum Thing {
     Device(usize),
     /// Which processors are free.
     Processors,
+    /// What application threads share with each other, and see of their requests.
+    Application,
+    /// What runs on a processor, and its DPC queue.
+    Processor(usize),
+    /// An interrupt line.
+    Line(usize),
     /// Any other object, by a number that is the same in every run.
     Object(u64),
+}
+
+impl Thing {
+    /// The system's work items.
+    pub(crate) const WORK_QUEUE: Self = Self::Object(1);
+    /// The timers.
+    pub(crate) const TIMERS: Self = Self::Object(2);
+    /// The caches.
+    pub(crate) const CACHES: Self = Self::Object(3);
 }
 
 /// A scheduling point.

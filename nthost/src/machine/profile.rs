@@ -103,12 +103,18 @@ impl Options {
 const STACK_LIMIT: u64 = if cfg!(debug_assertions) { u64::MAX } else { 12 << 10 };
 
 /// Builds a [`Machine`].
-#[derive(Clone, Debug)]
-pub struct Builder(Options);
+#[derive(Debug)]
+pub struct Builder(Options, Option<Box<dyn Strategy>>);
+
+impl Clone for Builder {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), None)
+    }
+}
 
 impl Builder {
     pub(super) fn new(profile: Profile) -> Self {
-        Self(Options {
+        let options = Options {
             profile,
             scheduling: Scheduling::Straight,
             seed: 1,
@@ -121,7 +127,8 @@ impl Builder {
             left_out: None,
             log: false,
             stack_limit: STACK_LIMIT,
-        })
+        };
+        Self(options, None)
     }
 
     /// Who decides what runs next; [`Scheduling::Straight`] unless set.
@@ -205,10 +212,22 @@ impl Builder {
         self
     }
 
+    /// Lets this strategy decide instead of the policy.
+    pub(crate) fn decided_by(mut self, strategy: Box<dyn Strategy>) -> Self {
+        self.1 = Some(strategy);
+        self
+    }
+
+    pub(crate) fn seed_of(&self) -> u64 {
+        self.0.seed
+    }
+
     /// Builds the machine.
     #[must_use]
     pub fn build(self) -> Machine {
         crate::ddi::install();
-        Machine { kernel: Arc::new_cyclic(|this| Kernel::new(self.0, this.clone())) }
+        let Self(options, strategy) = self;
+        let strategy = strategy.unwrap_or_else(|| options.strategy());
+        Machine { kernel: Arc::new_cyclic(|this| Kernel::new(options, strategy, this.clone())) }
     }
 }

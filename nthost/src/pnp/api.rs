@@ -41,6 +41,7 @@ impl Machine {
         let node = kernel.pnp.node(slot.0).ok_or(NtStatus(STATUS_NO_SUCH_DEVICE))?;
         Ok(kernel.kernel_mode(|| {
             node.begin(kernel);
+            kernel.about_slot(slot.0);
             let result = body(kernel, &node);
             node.end(kernel);
             result

@@ -13,6 +13,7 @@ use crate::machine::choices::Choices;
 use crate::machine::context::{self, Entered, Saved};
 use crate::machine::policy::{Actor, Footprint, Kind, Thing};
 use crate::machine::{DISPATCH, Kernel, Wait};
+use crate::wdf::object::Handle;
 
 /// Payload of the unwinding of a harness whose run was given up by the policy.
 pub(crate) struct Pruned;
@@ -20,11 +21,6 @@ pub(crate) struct Pruned;
 /// Thread numbers of whoever is not an application thread: workers, and the idle processors.
 const WORKERS: usize = 1 << 20;
 const IDLE: usize = 1 << 21;
-
-/// Numbers of the objects of the machine itself that moves touch.
-const WORK_QUEUE: u64 = 1;
-const TIMERS: u64 = 2;
-const CACHES: u64 = 3;
 
 impl World for Kernel {
     fn choices(&self) -> &Choices {
@@ -89,6 +85,7 @@ impl World for Kernel {
             Action::Resume(task) => Some(task),
             Action::Interrupt(processor) => {
                 let line = self.interrupts.most_urgent().map_or(0, |(line, _)| line);
+                self.touch(Thing::Line(line));
                 let number = line * self.processors.len() + processor;
                 let actor = Actor::new(Kind::Interrupt, number);
                 Some(self.begin_on(processor, actor, |kernel| {
@@ -102,7 +99,7 @@ impl World for Kernel {
                 }))
             }
             Action::Timer(processor) => {
-                self.touch(Thing::Object(TIMERS));
+                self.touch(Thing::TIMERS);
                 let actor = Actor::new(Kind::Timer, processor);
                 Some(self.begin_on(processor, actor, |kernel| {
                     kernel.run_timer();
@@ -119,7 +116,7 @@ impl World for Kernel {
                 None
             }
             Action::Adversary => {
-                self.touch(Thing::Object(CACHES));
+                self.touch(Thing::CACHES);
                 self.make_adversary_move(self.choices.number(self.adversary_moves()));
                 None
             }
@@ -166,11 +163,41 @@ impl Kernel {
         }
     }
 
+    /// What runs now is about the device in this slot, and touches nothing else of others.
+    pub(crate) fn about_slot(&self, slot: usize) {
+        self.about(Footprint::of(Thing::Device(slot)));
+    }
+
+    /// The same, given the device object of the framework.
+    pub(crate) fn about_device(&self, device: Handle) {
+        // CAST: a 64-bit machine.
+        self.about_object(device.bits() as usize);
+    }
+
+    fn about(&self, footprint: Footprint) {
+        if let Some(scheduler) = &self.scheduler {
+            context::with(|c| c.about.set(footprint));
+            scheduler.touch(footprint);
+        }
+    }
+
+    /// What runs now is about the device that an object belongs to: about everything, if that is
+    /// not known.
+    pub(crate) fn about_object(&self, argument: usize) {
+        if self.scheduler.is_some() && self.choices.watched() {
+            // CAST: a 64-bit machine.
+            let handle = Handle::from_bits(argument as u64);
+            let slot = handle.and_then(|handle| self.pnp.slot_of_object(self, handle));
+            self.about(slot.map_or(Footprint::ALL, |slot| Footprint::of(Thing::Device(slot))));
+        }
+    }
+
     /// A task at a raised level on top of what is on the processor.
     fn begin_on(&self, processor: usize, actor: Actor, run: fn(&Self)) -> usize {
         let scheduler = self.deterministic();
         let mut context = Saved::new(IDLE + processor, self);
         context.kernel = self;
+        context.about = Footprint::default();
         context.processor = processor;
         match scheduler.thread_on(processor) {
             Some(thread) => context.thread = thread,
@@ -186,16 +213,20 @@ impl Kernel {
     }
 
     fn begin_work(&self) -> Option<usize> {
-        self.touch(Thing::Object(WORK_QUEUE));
+        self.touch(Thing::WORK_QUEUE);
         let item = self.next_work()?;
         let number = self.workers.fetch_add(1, Ordering::Relaxed) + 1;
-        let context = Saved::new(WORKERS + number, self);
+        let mut context = Saved::new(WORKERS + number, self);
+        context.about = Footprint::default();
         let this: *const Self = self;
         let actor = Actor::new(Kind::Worker, number);
         Some(self.deterministic().spawn(actor, Size::Kernel, context, move || {
             // SAFETY: as above.
             let kernel = unsafe { &*this };
-            kernel.kernel_mode(|| (item.run)(kernel, item.argument));
+            kernel.kernel_mode(|| {
+                kernel.about_object(item.argument);
+                (item.run)(kernel, item.argument);
+            });
         }))
     }
 
@@ -247,8 +278,11 @@ impl Kernel {
         scheduler.point(self);
         let processor = self.claim_processor(scheduler);
         let entered = Entered::new(self, processor);
+        let outside = context::with(|c| c.about.replace(Footprint::ALL));
         let result = body();
         drop(entered);
+        context::with(|c| c.about.set(outside));
+        scheduler.touch(outside);
         self.give_processor_back(scheduler);
         result
     }

@@ -17,9 +17,9 @@
 // UNSAFETY: conditions are kept as pointers into the stacks of suspended tasks, and the scheduler
 // moves coroutines between the places that a single thread uses.
 
-pub(super) mod kernel;
-pub(super) mod moves;
-pub(super) mod segment;
+pub(crate) mod kernel;
+pub(crate) mod moves;
+pub(crate) mod segment;
 #[cfg(test)]
 mod tests;
 
@@ -94,7 +94,7 @@ struct Task {
 }
 
 /// How a drive of the machine ended.
-pub(super) enum Drive {
+pub(crate) enum Drive {
     /// What it was driven for has happened.
     Done,
     /// A rule was broken; everything is unwound.
@@ -134,8 +134,6 @@ pub(crate) struct Scheduler {
     given_up: Cell<bool>,
     /// What the present move has touched so far.
     footprint: Cell<Footprint>,
-    /// Somebody drives.
-    driving: Cell<bool>,
     home: Cell<Option<ThreadId>>,
 }
 
@@ -152,7 +150,7 @@ unsafe impl Send for Scheduler {}
 unsafe impl Sync for Scheduler {}
 
 impl Scheduler {
-    pub(super) fn new(processors: usize) -> Self {
+    pub(crate) fn new(processors: usize) -> Self {
         let inner =
             Inner { processors: vec![Vec::new(); processors], seen: u64::MAX, ..Inner::default() };
         Self {
@@ -162,13 +160,12 @@ impl Scheduler {
             next: Cell::new(None),
             given_up: Cell::new(false),
             footprint: Cell::new(Footprint::default()),
-            driving: Cell::new(false),
             home: Cell::new(None),
         }
     }
 
     /// Makes a task; it runs when the policy says so.
-    pub(super) fn spawn(
+    pub(crate) fn spawn(
         &self,
         actor: Actor,
         size: Size,
@@ -228,15 +225,17 @@ impl Scheduler {
 
     /// The present move touches this.
     #[inline]
-    pub(super) fn touch(&self, footprint: Footprint) {
+    pub(crate) fn touch(&self, footprint: Footprint) {
         self.footprint.set(self.footprint.get().and(footprint));
     }
 
     /// A scheduling point of the running task.
     #[inline]
-    pub(super) fn point(&self, world: &dyn World) {
+    pub(crate) fn point(&self, world: &dyn World) {
         match self.decide(world, Some(self.current.get())) {
-            Some(Action::Resume(task)) if task == self.current.get() => {}
+            Some(Action::Resume(task)) if task == self.current.get() => {
+                self.touch(context::footprint());
+            }
             next => {
                 self.next.set(next);
                 self.suspend(Suspended::Point);
@@ -246,7 +245,7 @@ impl Scheduler {
 
     /// Waits until the condition holds, or until the deadline; or for ever, if nothing can move
     /// any more.
-    pub(super) fn block(&self, condition: &dyn Fn() -> bool, deadline: u64, spins: bool) -> Wait {
+    pub(crate) fn block(&self, condition: &dyn Fn() -> bool, deadline: u64, spins: bool) -> Wait {
         let current = self.current.get();
         {
             let inner = &mut *self.inner.borrow_mut();
@@ -331,19 +330,9 @@ impl Scheduler {
         Some(inner.task(top).context.thread)
     }
 
-    /// Whether a processor has nothing on it.
-    pub(super) fn is_free(&self, processor: usize) -> bool {
-        self.inner.borrow().processors[processor].is_empty()
-    }
-
     /// Whether the running task is a thread of its own.
     pub(super) fn is_thread(&self) -> bool {
         self.inner.borrow_mut().task(self.current.get()).thread
-    }
-
-    /// Whether a thread drives this machine.
-    pub(super) fn is_driven(&self) -> bool {
-        self.driving.get()
     }
 
     /// Checks that the machine is used by the thread it belongs to.
@@ -368,12 +357,11 @@ impl Scheduler {
     }
 
     /// Lets the machine run until `done`.
-    pub(super) fn drive(&self, world: &dyn World, done: &dyn Fn() -> bool) -> Drive {
+    pub(crate) fn drive(&self, world: &dyn World, done: &dyn Fn() -> bool) -> Drive {
         self.check_home();
-        let outer = (context::save(), self.driving.replace(true));
+        let outer = context::save();
         let end = self.drive_inside(world, done);
-        self.driving.set(outer.1);
-        context::restore(outer.0);
+        context::restore(outer);
         end
     }
 
@@ -418,6 +406,7 @@ impl Scheduler {
         };
         self.current.set(index);
         context::restore(saved);
+        self.touch(context::footprint());
         self.suspender.set(top.suspender);
         let mut result = top.resume(Command::Go);
         top.suspender = self.suspender.get();

@@ -73,7 +73,7 @@ const KERNEL: usize = 512 << 10;
 
 /// Which pool a stack comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Size {
+pub(crate) enum Size {
     Application,
     Kernel,
 }
