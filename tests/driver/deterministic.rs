@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use dmaproof_protocol::{Direction, Path, status};
+use nthost::explore::Exhaustive;
 use nthost::{Builder, ChoiceList, Event, Machine, Policy, Scheduling, Stopped};
 use testdev::model::edu::{Edu, EduConfig};
 
@@ -116,9 +117,8 @@ fn a_choice_list_makes_the_same_run_through_its_text() {
 
 #[test]
 fn different_seeds_make_different_runs() {
-    let logs: Vec<_> = (0..10)
-        .map(|seed| three_threads(decided_by(Policy::Random, seed)).choices)
-        .collect();
+    let logs: Vec<_> =
+        (0..10).map(|seed| three_threads(decided_by(Policy::Random, seed)).choices).collect();
     let distinct: std::collections::HashSet<_> = logs.iter().collect();
     assert!(distinct.len() > 8, "{} of 10 are distinct", distinct.len());
 }
@@ -150,4 +150,44 @@ fn a_violation_is_reported_alike_from_its_seed_and_from_its_choices() {
         let (report, events, now, _) = broken(Policy::Replay(first.3), seed);
         assert_eq!((report, events, now), (first.0, first.1, first.2));
     }
+}
+
+/// Two devices of the driver and a thread for each, whose requests complete in the handler.
+fn two_devices(builder: Builder) -> Vec<i32> {
+    let machine = builder.build();
+    let ends = machine.run(|m| {
+        m.load("dmaproof", dmaproof_driver::driver_entry).expect("the driver loads");
+        let open = || {
+            m.plug(Box::new(Edu::new(EduConfig::default()))).expect("the device starts");
+            open(m)
+        };
+        let threads = [open(), open()].map(|file| {
+            m.spawn(move |_| {
+                let request = dmaproof_protocol::VersionRequest::new();
+                let input = zerocopy::IntoBytes::as_bytes(&request);
+                let mut reply = [0; 512];
+                let code = dmaproof_protocol::Ioctl::Query.code();
+                let done = file.device_io_control(code, input, &mut reply);
+                (file, done.map_or_else(|status| status.0, |_| 0))
+            })
+        });
+        threads.map(|thread| thread.join().expect("no rule is broken"))
+    });
+    // How the files are closed is not explored.
+    machine.power_off();
+    ends.expect("no rule is broken").map(|(_file, status)| status).to_vec()
+}
+
+#[test]
+fn sleep_sets_leave_out_what_independent_devices_only_exchange() {
+    let builder = decided_by(Policy::Random, 1);
+    let explore = |sleep_sets, runs_max| {
+        let how = Exhaustive { sleep_sets, preemptions: None, runs_max };
+        how.machines(&builder, two_devices)
+    };
+    let with = explore(true, 500);
+    assert!(with.complete, "{} runs, {} given up", with.runs, with.pruned);
+    let without = explore(false, with.runs + with.pruned + 1);
+    assert!(!without.complete, "without them there is more to run");
+    assert!(with.outcomes.keys().eq(without.outcomes.keys()));
 }

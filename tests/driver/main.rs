@@ -6,8 +6,8 @@
 mod bad_input;
 mod cancel;
 mod common;
-mod deterministic;
 mod concurrent;
+mod deterministic;
 mod faults;
 mod limits;
 mod pnp;

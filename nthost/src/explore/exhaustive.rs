@@ -122,9 +122,10 @@ impl Node {
     /// The first alternative from `from` on that is worth a run.
     fn alternative(&self, from: usize, bound: Option<u32>) -> Option<usize> {
         (from..self.count).find(|&index| {
-            let asleep = self.moves.get(index).is_some_and(|actor| {
-                self.asleep.iter().any(|(other, _)| other == actor)
-            });
+            let asleep = self
+                .moves
+                .get(index)
+                .is_some_and(|actor| self.asleep.iter().any(|(other, _)| other == actor));
             let preempts = self.goes_on && index > 0;
             !asleep && !(preempts && bound.is_some_and(|bound| self.preemptions >= bound))
         })
@@ -177,7 +178,8 @@ impl Explorer {
         node.footprint = Some(footprint);
         if uses_sleep {
             let all = node.asleep.iter().chain(&node.tried);
-            self.asleep = all.filter(|(_, touched)| !touched.depends_on(footprint)).copied().collect();
+            self.asleep =
+                all.filter(|(_, touched)| !touched.depends_on(footprint)).copied().collect();
         }
     }
 

@@ -70,7 +70,8 @@ impl Tasks<'_> {
 
     /// Waits until the condition, which is about this object, holds; `false` if it never will.
     pub fn wait(&self, object: u64, condition: impl Fn() -> bool) -> bool {
-        let held = condition() || self.scheduler.block(&condition, u64::MAX, true) == Wait::Satisfied;
+        let held =
+            condition() || self.scheduler.block(&condition, u64::MAX, true) == Wait::Satisfied;
         self.scheduler.touch(Footprint::of(Thing::Object(object)));
         held
     }

@@ -7,8 +7,8 @@ use wdk_lite::*;
 
 use super::adapter::{Adapter, Grant, State};
 use super::coherency::Coherency;
-use super::mapping::{Mapping, Part, examine};
 use super::logical;
+use super::mapping::{Mapping, Part, examine};
 use crate::RuleId;
 use crate::machine::{Kernel, context};
 use crate::memory::PAGE;

@@ -76,8 +76,7 @@ impl Kernel {
             let message = "a spin lock is acquired by the thread that holds it".to_owned();
             return Err(broken(RuleId::Sim08, message).code(0xC4, [0x1000, 0, 0, 0]));
         }
-        let take =
-            || word.compare_exchange(0, mine, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        let take = || word.compare_exchange(0, mine, Ordering::Acquire, Ordering::Relaxed).is_ok();
         if !self.spin(take) {
             return Err(cannot_release("a spin lock"));
         }

@@ -5,6 +5,7 @@
 //! waiting thread runs the machine itself; [`super::deterministic`] runs one task at a time and
 //! asks the machine's policy for the next one.
 
+use super::policy::Footprint;
 use super::{DISPATCH, Kernel, context};
 use crate::RuleId;
 use crate::machine::clock::Deferred;
@@ -38,12 +39,17 @@ impl Kernel {
 
     /// Runs `body` in kernel mode: on a virtual processor, at PASSIVE_LEVEL.
     pub(crate) fn kernel_mode<R>(&self, body: impl FnOnce() -> R) -> R {
+        self.kernel_mode_about(Footprint::ALL, body)
+    }
+
+    /// The same for code that touches no more than this.
+    pub(crate) fn kernel_mode_about<R>(&self, about: Footprint, body: impl FnOnce() -> R) -> R {
         if context::current().is_some() {
             return body();
         }
         match &self.scheduler {
             None => self.enter_inline(body),
-            Some(scheduler) => self.enter_as_task(scheduler, body),
+            Some(scheduler) => self.enter_as_task(scheduler, about, body),
         }
     }
 
@@ -137,7 +143,7 @@ impl Kernel {
     /// none.
     pub(super) fn run_interrupt(&self, irql: u8) -> bool {
         let Some((line, level, handler)) = self.interrupts.take_above(irql) else { return false };
-        self.about_object(handler.argument);
+        self.about(handler.argument);
         let claimed = self.at_irql(level, || (handler.run)(self, handler.argument));
         if !self.interrupts.serviced(line, claimed) {
             let message = "the interrupt handler claims the interrupt, but the line stays asserted";
@@ -149,7 +155,7 @@ impl Kernel {
     /// Runs the next DPC of the calling thread's processor; `false` if there is none.
     pub(super) fn run_dpc(&self) -> bool {
         let Some(dpc) = self.processor().take_dpc() else { return false };
-        self.about_object(dpc.argument);
+        self.about(dpc.argument);
         self.at_irql(DISPATCH, || (dpc.run)(self, dpc.argument));
         true
     }
@@ -157,7 +163,7 @@ impl Kernel {
     /// Lets the next timer expire; `false` if none is due.
     pub(super) fn run_timer(&self) -> bool {
         let Some(work) = self.clock.take_due() else { return false };
-        self.about_object(work.argument);
+        self.about(work.argument);
         self.at_irql(DISPATCH, || (work.run)(self, work.argument));
         true
     }

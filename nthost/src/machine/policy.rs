@@ -114,8 +114,7 @@ impl Footprint {
     pub(crate) const fn of(thing: Thing) -> Self {
         match thing {
             Thing::Device(slot) => Self(1 << (slot % 32)),
-            Thing::Processors => Self(1 << 32),
-            Thing::Application => Self(1 << 33),
+            Thing::Application => Self(1 << 32),
             Thing::Processor(number) => Self(1 << (34 + number % 8)),
             Thing::Line(number) => Self(1 << (42 + number % 8)),
             Thing::Object(number) => Self(1 << (50 + number % 14)),
@@ -138,8 +137,6 @@ impl Footprint {
 pub(crate) enum Thing {
     /// A device: its registers, its driver's code and data, its engine.
     Device(usize),
-    /// Which processors are free.
-    Processors,
     /// What application threads share with each other, and see of their requests.
     Application,
     /// What runs on a processor, and its DPC queue.
@@ -384,7 +381,10 @@ mod tests {
     #[test]
     fn the_text_of_a_policy_is_read_back() {
         for text in ["random", "pct:3", "pct:3:77", "replay:7.12a3bc"] {
-            assert_eq!(text.parse::<Policy>().map(|policy| policy.to_string()), Ok(text.to_owned()));
+            assert_eq!(
+                text.parse::<Policy>().map(|policy| policy.to_string()),
+                Ok(text.to_owned())
+            );
         }
         for text in ["", "pct", "pct:0", "pct:1:0", "random:1", "replay:x"] {
             assert!(text.parse::<Policy>().is_err(), "{text}");

@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
-use super::profile::{Builder, Profile};
 use super::deterministic::segment::is_abandonment;
 use super::log::Event;
+use super::profile::{Builder, Profile};
 use super::recording::ChoiceList;
 use super::{Kernel, context};
 use crate::verifier::Report;
@@ -98,6 +98,17 @@ impl Machine {
             Some(scheduler) => self.kernel.spawn_application(scheduler, number, thread),
         }
         Running { kernel: Arc::clone(&self.kernel), outcome, joined: false }
+    }
+
+    /// The power fails: nothing of the machine runs any more, and handles to it do nothing. Not
+    /// from inside of its threads.
+    pub fn power_off(&self) {
+        let kernel = &*self.kernel;
+        kernel.stopped.store(true, Ordering::Release);
+        match &kernel.scheduler {
+            None => kernel.poke(),
+            Some(scheduler) => scheduler.abandon(kernel),
+        }
     }
 
     /// The choices so far: with them a deterministic machine does the same again.

@@ -54,7 +54,8 @@ impl World for Kernel {
             // One free processor is like another.
             let offered = !(free && idle);
             idle |= free;
-            if offered && let Some((line, level)) = urgent
+            if offered
+                && let Some((line, level)) = urgent
                 && level > irql
             {
                 let number = line * processors.len() + index;
@@ -163,32 +164,24 @@ impl Kernel {
         }
     }
 
-    /// What runs now is about the device in this slot, and touches nothing else of others.
-    pub(crate) fn about_slot(&self, slot: usize) {
-        self.about(Footprint::of(Thing::Device(slot)));
-    }
-
-    /// The same, given the device object of the framework.
-    pub(crate) fn about_device(&self, device: Handle) {
+    /// What code that is about an object may touch: its device, and everything if that is not
+    /// known.
+    pub(crate) fn footprint_of(&self, argument: usize) -> Footprint {
+        if self.scheduler.is_none() || !self.choices.watched() {
+            return Footprint::ALL;
+        }
         // CAST: a 64-bit machine.
-        self.about_object(device.bits() as usize);
+        let handle = Handle::from_bits(argument as u64);
+        let slot = handle.and_then(|handle| self.pnp.slot_of_object(self, handle));
+        slot.map_or(Footprint::ALL, |slot| Footprint::of(Thing::Device(slot)))
     }
 
-    fn about(&self, footprint: Footprint) {
+    /// What runs now is about this object and touches nothing else of other devices.
+    pub(in crate::machine) fn about(&self, argument: usize) {
         if let Some(scheduler) = &self.scheduler {
+            let footprint = self.footprint_of(argument);
             context::with(|c| c.about.set(footprint));
             scheduler.touch(footprint);
-        }
-    }
-
-    /// What runs now is about the device that an object belongs to: about everything, if that is
-    /// not known.
-    pub(crate) fn about_object(&self, argument: usize) {
-        if self.scheduler.is_some() && self.choices.watched() {
-            // CAST: a 64-bit machine.
-            let handle = Handle::from_bits(argument as u64);
-            let slot = handle.and_then(|handle| self.pnp.slot_of_object(self, handle));
-            self.about(slot.map_or(Footprint::ALL, |slot| Footprint::of(Thing::Device(slot))));
         }
     }
 
@@ -223,10 +216,8 @@ impl Kernel {
         Some(self.deterministic().spawn(actor, Size::Kernel, context, move || {
             // SAFETY: as above.
             let kernel = unsafe { &*this };
-            kernel.kernel_mode(|| {
-                kernel.about_object(item.argument);
-                (item.run)(kernel, item.argument);
-            });
+            let about = kernel.footprint_of(item.argument);
+            kernel.kernel_mode_about(about, || (item.run)(kernel, item.argument));
         }))
     }
 
@@ -238,6 +229,10 @@ impl Kernel {
     fn claim_processor(&self, scheduler: &Scheduler) -> usize {
         let preferred = context::with(|c| c.thread.get());
         let mut claimed = self.try_processors(preferred);
+        if claimed != Some(preferred % self.processors.len()) {
+            // It matters who has the others.
+            (0..self.processors.len()).for_each(|index| self.touch(Thing::Processor(index)));
+        }
         if claimed.is_none() {
             let found = Cell::new(None);
             let wait = scheduler.block(
@@ -252,38 +247,40 @@ impl Kernel {
             claimed = found.get();
         }
         let processor = claimed.expect("a processor was found");
-        self.touch(Thing::Processors);
+        self.touch(Thing::Processor(processor));
         scheduler.occupy(processor);
         context::with(|c| c.processor.set(processor));
         processor
     }
 
     fn give_processor_back(&self, scheduler: &Scheduler) {
-        self.touch(Thing::Processors);
+        let processor = context::with(|c| c.processor.get());
+        self.touch(Thing::Processor(processor));
         scheduler.vacate();
         // SAFETY: the calling task is in kernel mode on the processor that its context names.
-        unsafe { self.processors[context::with(|c| c.processor.get())].release() };
+        unsafe { self.processors[processor].release() };
     }
 
     /// Kernel mode of the running task; of a task made for it where none runs.
     pub(in crate::machine) fn enter_as_task<R>(
         &self,
         scheduler: &Scheduler,
+        about: Footprint,
         body: impl FnOnce() -> R,
     ) -> R {
         if !context::is_task_of(self) {
-            return self.on_task(scheduler, || self.enter_as_task(scheduler, body));
+            return self.on_task(scheduler, || self.enter_as_task(scheduler, about, body));
         }
         self.park_if_stopped();
+        let outside = context::with(|c| c.about.replace(about));
         scheduler.point(self);
         let processor = self.claim_processor(scheduler);
         let entered = Entered::new(self, processor);
-        let outside = context::with(|c| c.about.replace(Footprint::ALL));
         let result = body();
         drop(entered);
+        self.give_processor_back(scheduler);
         context::with(|c| c.about.set(outside));
         scheduler.touch(outside);
-        self.give_processor_back(scheduler);
         result
     }
 
