@@ -76,7 +76,7 @@ pub struct InfoArgs {
 }
 
 /// `test`
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = "Paths: common-cached, common-uncached, packet, sg, v3, pio, system, file \
                         (ReadFile and WriteFile).\n\nA real edu device takes 0.1 s for each \
                         transfer, so that a quick test of it takes minutes; choose --paths or \
@@ -100,6 +100,15 @@ pub struct TestArgs {
     /// Run only these cases of the plan, such as 41 or 0-41.
     #[arg(long, value_name = "N[-M]")]
     pub cases: Option<CaseRange>,
+    /// Sweep: a short run with each of N seeds from --seed on, in parallel, up to the first that
+    /// fails.
+    ///
+    /// On a simulated machine, whose scheduler is the deterministic one unless --sim names another.
+    /// Each seed makes its own plan, of which cases 0 to 47 run unless --cases says otherwise, and
+    /// its own machine. The first failure is run twice more, and the command that repeats it is
+    /// printed in one line.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub seeds: Option<u64>,
     /// Give up after this many failures.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = positive)]
     pub stop_after: u64,

@@ -17,6 +17,7 @@ mod info;
 mod list;
 mod read;
 mod rules;
+mod seeds;
 mod test;
 #[cfg(test)]
 mod tests;
@@ -65,7 +66,10 @@ fn run(command: Command, out: &mut dyn Write) -> Result<Exit, AppError> {
         Command::List(arguments) => list::run(&arguments, &target::real_devices(), out),
         Command::Rules(arguments) => rules::run(&arguments, &target::rules(), out),
         Command::Info(arguments) => info::run(&arguments, &*target::open(&arguments.target)?, out),
-        Command::Test(arguments) => test::run(&arguments, &*target::open(&arguments.target)?, out),
+        Command::Test(arguments) => match arguments.seeds {
+            Some(count) => seeds::run(&arguments, count, out),
+            None => test::run(&arguments, &*target::open(&arguments.target)?, out),
+        },
         Command::Write(arguments) => {
             write::run(&arguments, &*target::open(&arguments.target)?, out)
         }

@@ -22,6 +22,21 @@ pub(super) fn run(
     if !arguments.json {
         write_head(out, &target.describe(), settings.depth.name(), settings.seed)?;
     }
+    let report = report(arguments, settings, target)?;
+    if arguments.json {
+        write_json(out, &report)?;
+    } else {
+        write_human(out, &report)?;
+    }
+    Ok(Verdict::of(&report).exit())
+}
+
+/// Runs the test and collects what it found.
+pub(super) fn report(
+    arguments: &TestArgs,
+    settings: Settings,
+    target: &dyn Target,
+) -> Result<Report, AppError> {
     let (depth, bar) = (settings.depth, settings.progress.clone());
     let recorder = Recorder::default();
     let inner = recorder.clone();
@@ -32,7 +47,7 @@ pub(super) fn run(
         Err(TargetError::Stopped(violation)) => Some(violation),
         Err(error) => return Err(error.into()),
     };
-    let report = Report {
+    Ok(Report {
         tested: target.describe(),
         target_options: target.options(),
         plan_options: plan_options(arguments),
@@ -43,16 +58,10 @@ pub(super) fn run(
         notes: ended.notes,
         never_stopped: ended.never_stopped,
         violation,
-    };
-    if arguments.json {
-        write_json(out, &report)?;
-    } else {
-        write_human(out, &report)?;
-    }
-    Ok(Verdict::of(&report).exit())
+    })
 }
 
-fn settings(arguments: &TestArgs) -> Settings {
+pub(super) fn settings(arguments: &TestArgs) -> Settings {
     let mut selection = Selection::default();
     if !arguments.paths.is_empty() {
         selection.routes.retain(|route| arguments.paths.contains(route));
