@@ -23,8 +23,8 @@ mod wdf;
 
 pub use io::{Access, Buffer, Caller, Completion, File, Operation, Pending, Request};
 pub use machine::{
-    Builder, ChoiceList, Event, Machine, NotAChoiceList, NotAPolicy, Policy, Profile, Running,
-    Scheduling, Stopped,
+    Builder, ChoiceList, Event, FallibleCall, Faults, Machine, NotAChoiceList, NotAPolicy,
+    NotFaults, Policy, Profile, Running, Scheduling, Stopped,
 };
 pub use pnp::{Driver, DriverEntry, Slot};
 pub use status::NtStatus;

@@ -109,6 +109,13 @@ pub struct TestArgs {
     /// printed in one line.
     #[arg(long, value_name = "N", value_parser = positive)]
     pub seeds: Option<u64>,
+    /// Let the driver's calls fail: each that may fail for lack of resources, once from each of
+    /// its call stacks, in a run of its own; with --seeds at random instead.
+    ///
+    /// Requests may fail then. No rule may be broken, nothing may leak or hang, and no byte that
+    /// is said to have been moved may be wrong.
+    #[arg(long)]
+    pub faults: bool,
     /// Give up after this many failures.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = positive)]
     pub stop_after: u64,

@@ -12,6 +12,7 @@ use crate::output::Output;
 use crate::{interrupt, target};
 
 mod copy;
+mod faults;
 mod files;
 mod info;
 mod list;
@@ -67,6 +68,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<Exit, AppError> {
         Command::Rules(arguments) => rules::run(&arguments, &target::rules(), out),
         Command::Info(arguments) => info::run(&arguments, &*target::open(&arguments.target)?, out),
         Command::Test(arguments) => match arguments.seeds {
+            _ if arguments.faults => faults::run(&arguments, out),
             Some(count) => seeds::run(&arguments, count, out),
             None => test::run(&arguments, &*target::open(&arguments.target)?, out),
         },

@@ -42,35 +42,49 @@ mod operations {
     pub(super) use crate::hal::operations::*;
 }
 
-/// What a call answers that the machine leaves out, see [`crate::Builder::leave_out`]; `None` if a
-/// driver could not go on after it.
-trait LeftOut: Sized {
+/// What a call answers that the machine does not carry out; `None` if a driver could not go on
+/// after it.
+trait Answer: Sized {
+    /// Of a call that is left out, see [`crate::Builder::leave_out`].
     fn left_out() -> Option<Self> {
         None
     }
+
+    /// Of a call that fails for lack of resources, see [`crate::Builder::faults`].
+    fn failed() -> Option<Self> {
+        None
+    }
 }
-impl LeftOut for () {
+impl Answer for () {
     fn left_out() -> Option<Self> {
         Some(())
     }
 }
 /// TRUE.
-impl LeftOut for u8 {
+impl Answer for u8 {
     fn left_out() -> Option<Self> {
         Some(1)
     }
 }
-impl LeftOut for i8 {}
-impl LeftOut for u16 {}
-impl LeftOut for u32 {}
-impl LeftOut for i32 {}
-impl LeftOut for u64 {}
-impl LeftOut for LARGE_INTEGER {}
-impl<T> LeftOut for *mut T {}
+impl Answer for i8 {}
+impl Answer for u16 {}
+impl Answer for u32 {}
+impl Answer for i32 {
+    fn failed() -> Option<Self> {
+        Some(STATUS_INSUFFICIENT_RESOURCES)
+    }
+}
+impl Answer for u64 {}
+impl Answer for LARGE_INTEGER {}
+impl<T> Answer for *mut T {
+    fn failed() -> Option<Self> {
+        Some(std::ptr::null_mut())
+    }
+}
 
 /// Passes a driver's call to its implementation.
 #[inline(always)]
-fn enter<R: LeftOut>(ddi: &'static Ddi, body: impl FnOnce(&Kernel) -> Result<R, Violation>) -> R {
+fn enter<R: Answer>(ddi: &'static Ddi, body: impl FnOnce(&Kernel) -> Result<R, Violation>) -> R {
     let Some(kernel) = context::current() else { outside(ddi) };
     let frame = context::frame_pointer();
     let outer = context::with(|c| (c.ddi.replace(Some(ddi)), c.ddi_frame.replace(frame)));
@@ -89,7 +103,7 @@ fn enter<R: LeftOut>(ddi: &'static Ddi, body: impl FnOnce(&Kernel) -> Result<R, 
 }
 
 #[inline(always)]
-fn perform<R: LeftOut>(
+fn perform<R: Answer>(
     kernel: &Kernel,
     ddi: &'static Ddi,
     body: impl FnOnce(&Kernel) -> Result<R, Violation>,
@@ -105,7 +119,11 @@ fn perform<R: LeftOut>(
         return answer;
     }
     let checked = contract::check(kernel, ddi).and_then(|()| kernel.check_stack());
-    match checked.and_then(|()| body(kernel)) {
+    let result = checked.and_then(|()| match R::failed() {
+        Some(answer) if kernel.fails(event, ddi) => Ok(answer),
+        _ => body(kernel),
+    });
+    match result {
         Ok(result) => result,
         Err(violation) => kernel.stop(violation),
     }
@@ -114,7 +132,7 @@ fn perform<R: LeftOut>(
 /// The same under the deterministic scheduler.
 #[cold]
 #[inline(never)]
-fn enter_as_task<R: LeftOut>(
+fn enter_as_task<R: Answer>(
     kernel: &Kernel,
     ddi: &'static Ddi,
     body: impl FnOnce(&Kernel) -> Result<R, Violation>,

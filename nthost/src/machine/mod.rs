@@ -6,6 +6,7 @@ pub(crate) mod context;
 pub(crate) mod ddi;
 pub(crate) mod deterministic;
 pub(crate) mod executor;
+mod faults;
 mod inline;
 pub(crate) mod interrupts;
 mod log;
@@ -16,6 +17,7 @@ mod recording;
 mod threads;
 
 pub(crate) use executor::Wait;
+pub use faults::{FallibleCall, Faults, NotFaults};
 pub use log::Event;
 pub use policy::{NotAPolicy, Policy};
 pub(crate) use profile::Options;
@@ -65,6 +67,7 @@ pub(crate) struct Kernel {
     pub events: AtomicU64,
     pub injections: Injections,
     log: log::Log,
+    faults: faults::Injector,
     /// The most kernel stack that one call into the driver has used, bytes.
     deepest: AtomicU64,
     stopped: AtomicBool,
@@ -125,6 +128,7 @@ impl Kernel {
             events: AtomicU64::new(0),
             injections: Injections::default(),
             log: log::Log::new(options.log),
+            faults: faults::Injector::new(options.faults.clone()),
             deepest: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             scheduler: options.scheduler().map(Box::new),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::deterministic::Scheduler;
+use super::faults::Faults;
 use super::policy::{Policy, Strategy};
 use super::{Kernel, Machine};
 
@@ -71,6 +72,7 @@ pub(crate) struct Options {
     pub flush_failure: Option<u64>,
     pub left_out: Option<&'static str>,
     pub log: bool,
+    pub faults: Faults,
     pub stack_limit: u64,
 }
 
@@ -126,6 +128,7 @@ impl Builder {
             flush_failure: None,
             left_out: None,
             log: false,
+            faults: Faults::Off,
             stack_limit: STACK_LIMIT,
         };
         Self(options, None)
@@ -194,6 +197,13 @@ impl Builder {
     #[must_use]
     pub fn leave_out(mut self, function: &'static str) -> Self {
         self.0.left_out = Some(function);
+        self
+    }
+
+    /// Lets calls fail; none unless set.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.0.faults = faults;
         self
     }
 

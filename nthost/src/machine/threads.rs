@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 
 use super::deterministic::segment::is_abandonment;
+use super::faults::FallibleCall;
 use super::log::Event;
 use super::profile::{Builder, Profile};
 use super::recording::ChoiceList;
@@ -140,6 +141,13 @@ impl Machine {
     #[must_use]
     pub fn deepest_stack(&self) -> u64 {
         self.kernel.deepest.load(Ordering::Relaxed)
+    }
+
+    /// The calls so far that their pages let fail: the first from each call stack, and those that
+    /// did. Written down if the machine was built with faults ([`Builder::faults`]).
+    #[must_use]
+    pub fn fallible_calls(&self) -> Vec<FallibleCall> {
+        self.kernel.faults.calls()
     }
 
     /// The crossings so far, if the machine was built to keep them ([`Builder::log`]).

@@ -19,7 +19,7 @@ use crate::target::{self, Choice, Scheduling, Simulation, Target, TargetError, T
 use crate::{interrupt, progress};
 
 /// Cases of each seed's plan, which is in an order of its own.
-const CASES: u64 = 48;
+pub(super) const CASES: u64 = 48;
 
 /// Times that a failing run is run again.
 const AGAIN: usize = 2;
@@ -69,11 +69,7 @@ struct Sweep<'a> {
     progress: ProgressBar,
 }
 
-pub(super) fn run(
-    arguments: &TestArgs,
-    count: u64,
-    out: &mut dyn Write,
-) -> Result<Exit, AppError> {
+pub(super) fn run(arguments: &TestArgs, count: u64, out: &mut dyn Write) -> Result<Exit, AppError> {
     let open = |simulation| {
         target::open(&TargetOptions { sim: Some(simulation), ..TargetOptions::default() })
     };
@@ -116,7 +112,7 @@ pub(super) fn run_on(
 }
 
 /// The machine to vary.
-fn simulation(options: &TargetOptions) -> Result<Simulation, AppError> {
+pub(super) fn simulation(options: &TargetOptions) -> Result<Simulation, AppError> {
     let mut simulation = match options.choice() {
         Choice::Default => Simulation::default(),
         Choice::Simulation(simulation) => simulation,

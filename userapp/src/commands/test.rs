@@ -9,8 +9,8 @@ use crate::cli::TestArgs;
 use crate::exit::{AppError, Exit};
 use crate::report::{Report, Verdict, write_head, write_human, write_json};
 use crate::route::Route;
-use crate::sweep::{self, Depth, Recorder, Selection, Settings};
-use crate::target::{Target, TargetError};
+use crate::sweep::{self, Depth, Outcome, Recorder, Selection, Settings};
+use crate::target::{Ended, Target, TargetError};
 use crate::{interrupt, progress};
 
 pub(super) fn run(
@@ -31,17 +31,24 @@ pub(super) fn run(
     Ok(Verdict::of(&report).exit())
 }
 
-/// Runs the test and collects what it found.
+/// Runs the test; what it found, and how the target ended.
+pub(super) fn collect(settings: Settings, target: &dyn Target) -> (Outcome, Ended) {
+    let bar = settings.progress.clone();
+    let recorder = Recorder::default();
+    let inner = recorder.clone();
+    let ended = target.run(Box::new(move |session| sweep::run(session, &settings, &inner)));
+    bar.finish_and_clear();
+    (recorder.outcome(), ended)
+}
+
+/// Runs the test and reports what it found.
 pub(super) fn report(
     arguments: &TestArgs,
     settings: Settings,
     target: &dyn Target,
 ) -> Result<Report, AppError> {
-    let (depth, bar) = (settings.depth, settings.progress.clone());
-    let recorder = Recorder::default();
-    let inner = recorder.clone();
-    let ended = target.run(Box::new(move |session| sweep::run(session, &settings, &inner)));
-    bar.finish_and_clear();
+    let depth = settings.depth;
+    let (outcome, ended) = collect(settings, target);
     let violation = match ended.result {
         Ok(()) => None,
         Err(TargetError::Stopped(violation)) => Some(violation),
@@ -54,7 +61,7 @@ pub(super) fn report(
         seed: arguments.seed,
         depth,
         strict: arguments.strict,
-        outcome: recorder.outcome(),
+        outcome,
         notes: ended.notes,
         never_stopped: ended.never_stopped,
         violation,
@@ -81,7 +88,7 @@ pub(super) fn settings(arguments: &TestArgs) -> Settings {
 }
 
 /// The options that make the same plan again.
-fn plan_options(arguments: &TestArgs) -> String {
+pub(super) fn plan_options(arguments: &TestArgs) -> String {
     let depth = if arguments.full { "--full" } else { "--quick" };
     let mut options = format!("{depth} --seed {}", arguments.seed);
     // Writing to a string cannot fail.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use nthost::{NotAPolicy, Policy};
+use nthost::{Faults, NotAPolicy, NotFaults, Policy};
 
 /// Which device to use. Without any of these: on Windows the first real device if there is one,
 /// else the simulated machine x64 with the edu device.
@@ -17,7 +17,9 @@ pub struct TargetOptions {
     /// Options: device=edu, scheduling=straight, threads or deterministic, processors=N (not with
     /// straight), policy=random, pct:DEPTH or replay:CHOICES (with deterministic: who decides what
     /// happens next), seed=N, map-registers=N (at most N for each adapter), double-buffer=on (bounce every transfer),
-    /// versions=1..3 (newest DMA adapter version offered), msi=off (line-based interrupt).
+    /// versions=1..3 (newest DMA adapter version offered), msi=off (line-based interrupt),
+    /// fail=N+N+... (the driver's calls at these crossings fail for lack of resources) or
+    /// random:N (one in N does).
     #[arg(long, value_name = "PROFILE[,OPTION=VALUE]...")]
     pub sim: Option<Simulation>,
 
@@ -159,6 +161,8 @@ pub struct Simulation {
     pub adapter_versions: u32,
     /// Whether the device gets message interrupts.
     pub messages: bool,
+    /// The driver's calls that fail.
+    pub faults: Faults,
 }
 
 impl Default for Simulation {
@@ -172,6 +176,7 @@ impl Default for Simulation {
             double_buffer: false,
             adapter_versions: 3,
             messages: true,
+            faults: Faults::Off,
         }
     }
 }
@@ -206,6 +211,9 @@ impl Simulation {
         }
         if !self.messages {
             settings.push("msi=off".to_owned());
+        }
+        if self.faults != Faults::Off {
+            settings.push(format!("fail={}", self.faults));
         }
         settings
     }
@@ -258,6 +266,9 @@ impl Simulation {
             "double-buffer" => self.double_buffer = switch(name, value)?,
             "versions" => self.adapter_versions = number(name, value, 1, 3)? as u32,
             "msi" => self.messages = switch(name, value)?,
+            "fail" => {
+                self.faults = value.parse().map_err(|error: NotFaults| error.to_string())?;
+            }
             _ => return Err(unknown("option", name, OPTIONS)),
         }
         Ok(())
@@ -295,6 +306,7 @@ const OPTIONS: &[&str] = &[
     "double-buffer",
     "versions",
     "msi",
+    "fail",
 ];
 
 impl fmt::Display for Simulation {
@@ -368,6 +380,8 @@ mod tests {
             "x64,scheduling=deterministic",
             "x64,policy=pct:3,processors=1,seed=5",
             "x64,policy=replay:7.12a3bc",
+            "x64,fail=12+57",
+            "x64,fail=random:30",
         ] {
             let simulation: Simulation = text.parse().unwrap();
             assert_eq!(simulation.option().parse(), Ok(simulation));

@@ -41,6 +41,7 @@ impl SimulatedTarget {
             double_buffer,
             adapter_versions,
             messages,
+            faults,
         } = self.simulation.clone();
         let profile = match profile {
             Profile::X64 => nthost::Profile::X64,
@@ -60,6 +61,7 @@ impl SimulatedTarget {
             .double_buffer(double_buffer)
             .adapter_versions(adapter_versions)
             .message_interrupts(messages)
+            .faults(faults)
             .build()
     }
 }
@@ -77,19 +79,17 @@ impl Target for SimulatedTarget {
         let machine = self.build();
         let device = self.simulation.device;
         let result = machine.run(move |machine| -> Result<(), TargetError> {
-            let file = start(machine, device)?;
-            let mut session = SimulatedSession { file };
-            body(&mut session);
-            drop(session);
+            let ended = start(machine, device).map(|file| body(&mut SimulatedSession { file }));
             // What the driver leaves behind is a violation like any other.
             machine.shut_down();
-            Ok(())
+            ended
         });
         // Whatever was noticed until the very end, also when the machine stopped on the way.
         Ended {
             result: result.map_err(|end| TargetError::Stopped(violation(&end.report))).flatten(),
             notes: machine.notes().into_iter().map(note).collect(),
             never_stopped: machine.outcomes().iter().map(violation).collect(),
+            fallible: machine.fallible_calls(),
         }
     }
 }
