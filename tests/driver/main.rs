@@ -8,6 +8,7 @@ mod cancel;
 mod common;
 mod concurrent;
 mod deterministic;
+mod events;
 mod fallible;
 mod faults;
 mod limits;

@@ -121,14 +121,12 @@ struct Node {
 impl Node {
     /// The first alternative from `from` on that is worth a run.
     fn alternative(&self, from: usize, bound: Option<u32>) -> Option<usize> {
-        (from..self.count).find(|&index| {
-            let asleep = self
-                .moves
-                .get(index)
-                .is_some_and(|actor| self.asleep.iter().any(|(other, _)| other == actor));
-            let preempts = self.goes_on && index > 0;
-            !asleep && !(preempts && bound.is_some_and(|bound| self.preemptions >= bound))
-        })
+        let exhausted = self.goes_on && bound.is_some_and(|bound| self.preemptions >= bound);
+        let asleep = |index: usize| {
+            let actor = self.moves.get(index);
+            actor.is_some_and(|actor| self.asleep.iter().any(|(other, _)| other == actor))
+        };
+        (from..self.count).find(|&index| !asleep(index) && !(exhausted && index > 0))
     }
 }
 

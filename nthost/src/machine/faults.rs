@@ -87,8 +87,14 @@ pub struct FallibleCall {
 #[derive(Debug)]
 pub(super) struct Injector {
     faults: Faults,
-    /// The first call from each stack, and all that failed.
-    calls: Mutex<(Vec<FallibleCall>, HashSet<(&'static str, CallStack)>)>,
+    calls: Mutex<Calls>,
+}
+
+/// The first call from each stack, and all that failed.
+#[derive(Debug, Default)]
+struct Calls {
+    list: Vec<FallibleCall>,
+    seen: HashSet<(&'static str, CallStack)>,
 }
 
 impl Injector {
@@ -97,7 +103,7 @@ impl Injector {
     }
 
     pub(super) fn calls(&self) -> Vec<FallibleCall> {
-        self.calls.lock().0.clone()
+        self.calls.lock().list.clone()
     }
 }
 
@@ -117,8 +123,8 @@ impl Kernel {
         };
         let stack = context::stack();
         let mut calls = self.faults.calls.lock();
-        if calls.1.insert((ddi.name, stack)) || failed {
-            calls.0.push(FallibleCall { event, call: ddi.name, stack, failed });
+        if calls.seen.insert((ddi.name, stack)) || failed {
+            calls.list.push(FallibleCall { event, call: ddi.name, stack, failed });
         }
         failed
     }

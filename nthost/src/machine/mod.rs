@@ -84,8 +84,31 @@ pub(crate) struct Kernel {
 /// Actions of a test at chosen crossings.
 #[derive(Default)]
 pub(crate) struct Injections {
+    /// The next one's crossing; zero if there is none.
     at: AtomicU64,
-    action: Mutex<Option<Injected>>,
+    /// By crossing, the next one last.
+    actions: Mutex<Vec<(u64, Injected)>>,
+}
+
+impl Injections {
+    fn add(&self, event: u64, action: Injected) {
+        let mut actions = self.actions.lock();
+        // Before those of the same crossing, which came first and go first.
+        let place = actions.partition_point(|(other, _)| *other > event);
+        actions.insert(place, (event, action));
+        self.settle(&actions);
+    }
+
+    fn take(&self, event: u64) -> Option<Injected> {
+        let mut actions = self.actions.lock();
+        let (_, action) = actions.pop_if(|(at, _)| *at <= event)?;
+        self.settle(&actions);
+        Some(action)
+    }
+
+    fn settle(&self, actions: &[(u64, Injected)]) {
+        self.at.store(actions.last().map_or(0, |(at, _)| *at), Ordering::Release);
+    }
 }
 
 /// What a test does at a crossing.

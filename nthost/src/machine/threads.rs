@@ -163,10 +163,10 @@ impl Machine {
     }
 
     /// Runs `action` at the first crossing not before number `event` at which the driver holds no
-    /// lock, as if another processor did it.
+    /// lock, as if another processor did it: a cancel, a removal, a power change. Several may be
+    /// injected; two at the same crossing run in the order of these calls.
     pub fn inject(&self, event: u64, action: impl FnOnce(&Self) + Send + 'static) {
-        *self.kernel.injections.action.lock() = Some(Box::new(action));
-        self.kernel.injections.at.store(event.max(1), Ordering::Release);
+        self.kernel.injections.add(event.max(1), Box::new(action));
     }
 }
 
@@ -176,15 +176,14 @@ impl Kernel {
     pub(crate) fn inject(&self, event: u64) {
         let at = self.injections.at.load(Ordering::Relaxed);
         if at != 0 && event >= at && context::with(|c| c.locks.get()) == 0 {
-            self.inject_now();
+            self.inject_now(event);
         }
     }
 
     #[cold]
-    fn inject_now(&self) {
+    fn inject_now(&self, event: u64) {
         let Some(kernel) = self.this.upgrade() else { return };
-        let Some(action) = self.injections.action.lock().take() else { return };
-        self.injections.at.store(0, Ordering::Release);
+        let Some(action) = self.injections.take(event) else { return };
         self.on_another_processor(Box::new(move || action(&Machine { kernel })));
     }
 }
