@@ -35,6 +35,7 @@ mod queues;
 mod release;
 mod removal;
 mod requests;
+mod stack;
 mod transfer;
 mod version3;
 mod version3_map;

@@ -19,6 +19,8 @@ use crate::memory::pages::mix;
 #[derive(Debug)]
 pub(crate) struct Choices {
     seed: u64,
+    /// The policy wants to know of every move.
+    watched: bool,
     draws: AtomicU64,
     decisions: Mutex<Decisions>,
 }
@@ -31,8 +33,9 @@ struct Decisions {
 
 impl Choices {
     pub(crate) fn new(seed: u64, strategy: Box<dyn Strategy>) -> Self {
+        let watched = strategy.watches();
         let decisions = Mutex::new(Decisions { strategy, made: Vec::new() });
-        Self { seed, draws: AtomicU64::new(mix(seed)), decisions }
+        Self { seed, watched, draws: AtomicU64::new(mix(seed)), decisions }
     }
 
     /// Draws a number below `bound`.
@@ -50,11 +53,11 @@ impl Choices {
     /// Decides what happens next, as an index into the point's moves; `None` when the policy gives
     /// the run up because it has seen an equal one.
     pub(crate) fn decide(&self, point: &Point<'_>) -> Option<usize> {
-        let mut decisions = self.decisions.lock();
         let last = point.moves.len() - 1;
-        if last == 0 && !decisions.strategy.watches() {
+        if last == 0 && !self.watched {
             return Some(0);
         }
+        let mut decisions = self.decisions.lock();
         let picked = decisions.strategy.pick(point)?.min(last);
         if last > 0 {
             // CAST: a count of moves.
@@ -77,12 +80,14 @@ impl Choices {
 
     /// Whether the policy wants to know what moves touch.
     pub(crate) fn watched(&self) -> bool {
-        self.decisions.lock().strategy.watches()
+        self.watched
     }
 
     /// Tells the policy what the last move touched.
     pub(crate) fn moved(&self, footprint: super::policy::Footprint) {
-        self.decisions.lock().strategy.moved(footprint);
+        if self.watched {
+            self.decisions.lock().strategy.moved(footprint);
+        }
     }
 
     /// The decisions so far.
