@@ -127,9 +127,9 @@ impl Case {
         self
     }
 
-    /// The machine of this case.
-    pub(crate) fn build(&self, strict: bool, seed: u64) -> Machine {
-        (self.machine)(Machine::builder(self.profile).strict(strict).seed(seed)).build()
+    /// The machine of this case, to be built.
+    pub(crate) fn build(&self, strict: bool, seed: u64) -> Builder {
+        (self.machine)(Machine::builder(self.profile).strict(strict).seed(seed))
     }
 
     /// The device of this case: `edu`, but quick, and with all 64 address bits.

@@ -126,7 +126,7 @@ impl Node {
             let actor = self.moves.get(index);
             actor.is_some_and(|actor| self.asleep.iter().any(|(other, _)| other == actor))
         };
-        (from..self.count).find(|&index| !asleep(index) && !(exhausted && index > 0))
+        (from..self.count).find(|&index| !(asleep(index) || exhausted && index > 0))
     }
 }
 
