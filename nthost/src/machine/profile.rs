@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::deterministic::Scheduler;
+use super::deterministic::coroutine::AVAILABLE;
 use super::faults::Faults;
 use super::policy::{Policy, Strategy};
 use super::{Kernel, Machine};
@@ -56,6 +57,12 @@ pub enum Scheduling {
         /// Who decides.
         policy: Policy,
     },
+}
+
+impl Scheduling {
+    /// Whether there is the deterministic scheduler in this build: not on Windows for ARM64, and
+    /// not under Miri.
+    pub const DETERMINISTIC: bool = AVAILABLE;
 }
 
 /// The options of a machine, as [`Builder`] collected them.
@@ -233,10 +240,19 @@ impl Builder {
     }
 
     /// Builds the machine.
+    ///
+    /// # Panics
+    /// When the deterministic scheduler is asked for where there is none, see
+    /// [`Scheduling::DETERMINISTIC`].
     #[must_use]
     pub fn build(self) -> Machine {
         crate::ddi::install();
         let Self(options, strategy) = self;
+        let deterministic = matches!(options.scheduling, Scheduling::Deterministic { .. });
+        assert!(
+            AVAILABLE || !deterministic,
+            "there is no deterministic scheduler on this system; use Straight or Threads"
+        );
         let strategy = strategy.unwrap_or_else(|| options.strategy());
         Machine { kernel: Arc::new_cyclic(|this| Kernel::new(options, strategy, this.clone())) }
     }

@@ -76,6 +76,12 @@ impl Target for SimulatedTarget {
     }
 
     fn run(&self, body: Body) -> Ended {
+        let deterministic = matches!(self.simulation.scheduling, Scheduling::Deterministic { .. });
+        if deterministic && !nthost::Scheduling::DETERMINISTIC {
+            let text = "there is no deterministic scheduler on this system; use \
+                        --sim PROFILE,scheduling=straight";
+            return Ended::from(Err(TargetError::Usage(text.to_owned())));
+        }
         let machine = self.build();
         let device = self.simulation.device;
         let result = machine.run(move |machine| -> Result<(), TargetError> {

@@ -17,6 +17,7 @@
 // UNSAFETY: conditions are kept as pointers into the stacks of suspended tasks, and the scheduler
 // moves coroutines between the places that a single thread uses.
 
+pub(super) mod coroutine;
 pub(crate) mod kernel;
 pub(crate) mod moves;
 pub(crate) mod segment;
@@ -27,12 +28,11 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::thread::ThreadId;
 
-use corosensei::CoroutineResult;
-
 use super::Wait;
 use super::choices::Choices;
 use super::context::{self, Saved};
 use super::policy::{Actor, Footprint, Point};
+use coroutine::CoroutineResult;
 use moves::{Action, Moves};
 use segment::{Call, Command, Ended, Segment, Size, Suspended, Suspender};
 

@@ -14,8 +14,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use corosensei::stack::DefaultStack;
-use corosensei::{Coroutine, CoroutineResult, Yielder};
+use super::coroutine::{Coroutine, CoroutineResult, DefaultStack, Yielder};
 
 /// What a suspended segment is told when it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
