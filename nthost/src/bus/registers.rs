@@ -12,7 +12,7 @@ use parking_lot::RwLock;
 
 use super::{Function, all_ones};
 use crate::RuleId;
-use crate::machine::policy::Thing;
+use crate::machine::footprint::Thing;
 use crate::machine::{DISPATCH, Kernel};
 use crate::memory::Opened;
 use crate::verifier::{Violation, broken};

@@ -5,7 +5,7 @@ use testdev::bus::{Bus, BusError};
 use super::Function;
 use crate::hal::BusMaster;
 use crate::machine::Kernel;
-use crate::machine::policy::Thing;
+use crate::machine::footprint::Thing;
 
 /// The machine as one function's model sees it during one call.
 pub(super) struct View<'a> {

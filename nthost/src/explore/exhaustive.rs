@@ -13,7 +13,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::machine::deterministic::kernel::Pruned;
-use crate::machine::policy::{Actor, Footprint, Point, Strategy};
+use crate::machine::footprint::Footprint;
+use crate::machine::policy::{Actor, Point, Strategy};
 use crate::machine::{Builder, ChoiceList};
 
 /// How to explore everything.

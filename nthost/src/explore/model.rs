@@ -14,7 +14,8 @@ use crate::machine::deterministic::kernel::Pruned;
 use crate::machine::deterministic::moves::{Action, Moves};
 use crate::machine::deterministic::segment::Size;
 use crate::machine::deterministic::{Drive, Scheduler, World};
-use crate::machine::policy::{Actor, Footprint, Kind, Strategy, Thing};
+use crate::machine::footprint::{Footprint, Thing};
+use crate::machine::policy::{Actor, Kind, Strategy};
 use crate::machine::{ChoiceList, Policy};
 
 /// A few tasks that share something, run by the deterministic scheduler: for finding out what an

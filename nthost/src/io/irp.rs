@@ -14,7 +14,7 @@ use wdk_lite as k;
 use super::body::{Body, Completion};
 use super::cancel::CancelState;
 use crate::machine::Kernel;
-use crate::machine::policy::Thing;
+use crate::machine::footprint::Thing;
 use crate::verifier::{Violation, broken};
 use crate::wdf::device::HandleCell;
 use crate::{NtStatus, RuleId};

@@ -84,7 +84,7 @@ impl Choices {
     }
 
     /// Tells the policy what the last move touched.
-    pub(crate) fn moved(&self, footprint: super::policy::Footprint) {
+    pub(crate) fn moved(&self, footprint: super::footprint::Footprint) {
         if self.watched {
             self.decisions.lock().strategy.moved(footprint);
         }

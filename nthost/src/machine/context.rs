@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::ptr;
 
 use super::Kernel;
-use super::policy::{Footprint, Thing};
+use super::footprint::{Footprint, Thing};
 use crate::ddi::Ddi;
 use crate::verifier::CallStack;
 

@@ -5,7 +5,7 @@
 //! waiting thread runs the machine itself; [`super::deterministic`] runs one task at a time and
 //! asks the machine's policy for the next one.
 
-use super::policy::Footprint;
+use super::footprint::Footprint;
 use super::{DISPATCH, Kernel, context};
 use crate::RuleId;
 use crate::machine::clock::Deferred;

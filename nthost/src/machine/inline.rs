@@ -89,21 +89,13 @@ impl Kernel {
             p != here && self.processors[p].irql() == 0 && self.processors[p].try_acquire()
         });
         let Some(other) = other else { return };
-        let saved = context::with(|c| {
-            c.processor.set(other);
-            (c.driver_frame.get(), c.ddi_frame.get(), c.ddi.get(), c.callback.get())
-        });
+        let saved = context::save();
+        context::with(|c| c.processor.set(other));
         body();
         self.service_inline();
         // Waiting may have moved the body to another processor.
         let other = context::with(|c| c.processor.get());
-        context::with(|c| {
-            c.processor.set(here);
-            c.driver_frame.set(saved.0);
-            c.ddi_frame.set(saved.1);
-            c.ddi.set(saved.2);
-            c.callback.set(saved.3);
-        });
+        context::restore(saved);
         // SAFETY: acquired above by this thread, or by its last wait in place of that one.
         unsafe { self.processors[other].release() };
     }

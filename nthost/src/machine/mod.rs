@@ -7,6 +7,7 @@ pub(crate) mod ddi;
 pub(crate) mod deterministic;
 pub(crate) mod executor;
 mod faults;
+pub(crate) mod footprint;
 mod inline;
 pub(crate) mod interrupts;
 mod log;
@@ -14,6 +15,7 @@ pub(crate) mod policy;
 pub(crate) mod processor;
 mod profile;
 mod recording;
+mod strategies;
 mod threads;
 
 pub(crate) use executor::Wait;
@@ -39,8 +41,8 @@ use crate::wdf::Wdf;
 use crate::{RuleId, verifier};
 use choices::Choices;
 use clock::{Clock, Deferred};
+use footprint::Thing;
 use interrupts::Interrupts;
-use policy::Thing;
 use processor::Processor;
 
 /// DISPATCH_LEVEL as the processors keep it.

@@ -9,7 +9,7 @@ use testdev::bus::Device;
 use wdk_lite::{GUID, STATUS_NO_SUCH_DEVICE};
 
 use super::{Driver, DriverEntry, Event, Node, Slot, load, start};
-use crate::machine::policy::{Footprint, Thing};
+use crate::machine::footprint::{Footprint, Thing};
 use crate::machine::{Kernel, Machine};
 use crate::status::NtStatus;
 use crate::verifier::Report;

@@ -66,7 +66,12 @@ impl fmt::Display for Report {
         let call = if self.call.is_empty() { "no call of the driver" } else { self.call };
         writeln!(f, "  in {call} at event {} (seed {})", self.event, self.seed)?;
         if let Some(choices) = &self.choices {
-            writeln!(f, "  choices: {choices}")?;
+            /// Decisions that make a line one can paste.
+            const MANY: usize = 4000;
+            match choices.decisions().len() {
+                0..MANY => writeln!(f, "  choices: {choices}")?,
+                many => writeln!(f, "  choices: {many}; the seed repeats them")?,
+            }
         }
         write!(f, "{}", self.stack)?;
         if let Some(origin) = &self.origin {

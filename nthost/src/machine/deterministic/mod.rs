@@ -18,23 +18,27 @@
 // moves coroutines between the places that a single thread uses.
 
 pub(super) mod coroutine;
+mod drive;
 pub(crate) mod kernel;
 pub(crate) mod moves;
 pub(crate) mod segment;
+mod tasks;
 #[cfg(test)]
 mod tests;
+mod world;
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::thread::ThreadId;
 
 use super::Wait;
 use super::choices::Choices;
 use super::context::{self, Saved};
-use super::policy::{Actor, Footprint, Point};
-use coroutine::CoroutineResult;
+use super::footprint::Footprint;
+use super::policy::{Actor, Point};
+pub(crate) use drive::Drive;
 use moves::{Action, Moves};
-use segment::{Call, Command, Ended, Segment, Size, Suspended, Suspender};
+use segment::{Call, Command, Segment, Size, Suspended, Suspender};
+use tasks::{Blocked, Inner, State, Task};
 
 /// What the scheduler schedules besides its tasks, and what it needs to know of it.
 pub(crate) trait World {
@@ -57,70 +61,6 @@ pub(crate) trait World {
     fn left(&self, processor: usize);
     /// Stops the machine: nothing of it may run any more.
     fn halt(&self);
-}
-
-/// What a task waits for.
-#[derive(Clone, Copy)]
-struct Blocked {
-    /// Points into a frame of the task, which is suspended there.
-    condition: *const dyn Fn() -> bool,
-    /// Nanoseconds of machine time; `u64::MAX` for none.
-    deadline: u64,
-    /// Looked at at every point: nobody says when a lock is free.
-    spins: bool,
-    /// Order of the waits.
-    since: u64,
-}
-
-enum State {
-    Ready,
-    Blocked(Blocked),
-}
-
-struct Task {
-    actor: Actor,
-    /// The last one is where the task is.
-    segments: Vec<Segment>,
-    context: Saved,
-    state: State,
-    /// How the last wait ended.
-    wait: Wait,
-    /// The processor it runs on, or interrupted somebody on.
-    processor: Option<usize>,
-    /// It is a thread of its own: it gives its processor back when it waits.
-    thread: bool,
-    /// Nobody waits for it.
-    detached: bool,
-}
-
-/// How a drive of the machine ended.
-pub(crate) enum Drive {
-    /// What it was driven for has happened.
-    Done,
-    /// A rule was broken; everything is unwound.
-    Stopped,
-    /// The policy gave the run up; everything is unwound.
-    GivenUp,
-    /// An action of a test, or the host itself, panicked.
-    Panicked(Box<dyn Any + Send>),
-}
-
-#[derive(Default)]
-struct Inner {
-    tasks: Vec<Option<Task>>,
-    /// The tasks on each processor, the topmost last.
-    processors: Vec<Vec<usize>>,
-    moves: Moves,
-    /// The actors of `moves`, for the policy.
-    actors: Vec<Actor>,
-    /// The generation at which conditions were last looked at.
-    seen: u64,
-    waits: u64,
-    /// Tasks nobody waits for, which are to end all the same.
-    detached: usize,
-    panicked: Option<Box<dyn Any + Send>>,
-    /// Emptied vectors of segments, to be used again.
-    spare: Vec<Vec<Segment>>,
 }
 
 /// The scheduler of one machine.
@@ -356,149 +296,6 @@ impl Scheduler {
         suspender.suspend(why)
     }
 
-    /// Lets the machine run until `done`.
-    pub(crate) fn drive(&self, world: &dyn World, done: &dyn Fn() -> bool) -> Drive {
-        self.check_home();
-        let outer = context::save();
-        let end = self.drive_inside(world, done);
-        context::restore(outer);
-        end
-    }
-
-    fn drive_inside(&self, world: &dyn World, done: &dyn Fn() -> bool) -> Drive {
-        let mut ended = true;
-        loop {
-            if self.given_up.get() {
-                self.abandon(world);
-                return Drive::GivenUp;
-            }
-            if world.is_stopped() {
-                self.abandon(world);
-                return Drive::Stopped;
-            }
-            if ended {
-                let panicked = self.inner.borrow_mut().panicked.take();
-                if let Some(payload) = panicked {
-                    self.abandon(world);
-                    return Drive::Panicked(payload);
-                }
-                if done() && self.inner.borrow().detached == 0 {
-                    return Drive::Done;
-                }
-            }
-            let Some(action) = self.next.take().or_else(|| self.decide(world, None)) else {
-                continue;
-            };
-            let task = match action {
-                Action::Resume(task) => Some(task),
-                other => world.begin(other),
-            };
-            ended = task.is_some_and(|task| self.resume(world, task));
-        }
-    }
-
-    /// Lets a task go on until its next point; whether it has ended.
-    fn resume(&self, world: &dyn World, index: usize) -> bool {
-        let (mut top, saved) = {
-            let inner = &mut *self.inner.borrow_mut();
-            let task = inner.task(index);
-            (task.segments.pop().expect("a live task has a segment"), task.context)
-        };
-        self.current.set(index);
-        context::restore(saved);
-        self.touch(context::footprint());
-        self.suspender.set(top.suspender);
-        let mut result = top.resume(Command::Go);
-        top.suspender = self.suspender.get();
-        // Calls of the driver and returns from them are part of the same move.
-        loop {
-            match result {
-                CoroutineResult::Yield(Suspended::Call(call)) => {
-                    self.inner.borrow_mut().task(index).segments.push(top);
-                    top = Segment::call(self.starter(), call);
-                }
-                CoroutineResult::Yield(why) => {
-                    let inner = &mut *self.inner.borrow_mut();
-                    let task = inner.task(index);
-                    task.context = context::save();
-                    // What is unwound already is forgotten; the rest goes when all go.
-                    match why {
-                        Suspended::Unwound | Suspended::Stuck => top.end(),
-                        _ => task.segments.push(top),
-                    }
-                    return false;
-                }
-                CoroutineResult::Return(ended) => {
-                    top.end();
-                    let outer = self.inner.borrow_mut().task(index).segments.pop();
-                    match (ended, outer) {
-                        (Ended::Returned, Some(outer)) => top = outer,
-                        (ended, outer) => {
-                            self.inner.borrow_mut().task(index).segments.extend(outer);
-                            self.ended(world, index, ended);
-                            return true;
-                        }
-                    }
-                }
-            }
-            self.suspender.set(top.suspender);
-            result = top.resume(Command::Go);
-            top.suspender = self.suspender.get();
-        }
-    }
-
-    /// A task's last segment has ended, or one of them badly.
-    fn ended(&self, world: &dyn World, index: usize, ended: Ended) {
-        let left = {
-            let inner = &mut *self.inner.borrow_mut();
-            if let Ended::Panicked(payload) = ended {
-                inner.panicked.get_or_insert(payload);
-            }
-            if world.is_stopped() || inner.panicked.is_some() {
-                // What is left of it is unwound with the rest.
-                return;
-            }
-            let Some(mut task) = inner.tasks[index].take() else { return };
-            debug_assert!(task.segments.is_empty());
-            inner.detached -= usize::from(task.detached);
-            inner.spare.push(std::mem::take(&mut task.segments));
-            let processor = task.processor.inspect(|&processor| {
-                inner.processors[processor].pop();
-            });
-            processor.filter(|&processor| inner.processors[processor].is_empty())
-        };
-        if let Some(processor) = left {
-            world.left(processor);
-        }
-    }
-
-    /// Stops the machine and unwinds all tasks.
-    pub(super) fn abandon(&self, world: &dyn World) {
-        world.halt();
-        let outer = context::save();
-        loop {
-            let task = {
-                let inner = &mut *self.inner.borrow_mut();
-                inner.tasks.iter_mut().enumerate().find_map(|(i, task)| Some((i, task.take()?)))
-            };
-            let Some((index, mut task)) = task else { break };
-            self.current.set(index);
-            context::restore(task.context);
-            while let Some(mut segment) = task.segments.pop() {
-                self.suspender.set(segment.suspender);
-                let started = !segment.suspender.is_null();
-                if started {
-                    let _ = segment.resume(Command::Abandon);
-                }
-                segment.end();
-            }
-        }
-        let inner = &mut *self.inner.borrow_mut();
-        inner.processors.iter_mut().for_each(Vec::clear);
-        inner.detached = 0;
-        context::restore(outer);
-    }
-
     /// Decides on the next move; `None` if the machine stopped over it.
     fn decide(&self, world: &dyn World, current: Option<usize>) -> Option<Action> {
         world.choices().moved(self.footprint.take());
@@ -526,71 +323,5 @@ impl Scheduler {
             };
             return Some(inner.moves.action(picked));
         }
-    }
-}
-
-impl Inner {
-    fn task(&mut self, index: usize) -> &mut Task {
-        self.tasks[index].as_mut().expect("the task is alive")
-    }
-
-    /// Makes the tasks ready whose waits have ended.
-    fn wake(&mut self, world: &dyn World) {
-        let (generation, now) = (world.generation(), world.now());
-        let changed = std::mem::replace(&mut self.seen, generation) != generation;
-        for task in self.tasks.iter_mut().flatten() {
-            let State::Blocked(blocked) = task.state else { continue };
-            // SAFETY: the task is suspended in `block`, whose frame holds what the pointer names.
-            let holds = (changed || blocked.spins) && unsafe { (*blocked.condition)() };
-            task.wait = if holds {
-                Wait::Satisfied
-            } else if blocked.deadline <= now {
-                Wait::TimedOut
-            } else {
-                continue;
-            };
-            task.state = State::Ready;
-        }
-    }
-
-    /// Collects what can move now.
-    fn collect(&mut self, world: &dyn World, current: Option<usize>) {
-        self.moves.clear();
-        let runnable = |index: usize| {
-            let task = self.tasks[index].as_ref()?;
-            let ready = matches!(task.state, State::Ready);
-            let on_top = |processor: usize| self.processors[processor].last() == Some(&index);
-            (ready && task.processor.is_none_or(on_top)).then_some(task.actor)
-        };
-        if let Some((current, actor)) = current.and_then(|index| Some((index, runnable(index)?))) {
-            self.moves.add(actor, Action::Resume(current));
-        }
-        for index in (0..self.tasks.len()).filter(|&index| Some(index) != current) {
-            if let Some(actor) = runnable(index) {
-                self.moves.add(actor, Action::Resume(index));
-            }
-        }
-        world.moves(&self.processors, &mut self.moves);
-    }
-
-    fn next_deadline(&self) -> u64 {
-        let blocked = self.tasks.iter().flatten().filter_map(|task| match &task.state {
-            State::Blocked(blocked) => Some(blocked.deadline),
-            State::Ready => None,
-        });
-        blocked.min().unwrap_or(u64::MAX)
-    }
-
-    /// Nothing can move any more: ends one wait, which is told so. One that spins before one that
-    /// waits, and the latest first.
-    fn wake_one_for_ever(&mut self) -> bool {
-        let blocked = self.tasks.iter_mut().flatten().filter_map(|task| match task.state {
-            State::Blocked(blocked) => Some(((blocked.spins, blocked.since), task)),
-            State::Ready => None,
-        });
-        let Some((_, task)) = blocked.max_by_key(|(order, _)| *order) else { return false };
-        task.wait = Wait::Never;
-        task.state = State::Ready;
-        true
     }
 }
