@@ -40,5 +40,5 @@ switch ($LASTEXITCODE) {
 
 Get-PnpDevice -PresentOnly |
     Where-Object { $_.InstanceId -match '^PCI\\VEN_1234&DEV_11E[89]' } |
-    Format-Table -AutoSize Status, Problem, FriendlyName, InstanceId
+    Format-Table -AutoSize -Property @('Status', 'Problem', 'FriendlyName', 'InstanceId')
 exit 0

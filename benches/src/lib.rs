@@ -18,8 +18,21 @@ pub fn with_device<T: Send + 'static>(
     profile: Profile,
     body: impl FnOnce(&File) -> T + Send + 'static,
 ) -> T {
-    let machine =
-        Machine::builder(profile).scheduling(Scheduling::Threads { processors: 1 }).build();
+    on(Machine::builder(profile).scheduling(Scheduling::Threads { processors: 1 }).build(), body)
+}
+
+/// The same on the straight scheduler, where one run is like the other to the instruction.
+///
+/// # Panics
+/// As [`with_device`].
+pub fn with_straight_device<T: Send + 'static>(
+    profile: Profile,
+    body: impl FnOnce(&File) -> T + Send + 'static,
+) -> T {
+    on(Machine::builder(profile).build(), body)
+}
+
+fn on<T: Send + 'static>(machine: Machine, body: impl FnOnce(&File) -> T + Send + 'static) -> T {
     let result = machine.run(move |m: &Machine| {
         m.load("dmaproof", driver_entry).expect("the driver loads");
         let config = EduConfig { dma_delay_ns: 0, ..EduConfig::default() };

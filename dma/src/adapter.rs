@@ -28,6 +28,20 @@ pub enum V2 {}
 #[derive(Debug)]
 pub enum V3 {}
 
+/// System DMA: a channel of the system's DMA controller, with the table of version 2.
+#[derive(Debug)]
+pub enum System {}
+
+/// A version of the table for a device that masters the bus.
+pub trait BusMaster: Version {}
+
+impl BusMaster for V2 {}
+impl BusMaster for V3 {}
+
+impl Version for System {
+    const DESCRIPTION_VERSION: u32 = DEVICE_DESCRIPTION_VERSION2;
+}
+
 impl Version for V2 {
     const DESCRIPTION_VERSION: u32 = DEVICE_DESCRIPTION_VERSION2;
 }
@@ -40,6 +54,7 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for super::V2 {}
     impl Sealed for super::V3 {}
+    impl Sealed for super::System {}
 }
 
 /// What a bus master can do, for `IoGetDmaAdapter`.
@@ -117,7 +132,7 @@ macro_rules! operation {
 }
 pub(crate) use operation;
 
-impl<V: Version> Adapter<V> {
+impl<V: BusMaster> Adapter<V> {
     /// Asks for an adapter for the device behind `physical_device`. IRQL: PASSIVE_LEVEL (DMA-01).
     ///
     /// # Errors
@@ -129,15 +144,29 @@ impl<V: Version> Adapter<V> {
     pub unsafe fn open(
         physical_device: PDEVICE_OBJECT,
         description: &Description,
+        passive: &Passive,
+    ) -> Result<Self, DmaError> {
+        // SAFETY: the PDO, by the caller's promise; the description is complete.
+        unsafe { Self::get(physical_device, description.to_raw::<V>(), passive) }
+    }
+}
+
+impl<V: Version> Adapter<V> {
+    /// `IoGetDmaAdapter` with a complete description.
+    ///
+    /// # Safety
+    /// As [`open`](Adapter::open).
+    pub(crate) unsafe fn get(
+        physical_device: PDEVICE_OBJECT,
+        mut raw: DEVICE_DESCRIPTION,
         _passive: &Passive,
     ) -> Result<Self, DmaError> {
-        let mut raw = description.to_raw::<V>();
         let mut map_registers: ULONG = 0;
         // SAFETY: the PDO, by the caller's promise; the description is complete (DMA-02, DMA-03).
         let adapter =
             unsafe { ntddk::IoGetDmaAdapter(physical_device, &mut raw, &mut map_registers) };
         let adapter = NonNull::new(adapter).ok_or(DmaError::NoAdapter)?;
-        let adapter = Self::new(adapter, map_registers, description.maximum_length, true);
+        let adapter = Self::new(adapter, map_registers, raw.MaximumLength, true);
         // DMA-10: however few there are, the driver works with them; with none it cannot.
         if map_registers == 0 { Err(DmaError::NoMapRegisters) } else { Ok(adapter) }
     }

@@ -23,10 +23,11 @@ pub mod mdl;
 pub mod packet;
 pub mod pio;
 pub mod scatter_gather;
+pub mod system;
 mod transfer;
 pub mod v3;
 
-pub use adapter::{Adapter, Description, V2, V3};
+pub use adapter::{Adapter, Description, System, V2, V3};
 pub use address::{LogicalAddress, SystemVa};
 pub use common_buffer::{Cached, CommonBuffer, ReadyCommonBuffer, Uncached};
 pub use error::DmaError;

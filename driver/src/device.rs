@@ -3,6 +3,7 @@
 mod add;
 mod hardware;
 mod power;
+mod slave;
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
@@ -13,7 +14,7 @@ pub(crate) use hardware::Hardware;
 use wdk_dma::ddk::ContextType;
 use wdk_dma::irql::{AtMostDispatch, Dispatch};
 
-use crate::engine::edu::Edu;
+use crate::engine::Registers;
 use crate::statistics::Counters;
 use crate::sync::SpinLock;
 use crate::sys::{
@@ -38,7 +39,7 @@ pub struct DeviceContext {
     channel_dpc: WDFDPC,
     pub(crate) state: SpinLock<State>,
     hardware: UnsafeCell<Hardware>,
-    pub(crate) edu: Edu,
+    pub(crate) registers: Registers,
     pub(crate) statistics: Counters,
     tokens: [Token; SLOT_COUNT],
 }

@@ -54,11 +54,11 @@ unsafe extern "C" fn evt_isr(interrupt: WDFINTERRUPT, _message: ULONG) -> BOOLEA
     let device = unsafe { call_unsafe_wdf_function_binding!(WdfInterruptGetDevice, interrupt) };
     // SAFETY: interrupts are connected after device add.
     let Some(context) = (unsafe { DeviceContext::of(device) }) else { return FALSE as BOOLEAN };
-    let Some(causes) = context.edu.causes() else {
+    let Some(causes) = context.registers.causes() else {
         context.statistics.interrupts_spurious.increment();
         return FALSE as BOOLEAN;
     };
-    context.edu.acknowledge(causes);
+    context.registers.acknowledge(causes);
     context.statistics.interrupts.increment();
     // One DPC may stand for several interrupts (KMDF-16).
     // SAFETY: called from the interrupt's own service routine.

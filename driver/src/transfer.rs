@@ -5,7 +5,8 @@
 //!   | ^                     '-- cancelled --> Abandoned      ^ |              |
 //!   | '------------------------release------------------------|<----flush----'
 //!   |--list--> ListPending --AdapterListControl--> Listed --put--> Waiting
-//!   '--copy--> Carrying (through a common buffer) --copy back--> Waiting
+//!   |--copy--> Carrying (through a common buffer) --copy back--> Waiting
+//!   '--channel--> ChannelPending --AdapterControl--> OnChannel <--program, flush--> Programmed
 //! ```
 //!
 //! A transfer starts and ends in `Waiting`: it is completed there, when all its bytes have moved, a
@@ -19,6 +20,7 @@ pub(crate) mod scatter_gather;
 pub(crate) mod schedule;
 pub(crate) mod slot;
 pub(crate) mod state;
+pub(crate) mod system;
 pub(crate) mod v3;
 
 pub use pump::pump;

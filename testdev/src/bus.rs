@@ -63,6 +63,52 @@ pub trait Bus {
 
     /// Sets the level of the INTx pin. Enabling MSI drops the pin without the device's doing.
     fn set_line(&mut self, asserted: bool);
+
+    /// A DMA request of a device that has a channel of the system's DMA controller, with the bytes
+    /// it offers: the controller takes some of them, from the first on, or none while the channel
+    /// is not set up.
+    fn dma_from_device(&mut self, _data: &[u8]) -> Acknowledge {
+        Acknowledge::NONE
+    }
+
+    /// A DMA request the other way: the controller fills in some bytes, from the first on.
+    fn dma_to_device(&mut self, _data: &mut [u8]) -> Acknowledge {
+        Acknowledge::NONE
+    }
+
+    /// The device tells the controller that its transfer is over before the terminal count.
+    fn end_dma(&mut self) {
+        // Without a request line nobody listens.
+    }
+}
+
+/// How the system's DMA controller answers a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Acknowledge {
+    /// Bytes that moved.
+    pub bytes: usize,
+    /// The channel's counter has run out: no request is answered any more.
+    pub terminal_count: bool,
+}
+
+impl Acknowledge {
+    /// No answer.
+    pub const NONE: Self = Self { bytes: 0, terminal_count: false };
+}
+
+/// What firmware says about a device that is no PCI function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SystemDevice {
+    /// Its ACPI hardware ID.
+    pub acpi_id: &'static str,
+    /// Its channel of the system's DMA controller.
+    pub channel: u32,
+    /// Its request line at the controller.
+    pub request_line: u32,
+    /// Width of its data port in bits.
+    pub width_bits: u8,
+    /// Offset of its data port in BAR 0.
+    pub data_port: u64,
 }
 
 /// A memory BAR.
@@ -103,12 +149,19 @@ pub struct Identity {
     pub msix_messages: u16,
 }
 
-/// A PCI device model.
+/// A device model: of a PCI function, or of a device that firmware describes.
 ///
 /// A device does nothing by itself: it acts inside these calls only.
 pub trait Device: Send {
     /// What its configuration space says. Constant over the life of the device.
     fn identity(&self) -> Identity;
+
+    /// What firmware says about it, if it is no PCI function but has a channel of the system's DMA
+    /// controller. Its [`Identity`] then counts for windows and interrupt only. Constant over the
+    /// life of the device.
+    fn system(&self) -> Option<SystemDevice> {
+        None
+    }
 
     /// Reads `size` bytes (1, 2, 4 or 8) at byte `offset` of BAR number `bar`. An access that
     /// nothing in the device claims gives all ones of that width.

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use dmaproof_driver::driver_entry;
 use dmaproof_protocol::{
     Direction, Ioctl, Path, QueryReply, Statistics, TransferHeader, VersionRequest,
 };
+use dmaproof_tests::ways::{self, Run};
 use nthost::{
     Access, Builder, File, Machine, NtStatus, Operation, Pending, Profile, Request, Slot, Stopped,
 };
+use testdev::bus::Device;
 use testdev::model::edu::{Edu, EduConfig, EduFaults};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -41,13 +42,32 @@ pub fn x64() -> Builder {
 pub fn with_edu<T: Send + 'static>(
     builder: Builder,
     config: EduConfig,
-    body: impl FnOnce(&Bench) -> T + Send + 'static,
+    body: impl Fn(&Bench) -> T + Send + Sync + 'static,
 ) -> T {
-    let machine = builder.build();
-    let handle = machine.clone();
+    with_device(builder, move || Box::new(Edu::new(config)), body)
+}
+
+/// The same with any device.
+pub fn with_device<T: Send + 'static>(
+    builder: Builder,
+    device: impl Fn() -> Box<dyn Device>,
+    body: impl Fn(&Bench) -> T + Send + Sync + 'static,
+) -> T {
+    let body = Arc::new(body);
+    ways::each(crate::WAYS, |run| once(run, builder.clone(), device(), Arc::clone(&body)))
+}
+
+fn once<T: Send + 'static>(
+    run: &Run,
+    builder: Builder,
+    device: Box<dyn Device>,
+    body: Arc<impl Fn(&Bench) -> T + Send + Sync + 'static>,
+) -> T {
+    let machine = run.machine(builder);
+    let (handle, run) = (machine.clone(), run.clone());
     let result = machine.run(move |m| {
-        m.load("dmaproof", driver_entry).expect("the driver loads");
-        let slot = m.plug(Box::new(Edu::new(config))).expect("the device starts");
+        run.load(m);
+        let slot = m.plug(device).expect("the device starts");
         let bench = Bench { machine: m, slot, file: Arc::new(open(m)) };
         let result = body(&bench);
         drop(bench);
@@ -62,7 +82,7 @@ pub fn with_edu<T: Send + 'static>(
 /// The same with QEMU's defaults.
 pub fn with_driver<T: Send + 'static>(
     builder: Builder,
-    body: impl FnOnce(&Bench) -> T + Send + 'static,
+    body: impl Fn(&Bench) -> T + Send + Sync + 'static,
 ) -> T {
     with_edu(builder, EduConfig::default(), body)
 }

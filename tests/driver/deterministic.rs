@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dmaproof_protocol::{Direction, Path, status};
 use nthost::explore::Exhaustive;
-use nthost::{Builder, ChoiceList, Event, Machine, Policy, Scheduling, Stopped};
+use nthost::{Builder, ChoiceList, Crossing, Machine, Policy, Scheduling, Stopped};
 use testdev::model::edu::{Edu, EduConfig};
 
 use crate::common::{Bench, PATHS, bytes, open, with_driver, x64};
@@ -33,7 +33,7 @@ fn every_path_moves_data_in_any_order() {
 /// What can be seen of a run.
 #[derive(Debug, PartialEq)]
 struct Seen {
-    log: Vec<Event>,
+    log: Vec<Crossing>,
     events: u64,
     now: u64,
     choices: ChoiceList,
@@ -42,7 +42,7 @@ struct Seen {
 
 /// Three threads, each with its own transfers, one of which cancels, on one machine.
 fn three_threads(builder: Builder) -> Seen {
-    let machine = builder.log(true).build();
+    let machine = builder.log_crossings(true).build();
     let result = machine.run(|m| {
         m.load("dmaproof", dmaproof_driver::driver_entry).expect("the driver loads");
         m.plug(Box::new(Edu::new(EduConfig::default()))).expect("the device starts");
@@ -62,7 +62,7 @@ fn three_threads(builder: Builder) -> Seen {
         ends
     });
     Seen {
-        log: machine.log(),
+        log: machine.crossings(),
         events: machine.events(),
         now: machine.now(),
         choices: machine.choices(),

@@ -19,6 +19,7 @@ fn the_root_has_every_task_and_says_what_it_does() {
         "build",
         "certificate",
         "driver-package",
+        "sign",
         "imports",
         "app",
         "package",
@@ -53,7 +54,7 @@ fn forwarded_and_needed_tasks_exist() {
             forwarded += 1;
         }
     }
-    assert_eq!(forwarded, 3);
+    assert_eq!(forwarded, 4);
 }
 
 #[test]
@@ -70,16 +71,30 @@ fn the_driver_takes_the_template_from_inf() {
 }
 
 #[test]
+fn the_catalog_names_the_oldest_system_of_both_architectures() {
+    let makefile = toml("driver/sys/Makefile.toml");
+    let path = ["tasks", "inf2cat", "env", "WDK_BUILD_INF2CAT_OS", "mapping"];
+    for (target, system) in
+        [("x86_64-pc-windows-msvc", "10_CO_X64"), ("aarch64-pc-windows-msvc", "10_CO_ARM64")]
+    {
+        let systems = at(&makefile, &[&path[..], &[target]].concat()).as_str().expect("a list");
+        assert!(systems.split(',').any(|one| one == system), "{target}: {systems}");
+    }
+}
+
+#[test]
 fn the_verifier_watches_what_the_guide_says() {
     let makefile = toml("Makefile.toml");
     let script = at(&makefile, &["tasks", "verifier-on", "script"]).as_str().expect("a script");
-    let command = script
-        .lines()
-        .find(|line| line.starts_with("verifier.exe "))
-        .expect("the command")
-        .trim_start_matches("verifier.exe ");
-    assert_eq!(command, "/rc 1 2 4 5 6 8 9 12 18 34 /driver dmaproof.sys");
-    assert!(read("docs/windows.md").contains(&format!("verifier {command}")));
+    let commands: Vec<&str> =
+        script.lines().filter_map(|line| line.strip_prefix("verifier.exe ")).collect();
+    assert_eq!(
+        commands,
+        ["/rc 1 2 4 5 6 8 9 12 18 34 /driver dmaproof.sys", "/bootmode resetonbootfail"]
+    );
+    for command in commands {
+        assert!(read("docs/windows.md").contains(&format!("verifier {command}")), "{command}");
+    }
 }
 
 #[test]
@@ -94,5 +109,5 @@ fn what_the_package_takes_from_the_project_is_there() {
         assert!(!read(file).is_empty(), "{file}");
         count += 1;
     }
-    assert_eq!(count, 6);
+    assert_eq!(count, 8);
 }

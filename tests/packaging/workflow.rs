@@ -31,6 +31,22 @@ fn every_job_does_its_part() {
 }
 
 #[test]
+fn the_package_is_verified_and_uploaded() {
+    let workflow = workflow();
+    let commands = commands(&workflow, "windows-driver");
+    assert!(commands.contains("& $signtool verify /v /pa /c \"$package\\dmaproof.cat\""));
+    let steps = workflow["jobs"]["windows-driver"]["steps"].as_vec().expect("a list");
+    let actions = steps.iter().filter_map(|step| step["uses"].as_str());
+    assert_eq!(actions.filter(|action| action.starts_with("actions/upload-artifact")).count(), 1);
+    // RPCRT4.dll above all: the task lets the kernel's own libraries through and nothing else.
+    let makefile = crate::toml("Makefile.toml");
+    let imports = crate::at(&makefile, &["tasks", "imports", "script"]).as_str().expect("a script");
+    assert!(imports.contains("$allowed = 'ntoskrnl.exe', 'hal.dll', 'WDFLDR.SYS'"));
+    let needed = crate::at(&makefile, &["tasks", "package", "dependencies"]).as_array();
+    assert!(needed.is_some_and(|all| all.iter().any(|one| one.as_str() == Some("imports"))));
+}
+
+#[test]
 fn the_driver_is_built_for_both_architectures() {
     let workflow = workflow();
     let matrix = &workflow["jobs"]["windows-driver"]["strategy"]["matrix"]["include"];

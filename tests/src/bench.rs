@@ -2,7 +2,6 @@
 //! end.
 
 use nthost::{Access, Buffer, Driver, File, Machine, NtStatus, Operation, Pending, Request, Slot};
-use testdev::model::edu::Edu;
 
 use crate::Case;
 use crate::lab::{self, FINDINGS, INTERFACE, Routine, SCRIPT};
@@ -32,7 +31,7 @@ impl Bench {
     pub(crate) fn play(machine: &Machine, case: Case) {
         SCRIPT.set(case.script);
         let driver = machine.load("lab", lab::driver_entry).expect("DriverEntry succeeds");
-        let started = machine.plug(Box::new(Edu::new(case.edu())));
+        let started = machine.plug(case.model());
         assert_eq!(started.is_ok(), case.starts, "starting the device: {started:?}");
         let slot = started.ok();
         let file = slot.map(|_| Self::open(machine));

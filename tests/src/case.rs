@@ -1,7 +1,9 @@
 //! One test: what the driver does, on which machine, and what the application does.
 
 use nthost::{Builder, Machine, Profile};
-use testdev::model::edu::EduConfig;
+use testdev::bus::Device;
+use testdev::model::edu::{Edu, EduConfig};
+use testdev::model::slave::{Slave, SlaveConfig};
 use wdk_lite::{METHOD_IN_DIRECT, METHOD_OUT_DIRECT};
 
 use crate::Bench;
@@ -23,6 +25,7 @@ pub struct Case {
     pub(crate) profile: Profile,
     pub(crate) machine: fn(Builder) -> Builder,
     pub(crate) device: fn(&mut EduConfig),
+    pub(crate) slave: Option<fn(&mut SlaveConfig)>,
     pub(crate) scenario: fn(&mut Bench),
     pub(crate) starts: bool,
     pub(crate) seeds: u64,
@@ -42,6 +45,7 @@ pub const fn run(routine: Routine) -> Case {
         profile: Profile::X64,
         machine: |builder| builder,
         device: |_| (),
+        slave: None,
         scenario: Bench::run,
         starts: true,
         seeds: 1,
@@ -60,6 +64,12 @@ impl Case {
     #[must_use]
     pub const fn from_device(self) -> Self {
         self.method(METHOD_OUT_DIRECT)
+    }
+
+    /// Whether the device writes the buffer.
+    #[must_use]
+    pub const fn is_from_device(&self) -> bool {
+        self.method == METHOD_OUT_DIRECT
     }
 
     /// Another transfer method.
@@ -105,6 +115,14 @@ impl Case {
         self
     }
 
+    /// With the slave device, set up like this, instead of `edu`. The machine needs a controller,
+    /// see [`Case::machine`].
+    #[must_use]
+    pub const fn slave(mut self, set_up: fn(&mut SlaveConfig)) -> Self {
+        self.slave = Some(set_up);
+        self
+    }
+
     /// The application does this instead of sending one request.
     #[must_use]
     pub const fn scenario(mut self, scenario: fn(&mut Bench)) -> Self {
@@ -132,8 +150,16 @@ impl Case {
         (self.machine)(Machine::builder(self.profile).strict(strict).seed(seed))
     }
 
-    /// The device of this case: `edu`, but quick, and with all 64 address bits.
-    pub(crate) fn edu(&self) -> EduConfig {
+    /// The device of this case.
+    pub(crate) fn model(&self) -> Box<dyn Device> {
+        let Some(set_up) = self.slave else { return Box::new(Edu::new(self.edu())) };
+        let mut config = SlaveConfig::default();
+        set_up(&mut config);
+        Box::new(Slave::new(config))
+    }
+
+    /// `edu`, but quick, and with all 64 address bits.
+    fn edu(&self) -> EduConfig {
         let mut config = EduConfig {
             dma_delay_ns: DMA_DELAY_NS,
             // A device that decodes whatever it is given: adapters of every reach are honest.

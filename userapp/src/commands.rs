@@ -15,6 +15,7 @@ mod copy;
 mod faults;
 mod files;
 mod info;
+mod lab;
 mod list;
 mod read;
 mod rules;
@@ -65,12 +66,13 @@ fn finish(result: Result<Exit, AppError>) -> Exit {
 fn run(command: Command, out: &mut dyn Write) -> Result<Exit, AppError> {
     match command {
         Command::List(arguments) => list::run(&arguments, &target::real_devices(), out),
+        Command::Lab(arguments) => lab::run(&arguments, out),
         Command::Rules(arguments) => rules::run(&arguments, &target::rules(), out),
         Command::Info(arguments) => info::run(&arguments, &*target::open(&arguments.target)?, out),
         Command::Test(arguments) => match arguments.seeds {
             _ if arguments.faults => faults::run(&arguments, out),
             Some(count) => seeds::run(&arguments, count, out),
-            None => test::run(&arguments, &*target::open(&arguments.target)?, out),
+            None => test::run_each(&arguments, &target::open_all(&arguments.target)?, out),
         },
         Command::Write(arguments) => {
             write::run(&arguments, &*target::open(&arguments.target)?, out)

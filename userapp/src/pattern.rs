@@ -11,6 +11,8 @@
 //! may exchange the halves or complement the bits. Along a buffer the product grows by a constant,
 //! so the inner loop is an addition, a shift and an exclusive or, which compilers vectorise.
 
+use multiversion::multiversion;
+
 /// The longest transfer that the pattern can number, in bytes: 2^24 words.
 pub const LENGTH_MAX: u64 = 1 << 27;
 
@@ -139,13 +141,7 @@ impl Codec {
         // CAST: a slice's length fits in 64 bits.
         let offset = offset + head.len() as u64;
         let (words, tail) = body.as_chunks_mut::<WORD>();
-        let product = self.product(tag, offset / WORD as u64);
-        match tag.family {
-            Family::Plain => fill_words(product, words, |word| word),
-            Family::Inverted => fill_words(product, words, |word| !word),
-            Family::Swapped => fill_words(product, words, |word| word.rotate_left(32)),
-            Family::SwappedInverted => fill_words(product, words, |word| !word.rotate_left(32)),
-        }
+        fill_words(self.product(tag, offset / WORD as u64), tag.family, words);
         let tail_offset = offset + (words.len() * WORD) as u64;
         self.copy_partial(tag, tail_offset, tail);
     }
@@ -161,13 +157,7 @@ impl Codec {
         }
         let offset = offset + head.len() as u64;
         let (words, tail) = body.as_chunks::<WORD>();
-        let product = self.product(tag, offset / WORD as u64);
-        let wrong = match tag.family {
-            Family::Plain => find_word(product, words, |word| word),
-            Family::Inverted => find_word(product, words, |word| !word),
-            Family::Swapped => find_word(product, words, |word| word.rotate_left(32)),
-            Family::SwappedInverted => find_word(product, words, |word| !word.rotate_left(32)),
-        };
+        let wrong = find_word(self.product(tag, offset / WORD as u64), tag.family, words);
         if let Some((index, difference)) = wrong {
             // CAST: at most 7.
             let byte = (difference.trailing_zeros() / 8) as usize;
@@ -251,7 +241,20 @@ fn head_length(offset: u64, length: usize) -> usize {
     ((WORD - within_word(offset)) % WORD).min(length)
 }
 
-fn fill_words(mut product: u64, words: &mut [[u8; WORD]], dress: impl Fn(u64) -> u64) {
+/// Fills `words` with the words from the one with this product on.
+#[multiversion(targets("x86_64+avx2"))]
+fn fill_words(product: u64, family: Family, words: &mut [[u8; WORD]]) {
+    match family {
+        Family::Plain => fill_dressed(product, words, |word| word),
+        Family::Inverted => fill_dressed(product, words, |word| !word),
+        Family::Swapped => fill_dressed(product, words, |word| word.rotate_left(32)),
+        Family::SwappedInverted => fill_dressed(product, words, |word| !word.rotate_left(32)),
+    }
+}
+
+// Inlined into each version of its caller, so that it is compiled for that version's processor.
+#[inline(always)]
+fn fill_dressed(mut product: u64, words: &mut [[u8; WORD]], dress: impl Fn(u64) -> u64) {
     for word in words {
         *word = dress(fold(product)).to_le_bytes();
         product = product.wrapping_add(STEP);
@@ -262,7 +265,18 @@ fn fill_words(mut product: u64, words: &mut [[u8; WORD]], dress: impl Fn(u64) ->
 const BLOCK: usize = 64;
 
 /// The index of the first wrong word, and the bits that differ in it.
-fn find_word(
+#[multiversion(targets("x86_64+avx2"))]
+fn find_word(product: u64, family: Family, words: &[[u8; WORD]]) -> Option<(usize, u64)> {
+    match family {
+        Family::Plain => find_dressed(product, words, |word| word),
+        Family::Inverted => find_dressed(product, words, |word| !word),
+        Family::Swapped => find_dressed(product, words, |word| word.rotate_left(32)),
+        Family::SwappedInverted => find_dressed(product, words, |word| !word.rotate_left(32)),
+    }
+}
+
+#[inline(always)]
+fn find_dressed(
     mut product: u64,
     words: &[[u8; WORD]],
     dress: impl Fn(u64) -> u64,

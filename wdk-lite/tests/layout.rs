@@ -32,7 +32,11 @@ layout! {
     kdpc: KDPC, 64, 8 {}
     kevent: KEVENT, 24, 8 {}
     device_object: DEVICE_OBJECT, 336, 16 {}
-    driver_object: DRIVER_OBJECT, 336, 8 {}
+    driver_object: DRIVER_OBJECT, 336, 8 {
+        Type 0, Size 2, DeviceObject 8, Flags 16, DriverStart 24, DriverSize 32, DriverSection 40,
+        DriverExtension 48, DriverName 56, HardwareDatabase 72, FastIoDispatch 80, DriverInit 88,
+        DriverStartIo 96, DriverUnload 104, MajorFunction 112,
+    }
     irp: IRP, 208, 16 {}
     device_description: DEVICE_DESCRIPTION, 64, 8 {
         Version 0, Master 4, ScatterGather 5, DemandMode 6, AutoInitialize 7, Dma32BitAddresses 8,
@@ -146,6 +150,13 @@ fn unions_have_their_members_where_the_headers_put_them() {
         (16, 4, 8)
     );
     assert_eq!((size_of::<Memory>(), offset_of!(Memory, Length)), (12, 8));
+    type Dma = _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_6;
+    type DmaV3 = _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_7;
+    assert_eq!((size_of::<Dma>(), offset_of!(Dma, Channel), offset_of!(Dma, Port)), (12, 0, 4));
+    assert_eq!(
+        (size_of::<DmaV3>(), offset_of!(DmaV3, RequestLine), offset_of!(DmaV3, TransferWidth)),
+        (12, 4, 8)
+    );
     assert_eq!(
         (size_of::<Raw>(), offset_of!(Raw, MessageCount), offset_of!(Raw, Vector)),
         (16, 2, 4)

@@ -8,7 +8,7 @@ use wdk_dma::irql::Dispatch;
 
 use super::hardware::Hardware;
 use super::{DEVICE_CONTEXT, DeviceContext, power};
-use crate::engine::edu::Edu;
+use crate::engine::Registers;
 use crate::statistics::Counters;
 use crate::sync::SpinLock;
 use crate::sys::{
@@ -228,7 +228,7 @@ unsafe extern "C" fn evt_channel_dpc(dpc: WDFDPC) {
     let mut dispatch = unsafe { Dispatch::assume() };
     {
         let mut state = context.state.lock(&dispatch);
-        if core::mem::take(&mut state.channel_taken) {
+        if core::mem::take(&mut state.channel_taken) && !transfer::system::settle(&mut state) {
             state.pending = None;
         }
     }
@@ -255,7 +255,7 @@ unsafe fn initialise(this: *mut DeviceContext, device: WDFDEVICE, objects: &Obje
         pump_dpc = objects.pump_dpc;
         channel_dpc = objects.channel_dpc;
         hardware = Hardware::NONE.into();
-        edu = Edu::new();
+        registers = Registers::new();
         statistics = Counters::new();
         tokens = core::array::from_fn(|index| Token { context: this, index });
     }

@@ -9,17 +9,19 @@ use testdev::edu as map;
 use wdk_dma::irql::Passive;
 use wdk_dma::scatter_gather::ListBuffer;
 use wdk_dma::v3::{TRANSFER_CONTEXT_LENGTH, TransferContext};
-use wdk_dma::{Adapter, CommonBuffer, Description, DmaError, PieceLimits, V2, V3};
+use wdk_dma::{Adapter, CommonBuffer, Description, DmaError, PieceLimits, System, V2, V3};
 
-use super::DeviceContext;
+use super::{DeviceContext, slave};
 use crate::POOL_TAG;
-use crate::engine::edu;
+use crate::engine::{self, edu};
 use crate::sys::{
-    CmResourceTypeMemory, NTSTATUS, PAGE_NOCACHE, PAGE_READWRITE, PAGE_SIZE, PHYSICAL_ADDRESS,
-    POOL_FLAG_NON_PAGED, SIZE_T, STATUS_DEVICE_CONFIGURATION_ERROR, STATUS_INSUFFICIENT_RESOURCES,
-    STATUS_NOT_SUPPORTED, WDFCMRESLIST, call_unsafe_wdf_function_binding, ntddk,
+    CM_PARTIAL_RESOURCE_DESCRIPTOR, CmResourceTypeMemory, NTSTATUS, PAGE_NOCACHE, PAGE_READWRITE,
+    PAGE_SIZE, PDEVICE_OBJECT, PHYSICAL_ADDRESS, POOL_FLAG_NON_PAGED, SIZE_T,
+    STATUS_DEVICE_CONFIGURATION_ERROR, STATUS_INSUFFICIENT_RESOURCES, STATUS_NOT_SUPPORTED,
+    WDFCMRESLIST, call_unsafe_wdf_function_binding, ntddk,
 };
 use crate::transfer::slot::SLOT_COUNT;
+use crate::transfer::state::State;
 
 /// Longest single operation of the adapters, bytes: the device's whole window.
 const MAXIMUM_LENGTH: u32 = 4095;
@@ -48,6 +50,7 @@ const VERSION_3: Description = Description {
 pub(crate) struct Hardware {
     pub(crate) v2: Option<Adapter<V2>>,
     pub(crate) v3: Option<Adapter<V3>>,
+    pub(crate) system: Option<Adapter<System>>,
     registers: *mut c_void,
     registers_length: SIZE_T,
     lists: *mut c_void,
@@ -57,6 +60,7 @@ impl Hardware {
     pub(crate) const NONE: Self = Self {
         v2: None,
         v3: None,
+        system: None,
         registers: ptr::null_mut(),
         registers_length: 0,
         lists: ptr::null_mut(),
@@ -72,9 +76,14 @@ pub(crate) fn prepare(
     reset_state(context, passive);
     // SAFETY: PrepareHardware: nothing is present, so nobody looks at the hardware.
     let hardware = unsafe { context.hardware_mut() };
-    map_registers(context, hardware, resources)?;
-    open_adapters(context, hardware, passive).map_err(start_status)?;
-    allocate_lists(context, hardware, passive)?;
+    let channel = slave::find_channel(resources);
+    map_registers(context, hardware, resources, channel.is_some())?;
+    if let Some(channel) = channel {
+        slave::open_adapter(context, hardware, channel, passive).map_err(start_status)?;
+    } else {
+        open_adapters(context, hardware, passive).map_err(start_status)?;
+        allocate_lists(context, hardware, passive)?;
+    }
     publish(context, hardware, passive);
     Ok(())
 }
@@ -96,11 +105,13 @@ fn reset_state(context: &DeviceContext, passive: &Passive) {
     state.releasing = false;
 }
 
-/// Finds the register BAR by its type and length among the translated resources (KMDF-01).
-fn find_registers(resources: WDFCMRESLIST) -> Option<(PHYSICAL_ADDRESS, u32)> {
+/// The descriptors of a list of resources.
+pub(super) fn descriptors(
+    resources: WDFCMRESLIST,
+) -> impl Iterator<Item = CM_PARTIAL_RESOURCE_DESCRIPTOR> {
     // SAFETY: the framework's list, valid during PrepareHardware.
     let count = unsafe { call_unsafe_wdf_function_binding!(WdfCmResourceListGetCount, resources) };
-    (0..count).find_map(|index| {
+    (0..count).filter_map(move |index| {
         // SAFETY: as above.
         let descriptor = unsafe {
             call_unsafe_wdf_function_binding!(WdfCmResourceListGetDescriptor, resources, index)
@@ -109,14 +120,20 @@ fn find_registers(resources: WDFCMRESLIST) -> Option<(PHYSICAL_ADDRESS, u32)> {
             return None;
         }
         // SAFETY: the framework's copy of a descriptor, valid until the next call for it.
-        let descriptor = unsafe { *descriptor };
+        Some(unsafe { *descriptor })
+    })
+}
+
+/// Finds the registers by type and length among the translated resources (KMDF-01).
+fn find_registers(resources: WDFCMRESLIST, needed: u64) -> Option<(PHYSICAL_ADDRESS, u32)> {
+    descriptors(resources).find_map(|descriptor| {
         if u32::from(descriptor.Type) != CmResourceTypeMemory {
             return None;
         }
         // SAFETY: the type says which member of the union is there.
         let memory = unsafe { descriptor.u.Memory };
         let (start, length) = (memory.Start, memory.Length);
-        (u64::from(length) >= edu::REGISTERS_LENGTH).then_some((start, length))
+        (u64::from(length) >= needed).then_some((start, length))
     })
 }
 
@@ -124,8 +141,11 @@ fn map_registers(
     context: &DeviceContext,
     hardware: &mut Hardware,
     resources: WDFCMRESLIST,
+    is_slave: bool,
 ) -> Result<(), NTSTATUS> {
-    let (start, length) = find_registers(resources).ok_or(STATUS_DEVICE_CONFIGURATION_ERROR)?;
+    let needed = if is_slave { engine::slave::REGISTERS_LENGTH } else { edu::REGISTERS_LENGTH };
+    let (start, length) =
+        find_registers(resources, needed).ok_or(STATUS_DEVICE_CONFIGURATION_ERROR)?;
     let length = SIZE_T::from(length);
     // SAFETY: a translated memory resource of this device, whole, uncached (KMDF-04).
     let registers = unsafe { ntddk::MmMapIoSpaceEx(start, length, PAGE_READWRITE | PAGE_NOCACHE) };
@@ -134,9 +154,20 @@ fn map_registers(
     }
     hardware.registers = registers;
     hardware.registers_length = length;
-    // SAFETY: mapped until `release`, which unmaps it here first; long enough by the search.
-    unsafe { context.edu.map(registers.cast()) };
+    if is_slave {
+        // SAFETY: mapped until `release`, which unmaps it here first; long enough by the search.
+        unsafe { context.registers.slave.map(registers.cast()) };
+    } else {
+        // SAFETY: as above.
+        unsafe { context.registers.edu.map(registers.cast()) };
+    }
     Ok(())
+}
+
+/// The device's PDO.
+pub(super) fn physical_device(context: &DeviceContext) -> PDEVICE_OBJECT {
+    // SAFETY: the live device.
+    unsafe { call_unsafe_wdf_function_binding!(WdfDeviceWdmGetPhysicalDevice, context.device()) }
 }
 
 fn open_adapters(
@@ -144,10 +175,7 @@ fn open_adapters(
     hardware: &mut Hardware,
     passive: &Passive,
 ) -> Result<(), DmaError> {
-    // SAFETY: the live device.
-    let physical = unsafe {
-        call_unsafe_wdf_function_binding!(WdfDeviceWdmGetPhysicalDevice, context.device())
-    };
+    let physical = physical_device(context);
     // SAFETY: the PDO, during device start (DMA-02).
     let v2 = unsafe { Adapter::<V2>::open(physical, &VERSION_2, passive) }?;
     let v2 = hardware.v2.insert(v2);
@@ -223,6 +251,32 @@ fn allocate_lists(
 fn publish(context: &DeviceContext, hardware: &Hardware, passive: &Passive) {
     let interrupt = crate::interrupt::kind(context);
     let mut state = context.state.lock(passive);
+    let (limits, mut reply) = match &hardware.system {
+        Some(adapter) => slave::describe(adapter, state.pieces.alignment),
+        None => describe_edu(hardware, &state),
+    };
+    reply.driver_major = version(env!("CARGO_PKG_VERSION_MAJOR"));
+    reply.driver_minor = version(env!("CARGO_PKG_VERSION_MINOR"));
+    reply.driver_patch = version(env!("CARGO_PKG_VERSION_PATCH"));
+    reply.interrupt_kind = interrupt.code();
+    reply.interrupt_count = u32::from(interrupt != protocol::InterruptKind::None);
+    crate::trace::trace(crate::trace::Event::HardwarePrepared {
+        map_registers_v2: reply.adapter_v2.map_registers,
+        map_registers_v3: reply.adapter_v3.map_registers,
+    });
+    // After a rebalance a path can be gone for which a request has waited all the while.
+    for slot in &mut state.slots {
+        if slot.asked.as_ref().is_some_and(|asked| !limits.is_available(asked.path())) {
+            slot.end(protocol::status::DEVICE_FEATURE_NOT_SUPPORTED);
+        }
+    }
+    state.limits = limits;
+    state.reply = reply;
+    state.present = true;
+}
+
+/// What clients are told about edu.
+fn describe_edu(hardware: &Hardware, state: &State) -> (Limits, QueryReply) {
     let mut paths = Paths::EMPTY.with(Path::Packet).with(Path::ScatterGather).with(Path::Pio);
     if state.cached.is_some() {
         paths = paths.with(Path::CommonBufferCached);
@@ -246,34 +300,17 @@ fn publish(context: &DeviceContext, hardware: &Hardware, passive: &Passive) {
         },
     };
     let mut reply = QueryReply::new(&limits);
-    reply.driver_major = version(env!("CARGO_PKG_VERSION_MAJOR"));
-    reply.driver_minor = version(env!("CARGO_PKG_VERSION_MINOR"));
-    reply.driver_patch = version(env!("CARGO_PKG_VERSION_PATCH"));
     reply.device_kind = protocol::DeviceKind::Edu.code();
     reply.pci_vendor = map::VENDOR_ID;
     reply.pci_device = map::DEVICE_ID;
     reply.pci_revision = u32::from(map::REVISION);
-    reply.interrupt_kind = interrupt.code();
-    reply.interrupt_count = u32::from(interrupt != protocol::InterruptKind::None);
     if let Some(v2) = &hardware.v2 {
         reply.adapter_v2 = describe(v2, &VERSION_2, 2, state.pieces.alignment);
     }
     if let Some(v3) = &hardware.v3 {
         reply.adapter_v3 = describe(v3, &VERSION_3, 3, state.pieces_v3.alignment);
     }
-    crate::trace::trace(crate::trace::Event::HardwarePrepared {
-        map_registers_v2: reply.adapter_v2.map_registers,
-        map_registers_v3: reply.adapter_v3.map_registers,
-    });
-    // After a rebalance a path can be gone for which a request has waited all the while.
-    for slot in &mut state.slots {
-        if slot.asked.as_ref().is_some_and(|asked| !limits.is_available(asked.path())) {
-            slot.end(protocol::status::DEVICE_FEATURE_NOT_SUPPORTED);
-        }
-    }
-    state.limits = limits;
-    state.reply = reply;
-    state.present = true;
+    (limits, reply)
 }
 
 fn describe<V: wdk_dma::adapter::Version>(
@@ -301,7 +338,7 @@ fn version(text: &str) -> u32 {
 /// Gives everything back, each thing once, whatever [`prepare`] acquired (KMDF-02). If the device
 /// never stopped, what it may still use is abandoned: never freed, never put.
 pub(crate) fn release(context: &DeviceContext, never_stopped: bool, passive: &Passive) {
-    context.edu.unmap();
+    context.registers.unmap();
     let (cached, uncached) = {
         let mut state = context.state.lock(passive);
         state.present = false;
@@ -315,6 +352,7 @@ pub(crate) fn release(context: &DeviceContext, never_stopped: bool, passive: &Pa
     // something never ended, the hardware stays in place for it.
     let hardware = unsafe { context.hardware_mut() };
     let (v2, v3) = (hardware.v2.take(), hardware.v3.take());
+    put(hardware.system.take(), never_stopped, passive);
     match (cached, &v2) {
         (Some(buffer), _) if never_stopped => buffer.abandon(),
         (Some(buffer), Some(adapter)) => buffer.release(adapter, passive),

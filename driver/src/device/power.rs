@@ -81,7 +81,7 @@ unsafe extern "C" fn evt_prepare_hardware(
 }
 
 /// EvtDeviceD0Entry: edu has no reset, so old interrupt causes are acknowledged and an old run is
-/// waited for. The interrupt is not connected yet (KMDF-05).
+/// stopped, or waited for. The interrupt is not connected yet (KMDF-05).
 unsafe extern "C" fn evt_d0_entry(
     device: WDFDEVICE,
     _previous: WDF_POWER_DEVICE_STATE,
@@ -92,14 +92,15 @@ unsafe extern "C" fn evt_d0_entry(
     };
     // SAFETY: called at PASSIVE_LEVEL (KMDF-05).
     let mut passive = unsafe { Passive::assume() };
-    let idle = context.edu.is_present()
-        && wait_until(&passive, || context.edu.state() != EngineState::Running);
-    if !idle || context.edu.state() != EngineState::Idle {
+    let _can = context.registers.stop();
+    let idle = context.registers.is_present()
+        && wait_until(&passive, || context.registers.state() != EngineState::Running);
+    if !idle || context.registers.state() != EngineState::Idle {
         trace(Event::DeviceNotReady);
         return STATUS_DEVICE_NOT_READY;
     }
-    if let Some(causes) = context.edu.causes() {
-        context.edu.acknowledge(causes);
+    if let Some(causes) = context.registers.causes() {
+        context.registers.acknowledge(causes);
     }
     context.state.lock(&passive).run_ended(Finish::Idle);
     transfer::pump(context, &mut passive);
@@ -154,9 +155,9 @@ unsafe extern "C" fn evt_d0_exit(device: WDFDEVICE, _target: WDF_POWER_DEVICE_ST
     // SAFETY: called at PASSIVE_LEVEL (KMDF-06).
     let mut passive = unsafe { Passive::assume() };
     let stopped = leave_d0(context, &mut passive);
-    if let Some(causes) = context.edu.causes() {
+    if let Some(causes) = context.registers.causes() {
         // A line that stays high would trouble whoever shares it.
-        context.edu.acknowledge(causes);
+        context.registers.acknowledge(causes);
     }
     if !stopped {
         let first = {
@@ -181,11 +182,14 @@ fn stop_watchdog(context: &DeviceContext, _passive: &Passive) {
 /// pieces that were under way are ended. Tells whether the engine stopped.
 fn quiesce(context: &DeviceContext, passive: &mut Passive) -> bool {
     let mut engine = EngineState::Running;
+    if context.registers.stop() {
+        context.state.lock(passive).engine.stopping = true;
+    }
     wait_until(passive, || {
         if context.state.lock(passive).pumping {
             return false;
         }
-        engine = context.edu.state();
+        engine = context.registers.state();
         engine != EngineState::Running
     });
     let finish = match engine {
@@ -270,6 +274,10 @@ fn abandon(context: &DeviceContext, passive: &Passive) {
             }
             Some(Stage::MappedV3(mapping)) => {
                 mapping.abandon();
+                Stage::NeverStopped
+            }
+            Some(Stage::Programmed(programmed)) => {
+                programmed.abandon();
                 Stage::NeverStopped
             }
             // The request goes out of reach with its transfer, uncompleted.

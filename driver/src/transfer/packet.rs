@@ -148,7 +148,7 @@ pub(crate) fn start_engine(
 ) {
     let deadline = pump::interrupt_time().saturating_add(pump::LATE);
     context.state.lock(dispatch).run(index, stage, deadline);
-    context.edu.start(run);
+    context.registers.edu.start(run);
     start_watchdog(context, dispatch);
     trace(Event::PieceStarted { length });
 }

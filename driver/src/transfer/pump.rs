@@ -6,7 +6,7 @@ use wdk_dma::{Finished, Transfer};
 
 use super::schedule::{Action, Ending};
 use super::state::Finish;
-use super::{common_buffer, packet, pio, scatter_gather, v3};
+use super::{common_buffer, packet, pio, scatter_gather, system, v3};
 use crate::device::DeviceContext;
 use crate::engine::edu::EngineState;
 use crate::request::Request;
@@ -99,13 +99,22 @@ fn perform(context: &DeviceContext, action: Action, dispatch: &Dispatch) {
         Action::StartElementV3(index, mapping) => v3::start(context, index, mapping, dispatch),
         Action::FlushV3(index, mapping) => v3::flush(context, index, mapping, dispatch),
         Action::ReleaseV3(index, granted) => v3::release(context, index, granted, dispatch),
+        Action::RequestSystem(index, transfer) => {
+            system::request_channel(context, index, transfer, dispatch);
+        }
+        Action::StartSystem(index, held) => system::start(context, index, held, dispatch),
+        Action::StopSystem => system::stop(context, dispatch),
+        Action::FlushSystem(index, programmed, stopped) => {
+            system::flush(context, index, programmed, stopped, dispatch);
+        }
+        Action::ReleaseSystem(index, held) => system::release(context, index, held, dispatch),
         Action::Pio(index, transfer) => pio::perform(context, index, transfer, dispatch),
     }
 }
 
 /// Looks whether the engine has finished. Only its own register decides, never an interrupt alone.
 fn check_engine(context: &DeviceContext, index: usize, dispatch: &Dispatch) {
-    let engine = context.edu.state();
+    let engine = context.registers.state();
     let mut rearm = false;
     let mut fail = false;
     {

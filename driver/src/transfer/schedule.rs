@@ -2,6 +2,7 @@
 //! what is recorded; the steps themselves are taken outside.
 
 use dmaproof_protocol::Path;
+use wdk_dma::system::{OnChannel, Programmed};
 use wdk_dma::v3::{GrantedV3, MappingV3};
 use wdk_dma::{
     Cached, CommonBuffer, Granted, Mapping, NextPiece, PieceLimits, ReadyCommonBuffer,
@@ -10,6 +11,7 @@ use wdk_dma::{
 
 use super::slot::{SLOT_COUNT, Slot, Stage};
 use super::state::{Engine, Finish, State};
+use super::system;
 use crate::request::Request;
 use crate::sys::NTSTATUS;
 
@@ -35,6 +37,11 @@ pub(crate) enum Action {
     StartElementV3(usize, MappingV3<Request>),
     FlushV3(usize, MappingV3<Request>),
     ReleaseV3(usize, GrantedV3<Request>),
+    RequestSystem(usize, Transfer<Request>),
+    StartSystem(usize, OnChannel<Request>),
+    StopSystem,
+    FlushSystem(usize, Programmed<Request>, bool),
+    ReleaseSystem(usize, OnChannel<Request>),
     Pio(usize, Transfer<Request>),
 }
 
@@ -52,6 +59,7 @@ enum Start {
     List,
     Cached(u32),
     Uncached(u32),
+    System,
     Pio,
 }
 
@@ -73,8 +81,12 @@ impl State {
         let Some(finish) = self.engine.finished else {
             let check = self.engine.check && self.powered;
             self.engine.check = false;
-            return check.then_some(Action::CheckEngine(owner));
+            return match check {
+                true => Some(Action::CheckEngine(owner)),
+                false => self.stop_run(owner),
+            };
         };
+        let stopped = self.engine.stopping;
         self.engine = Engine::IDLE;
         let slot = self.slots.get_mut(owner)?;
         match slot.take() {
@@ -92,6 +104,7 @@ impl State {
                 slot.stage = Stage::Listed(list);
                 None
             }
+            Stage::Programmed(programmed) => Some(Action::FlushSystem(owner, programmed, stopped)),
             Stage::MappedV3(mut mapping) => {
                 if finish == Finish::Idle {
                     mapping.element_done();
@@ -104,6 +117,15 @@ impl State {
                 None
             }
         }
+    }
+
+    /// A run that need not go on, on a device that can be stopped.
+    fn stop_run(&mut self, owner: usize) -> Option<Action> {
+        let slot = self.slots.get(owner)?;
+        let ends = slot.ending.is_some() && matches!(slot.stage, Stage::Programmed(_));
+        let stop = ends && self.powered && !self.engine.stopping;
+        self.engine.stopping |= stop;
+        stop.then_some(Action::StopSystem)
     }
 
     /// A transfer that has to give something back or to be completed.
@@ -134,6 +156,9 @@ impl State {
                 if ending || releasing || !matches!(granted.next_piece(), NextPiece::Mapped(_)) =>
             {
                 Some(Action::Release(index, granted))
+            }
+            Stage::OnChannel(held) if ending || releasing || system::is_done(&held) => {
+                Some(Action::ReleaseSystem(index, held))
             }
             Stage::Listed(list)
                 if !running && (ending || releasing || list.current().is_none()) =>
@@ -200,6 +225,7 @@ impl State {
         match slot.take() {
             Stage::Granted(granted) => Some(Action::StartMapped(index, granted)),
             Stage::Listed(list) => Some(Action::StartElement(index, list)),
+            Stage::OnChannel(held) => Some(Action::StartSystem(index, held)),
             Stage::GrantedV3(granted) => Some(Action::MapV3(index, granted)),
             Stage::MappedV3(mapping) => Some(Action::StartElementV3(index, mapping)),
             stage => {
@@ -235,6 +261,7 @@ impl State {
                 NextPiece::Mapped(_) if self.pending.is_some() => None,
                 NextPiece::Mapped(_) if path == Path::ScatterGather => Some(Start::List),
                 NextPiece::Mapped(_) if path == Path::Version3 => Some(Start::ChannelV3),
+                NextPiece::Mapped(_) if path == Path::SystemDma => Some(Start::System),
                 NextPiece::Mapped(_) => Some(Start::Channel),
             },
         }?;
@@ -268,6 +295,7 @@ impl State {
             Start::List => Action::BuildList(index, transfer),
             Start::Channel => Action::RequestChannel(index, transfer),
             Start::ChannelV3 => Action::RequestChannelV3(index, transfer),
+            Start::System => Action::RequestSystem(index, transfer),
             Start::Cached(length) => match self.cached.take() {
                 Some(buffer) => Action::CarryCached(index, transfer, buffer, length),
                 None => return self.put_back(index, transfer),

@@ -5,6 +5,7 @@ use core::ptr;
 
 use dmaproof_protocol as protocol;
 use wdk_dma::scatter_gather::ListBuffer;
+use wdk_dma::system::{OnChannel, Programmed};
 use wdk_dma::v3::{Allocating, GrantedV3, MappingV3, TransferContext};
 use wdk_dma::{
     Building, Cached, Granted, Mapping, MdlChain, Ready, ReadyCommonBuffer, ScatterGatherList,
@@ -51,6 +52,12 @@ pub(crate) enum Stage {
     GrantedV3(GrantedV3<Request>),
     /// Holds a mapped piece; waits for the engine, or the engine works on the current element.
     MappedV3(MappingV3<Request>),
+    /// AdapterControl has kept a system DMA channel and is about to return.
+    ChannelTaken(OnChannel<Request>),
+    /// Holds a system DMA channel; waits for the engine.
+    OnChannel(OnChannel<Request>),
+    /// The engine works on the piece that its channel is set up for.
+    Programmed(Programmed<Request>),
     /// The engine works on this many bytes in the cached common buffer.
     CarryingCached(Transfer<Request>, ReadyCommonBuffer<Cached>, u32),
     /// The engine works on this many bytes in the uncached common buffer.
@@ -156,6 +163,7 @@ impl Slot {
                 Stage::Busy
                     | Stage::ListPending(_)
                     | Stage::ChannelPendingV3(..)
+                    | Stage::ChannelTaken(_)
                     | Stage::NeverStopped
             );
         self.ending.is_some() && !waits

@@ -29,6 +29,8 @@ pub(crate) struct Engine {
     pub(crate) expired: bool,
     /// How often it did for this run.
     pub(crate) expirations: u32,
+    /// The device was told to stop it.
+    pub(crate) stopping: bool,
     /// The run ended and its slot does not know yet.
     pub(crate) finished: Option<Finish>,
 }
@@ -40,6 +42,7 @@ impl Engine {
         deadline: 0,
         expired: false,
         expirations: 0,
+        stopping: false,
         finished: None,
     };
 }

@@ -6,8 +6,8 @@
 //! (by the features of `tracelogging` that its manifest turns on).
 //!
 //! There is no global allocator. The driver and everything it depends on use `core` only, so a heap
-//! allocation is a link error instead of a run-time one. `wdk-alloc` would also ignore an alignment
-//! above 16 bytes.
+//! allocation is an error of the build instead of one at run time. `wdk-alloc` would also ignore an
+//! alignment above 16 bytes (docs/why.md).
 #![no_std]
 
 extern crate wdk_panic;

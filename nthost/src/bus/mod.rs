@@ -1,4 +1,4 @@
-//! The PCI bus: slots, configuration space, address windows, and the device models behind them.
+//! The PCI bus, with what firmware enumerates beside it: slots, configuration space, address windows, and the device models behind them.
 
 mod config;
 pub(crate) mod ddi;
@@ -9,7 +9,7 @@ mod view;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use testdev::bus::{Device, Identity};
+use testdev::bus::{Device, Identity, SystemDevice};
 
 use crate::machine::Kernel;
 use crate::machine::interrupts::LineId;
@@ -25,6 +25,8 @@ pub(crate) struct Function {
     pub index: usize,
     pub config: Config,
     pub identity: Identity,
+    /// What firmware says about it, if it is no PCI function.
+    pub system: Option<SystemDevice>,
     /// The INTx line and the first message's line.
     pub line: LineId,
     pub messages: Vec<LineId>,
@@ -76,6 +78,12 @@ impl Function {
         }
         let mut model = self.model.lock();
         model.write(&mut View { kernel, function: self }, bar, offset, size, value);
+    }
+
+    /// The system's DMA controller puts bytes into the data port: what its FIFO still owed. No lock
+    /// of the HAL's is held.
+    pub(crate) fn feed(&self, kernel: &Kernel, port: u64, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write(kernel, 0, port, 1, byte.into()));
     }
 
     fn run(&self, kernel: &Kernel) -> bool {
@@ -148,6 +156,7 @@ impl Bus {
             line,
             messages: (0..messages).map(|_| kernel.interrupts.allocate(false)).collect(),
             identity,
+            system: model.system(),
             model: Mutex::new(model),
             deadline: AtomicU64::new(u64::MAX),
             present: AtomicBool::new(true),

@@ -1,6 +1,6 @@
 //! What a device model sees of the machine.
 
-use testdev::bus::{Bus, BusError};
+use testdev::bus::{Acknowledge, Bus, BusError};
 
 use super::Function;
 use crate::hal::BusMaster;
@@ -15,6 +15,10 @@ pub(super) struct View<'a> {
 
 impl View<'_> {
     fn master(&self, address: u64, access: BusMaster<'_>) -> Result<(), BusError> {
+        if self.function.system.is_some() {
+            // It has no way to.
+            return Err(BusError::NotMaster);
+        }
         if !self.function.config.bus_master() {
             let slot = self.function.index;
             if let Some(violation) = self.kernel.pnp.mastered_while_off(slot) {
@@ -66,6 +70,22 @@ impl Bus for View<'_> {
             self.kernel.poke();
         } else {
             self.kernel.interrupts.lower(self.function.line);
+        }
+    }
+
+    fn dma_from_device(&mut self, data: &[u8]) -> Acknowledge {
+        let Some(system) = self.function.system else { return Acknowledge::NONE };
+        self.kernel.hal.controller.collect(self.kernel, system.channel, data)
+    }
+
+    fn dma_to_device(&mut self, data: &mut [u8]) -> Acknowledge {
+        let Some(system) = self.function.system else { return Acknowledge::NONE };
+        self.kernel.hal.controller.deliver(self.kernel, system.channel, data)
+    }
+
+    fn end_dma(&mut self) {
+        if let Some(system) = self.function.system {
+            self.kernel.hal.controller.end(self.kernel, system.channel);
         }
     }
 }

@@ -14,7 +14,7 @@ use super::description::Traits;
 use super::lists::List;
 use super::mapping::Mapping;
 use super::registers::RegisterFile;
-use super::waiting::Waiting;
+use super::waiting::{Device, Waiting};
 use super::windows::Windows;
 use crate::verifier::CallStack;
 
@@ -36,8 +36,10 @@ pub(super) struct Adapter {
     pub windows: Windows,
     /// The area of its windows.
     pub area: u32,
-    /// Whether every transfer is bounced.
-    pub bounces: bool,
+    /// How its map registers work.
+    pub paging: Paging,
+    /// What GetDmaAlignment says, bytes.
+    pub alignment: u32,
     /// Whether it was put.
     pub is_put: AtomicBool,
     /// Whether it joined its domain.
@@ -50,6 +52,25 @@ pub(super) struct Adapter {
 // SAFETY: the public members are written before the adapter is shared and only read afterwards;
 // everything else is shareable by itself.
 unsafe impl Sync for Adapter {}
+
+/// How an adapter's map registers work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Paging {
+    /// They only count: the device reaches memory behind an offset.
+    Direct,
+    /// Each has a page that data is copied through.
+    Bounced,
+    /// Each translates a page's logical address, as NT's and an IOMMU's do. With `bounced_lines`,
+    /// cache lines that are mapped in part are copied through a page of the register's.
+    Translated { bounced_lines: bool },
+}
+
+impl Paging {
+    /// Whether every byte is copied.
+    pub(super) fn copies_all(self) -> bool {
+        self == Self::Bounced
+    }
+}
 
 /// Who holds the adapter's one channel (DMA-17).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +105,10 @@ pub(super) struct Grant {
     pub coherent: bool,
     /// Transfer context of version 3; zero without one.
     pub context: usize,
+    /// The device object it was allocated for.
+    pub device: Device,
+    /// CancelMappedTransfer was called for that context.
+    pub cancelled: bool,
     pub origin: CallStack,
 }
 
@@ -134,9 +159,24 @@ pub(super) struct State {
 
 impl Adapter {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { number, slot, traits, granted, registers, windows, area, bounces, origin } =
-            parts;
-        let table = crate::ddi::dma_operations(traits.version);
+        let Parts {
+            number,
+            slot,
+            traits,
+            table,
+            granted,
+            registers,
+            windows,
+            area,
+            paging,
+            origin,
+        } = parts;
+        let alignment = if paging == (Paging::Translated { bounced_lines: false }) {
+            // CAST: 64.
+            crate::cache::LINE as u32
+        } else {
+            1
+        };
         Self {
             public: UnsafeCell::new(DMA_ADAPTER {
                 Version: 1,
@@ -151,13 +191,14 @@ impl Adapter {
             granted,
             windows,
             area,
-            bounces,
+            paging,
+            alignment,
             is_put: AtomicBool::new(false),
             joined: AtomicBool::new(false),
             origin,
             state: Mutex::new(State {
                 released: None,
-                file: RegisterFile::new(registers, bounces),
+                file: RegisterFile::new(registers, paging),
                 grants: Vec::with_capacity(8),
                 lists: Vec::with_capacity(8),
                 commons: Vec::new(),
@@ -197,11 +238,12 @@ pub(super) struct Parts {
     pub number: usize,
     pub slot: usize,
     pub traits: Traits,
+    pub table: DMA_OPERATIONS,
     pub granted: u32,
     pub registers: u32,
     pub windows: Windows,
     pub area: u32,
-    pub bounces: bool,
+    pub paging: Paging,
     pub origin: CallStack,
 }
 
@@ -222,7 +264,7 @@ impl State {
         let grant = &mut self.grants[index];
         (grant.live, grant.serial, grant.first, grant.count) = (true, serial, first, count);
         (grant.hint, grant.context, grant.origin) = (first, context, origin);
-        grant.coherent = false;
+        (grant.coherent, grant.cancelled) = (false, false);
         Some(index)
     }
 

@@ -10,6 +10,7 @@
 use wdk_lite::*;
 
 use super::adapter::{Adapter, Channel, State, base_of};
+use super::system::Slave;
 use super::waiting::{Device, Opaque, Waiting};
 use crate::RuleId;
 use crate::ddi::callback::{self, routine};
@@ -101,7 +102,9 @@ pub(crate) unsafe fn FreeMapRegisters(
             let code = [0x05, count.into(), 0, 0];
             return Err(broken(RuleId::Dma41, message).code(0xE6, code).from(origin));
         }
-        state.check_nothing_mapped(grant, RuleId::Dma42, "FreeMapRegisters")?;
+        if let Err(found) = state.check_nothing_mapped(grant, RuleId::Dma42, "FreeMapRegisters") {
+            state.discard_maps(kernel, adapter, grant, found)?;
+        }
         state.revoke(grant);
         state.kick(kernel, adapter);
     }
@@ -122,11 +125,12 @@ pub(super) fn free_channel(
         return Err(broken(rule, message).code(0xE6, [0x04, 1, 0, 0]));
     };
     if registers {
-        state.check_nothing_mapped(grant, rule, call)?;
+        if let Err(found) = state.check_nothing_mapped(grant, rule, call) {
+            state.discard_maps(kernel, adapter, grant, found)?;
+        }
         state.revoke(grant);
     }
-    state.channel = Channel::Free;
-    state.kick(kernel, adapter);
+    state.release_channel(kernel, adapter);
     Ok(())
 }
 
@@ -155,8 +159,9 @@ pub(super) fn submit(
 ) -> Result<bool, Violation> {
     let grant = {
         let mut state = adapter.state.lock();
-        let free = state.waiting.is_empty() && state.has_room(&waiting);
-        let now = free && (turn == Turn::Now || kernel.choices.coin(2));
+        let free = state.waiting.is_empty() && state.has_room(kernel, adapter, &waiting);
+        let chosen = free && (turn == Turn::Now || kernel.choices.coin(2));
+        let now = chosen && reserve(kernel, adapter, &waiting);
         if !now && turn == Turn::Now {
             return Ok(false);
         }
@@ -227,7 +232,12 @@ fn finish(
             state.channel = Channel::Held { grant };
             return Ok(());
         }
-        _IO_ALLOCATION_ACTION::DeallocateObjectKeepRegisters => {}
+        _IO_ALLOCATION_ACTION::DeallocateObjectKeepRegisters => {
+            if adapter.traits.slave.is_some() {
+                let message = "AdapterControl returned DeallocateObjectKeepRegisters for a system DMA channel";
+                return Err(broken(RuleId::Dma107, message).from(state.grants[grant].origin));
+            }
+        }
         _IO_ALLOCATION_ACTION::DeallocateObject => {
             let deed = "AdapterControl returned DeallocateObject";
             state.check_nothing_mapped(grant, RuleId::Dma38, deed)?;
@@ -239,8 +249,7 @@ fn finish(
             return Err(broken(RuleId::Dma38, message).from(state.grants[grant].origin));
         }
     }
-    state.channel = Channel::Free;
-    state.kick(kernel, adapter);
+    state.release_channel(kernel, adapter);
     Ok(())
 }
 
@@ -252,7 +261,8 @@ fn serve(kernel: &Kernel, number: usize) {
         let (waiting, grant) = {
             let mut state = adapter.state.lock();
             let Some(&waiting) = state.waiting.front() else { return };
-            if !state.has_room(&waiting) {
+            let room = state.has_room(kernel, adapter, &waiting);
+            if !room || !reserve(kernel, adapter, &waiting) {
                 return;
             }
             state.waiting.pop_front();
@@ -268,11 +278,30 @@ fn serve(kernel: &Kernel, number: usize) {
     }
 }
 
+/// The DPC after a system DMA channel was freed: other adapters may wait for it.
+fn serve_channel(kernel: &Kernel, channel: usize) {
+    let wired = |adapter: &&Adapter| {
+        adapter.traits.slave.is_some_and(|slave| slave.channel as usize == channel)
+    };
+    for adapter in (0..).map_while(|number| kernel.hal.adapter_at(number)).filter(wired) {
+        adapter.state.lock().kick(kernel, adapter);
+    }
+}
+
+/// Takes the controller's channel for an allocation that has room otherwise; another adapter may
+/// have been quicker. Always for a bus master.
+pub(super) fn reserve(kernel: &Kernel, adapter: &Adapter, waiting: &Waiting) -> bool {
+    let take = |slave: Slave| kernel.hal.controller.take(slave.channel, adapter.number);
+    waiting.build.is_some() || adapter.traits.slave.is_none_or(take)
+}
+
 impl State {
     /// Whether an allocation can be served: registers in a row, and the channel unless it is for
     /// a list (lists queue freely, DMA-73).
-    pub(super) fn has_room(&self, waiting: &Waiting) -> bool {
-        let channel = waiting.build.is_some() || self.channel == Channel::Free;
+    pub(super) fn has_room(&self, kernel: &Kernel, adapter: &Adapter, waiting: &Waiting) -> bool {
+        let wired = |slave: Slave| kernel.hal.controller.is_free(slave.channel);
+        let free = self.channel == Channel::Free && adapter.traits.slave.is_none_or(wired);
+        let channel = waiting.build.is_some() || free;
         channel && (waiting.registers == 0 || self.file.extents.fits(waiting.registers))
     }
 
@@ -283,6 +312,7 @@ impl State {
         let grant = grant.unwrap_or_else(|| {
             unreachable!("adapter {} has room, as was just seen", adapter.number)
         });
+        self.grants[grant].device = waiting.device;
         if waiting.build.is_none() {
             let device = waiting.device.0.addr();
             self.channel = Channel::Running { grant, device, freed: false };
@@ -290,10 +320,20 @@ impl State {
         grant
     }
 
+    /// The driver has the channel no more; who waits for it may have it.
+    fn release_channel(&mut self, kernel: &Kernel, adapter: &Adapter) {
+        self.channel = Channel::Free;
+        if let Some(slave) = adapter.traits.slave {
+            kernel.hal.controller.give(slave.channel);
+            kernel.queue_dpc(Deferred { run: serve_channel, argument: slave.channel as usize });
+        }
+        self.kick(kernel, adapter);
+    }
+
     /// Has the waiting served by a DPC, if there are any.
     pub(super) fn kick(&mut self, kernel: &Kernel, adapter: &Adapter) {
         let Some(first) = self.waiting.front() else { return };
-        if !self.kicked && self.has_room(first) {
+        if !self.kicked && self.has_room(kernel, adapter, first) {
             self.kicked = true;
             kernel.queue_dpc(Deferred { run: serve, argument: adapter.number });
         }

@@ -2,6 +2,7 @@
 
 use wdk_lite::*;
 
+use super::system::Slave;
 use super::windows::Class;
 use crate::RuleId;
 use crate::memory::pages::span;
@@ -18,6 +19,8 @@ pub(super) struct Traits {
     pub scatter_gather: bool,
     /// Bytes of the largest operation (DMA-09).
     pub maximum_length: u32,
+    /// Set if the device masters nothing and has a system DMA channel.
+    pub slave: Option<Slave>,
 }
 
 impl Traits {
@@ -33,6 +36,7 @@ impl Traits {
 }
 
 /// Checks a description; `None` for an adapter this system does not offer, up to version `newest`.
+/// `as_slave` makes something of one with Master FALSE, if the device has a system DMA channel.
 ///
 /// # Errors
 /// DMA-03 for what was not zeroed, DMA-04 for an unknown version, DMA-08 and DMA-09 for members
@@ -40,6 +44,7 @@ impl Traits {
 pub(super) fn examine(
     description: &DEVICE_DESCRIPTION,
     newest: u32,
+    as_slave: impl FnOnce(&DEVICE_DESCRIPTION) -> Option<Result<Option<Traits>, Violation>>,
 ) -> Result<Option<Traits>, Violation> {
     let version = description.Version;
     if version > DEVICE_DESCRIPTION_VERSION3 {
@@ -47,19 +52,26 @@ pub(super) fn examine(
         return Err(broken(RuleId::Dma04, message).code(0xE6, [0x25, version.into(), 0, 0]));
     }
     check_zeroed(description)?;
-    check_bus_master(description)?;
+    let slave = if description.Master == 0 { as_slave(description) } else { None };
+    if slave.is_none() {
+        check_bus_master(description)?;
+    }
     if version > newest {
         return Ok(None);
     }
-    let Some(bits) = reach(description) else { return Ok(None) };
     if description.MaximumLength == 0 {
         return Err(broken(RuleId::Dma09, "DEVICE_DESCRIPTION.MaximumLength is 0"));
     }
+    if let Some(slave) = slave {
+        return slave;
+    }
+    let Some(bits) = reach(description) else { return Ok(None) };
     Ok(Some(Traits {
         version: version.max(1),
         bits,
         scatter_gather: description.ScatterGather != 0,
         maximum_length: description.MaximumLength,
+        slave: None,
     }))
 }
 
@@ -148,11 +160,11 @@ mod tests {
     }
 
     fn bits(d: DEVICE_DESCRIPTION) -> Option<u32> {
-        examine(&d, 3).expect("it is well-formed").map(|traits| traits.bits)
+        examine(&d, 3, |_| None).expect("it is well-formed").map(|traits| traits.bits)
     }
 
     fn rule(d: DEVICE_DESCRIPTION) -> RuleId {
-        examine(&d, 3).expect_err("it is wrong").rule
+        examine(&d, 3, |_| None).expect_err("it is wrong").rule
     }
 
     #[test]
@@ -168,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_version_not_offered_is_no_error() {
-        assert_eq!(examine(&description(3), 2).expect("it is well-formed"), None);
+        assert_eq!(examine(&description(3), 2, |_| None).expect("it is well-formed"), None);
     }
 
     #[test]

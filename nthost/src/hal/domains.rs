@@ -1,5 +1,4 @@
-//! The adapter itself: facts about it, DMA domains, and PutDmaAdapter; and the calls that a bus
-//! master must not make.
+//! The adapter itself: facts about it, DMA domains, and PutDmaAdapter.
 
 // UNSAFETY: arguments are the driver's.
 #![allow(non_snake_case, clippy::too_many_arguments, reason = "names and shapes are the WDK's")]
@@ -74,12 +73,13 @@ pub(crate) unsafe fn PutDmaAdapter(
     Ok(())
 }
 
-/// Tells the alignment of DMA buffers (DMA-15; wdm, PGET_DMA_ALIGNMENT): any, on these machines.
+/// Tells the alignment of DMA buffers (DMA-15; wdm, PGET_DMA_ALIGNMENT): whole cache lines where
+/// the HAL does not bounce the lines that a transfer shares with its neighbours, else any.
 pub(crate) unsafe fn GetDmaAlignment(
     kernel: &Kernel,
     DmaAdapter: PDMA_ADAPTER,
 ) -> Result<ULONG, Violation> {
-    kernel.hal.adapter(kernel, DmaAdapter).map(|_| 1)
+    kernel.hal.adapter(kernel, DmaAdapter).map(|adapter| adapter.alignment)
 }
 
 /// Tells facts about the adapter (DMA-16; wdm, PGET_DMA_ADAPTER_INFO). STATUS_NOT_SUPPORTED for
@@ -99,7 +99,7 @@ pub(crate) unsafe fn GetDmaAdapterInfo(
         return Ok(STATUS_NOT_SUPPORTED);
     }
     let facts = DMA_ADAPTER_INFO_V1 {
-        ReadDmaCounterAvailable: 0,
+        ReadDmaCounterAvailable: adapter.traits.slave.is_some().into(),
         ScatterGatherLimit: if adapter.traits.scatter_gather { adapter.granted } else { 1 },
         DmaAddressWidth: adapter.traits.bits,
         Flags: 0,
@@ -108,44 +108,6 @@ pub(crate) unsafe fn GetDmaAdapterInfo(
     // SAFETY: as above.
     unsafe { (*AdapterInfo).V1 = facts };
     Ok(STATUS_SUCCESS)
-}
-
-/// DMA-70: what only drivers of slave devices call.
-fn slave_only(kernel: &Kernel, adapter: PDMA_ADAPTER, call: &str) -> Violation {
-    match kernel.hal.adapter(kernel, adapter) {
-        Err(violation) => violation,
-        Ok(adapter) => {
-            let message = format!("{call} is for system DMA; this adapter is a bus master's");
-            broken(RuleId::Dma70, message).from(adapter.origin)
-        }
-    }
-}
-
-/// For slave devices only (DMA-70; wdm, PREAD_DMA_COUNTER).
-pub(crate) unsafe fn ReadDmaCounter(
-    kernel: &Kernel,
-    DmaAdapter: PDMA_ADAPTER,
-) -> Result<ULONG, Violation> {
-    Err(slave_only(kernel, DmaAdapter, "ReadDmaCounter"))
-}
-
-/// For system DMA only (DMA-70; wdm, PCONFIGURE_ADAPTER_CHANNEL).
-pub(crate) unsafe fn ConfigureAdapterChannel(
-    kernel: &Kernel,
-    DmaAdapter: PDMA_ADAPTER,
-    _FunctionNumber: ULONG,
-    _Context: PVOID,
-) -> Result<NTSTATUS, Violation> {
-    Err(slave_only(kernel, DmaAdapter, "ConfigureAdapterChannel"))
-}
-
-/// For system DMA only (DMA-69, DMA-70; wdm, PCANCEL_MAPPED_TRANSFER).
-pub(crate) unsafe fn CancelMappedTransfer(
-    kernel: &Kernel,
-    DmaAdapter: PDMA_ADAPTER,
-    _DmaTransferContext: PVOID,
-) -> Result<NTSTATUS, Violation> {
-    Err(slave_only(kernel, DmaAdapter, "CancelMappedTransfer"))
 }
 
 /// The domain of an adapter's device.

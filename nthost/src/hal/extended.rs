@@ -6,7 +6,7 @@
 use wdk_lite::*;
 
 use super::adapter::{Adapter, Channel, base_of};
-use super::channel::{Turn, free_channel, submit};
+use super::channel::{Turn, free_channel, reserve, submit};
 use super::list_memory::list_size;
 use super::lists::demand;
 use super::mapping::chain_length;
@@ -70,7 +70,8 @@ pub(crate) unsafe fn AllocateAdapterChannelEx(
 /// Gives the channel to the caller, without a routine.
 fn hold(kernel: &Kernel, adapter: &Adapter, waiting: Waiting, base: *mut PVOID) -> NTSTATUS {
     let mut state = adapter.state.lock();
-    if !state.waiting.is_empty() || !state.has_room(&waiting) {
+    let room = state.waiting.is_empty() && state.has_room(kernel, adapter, &waiting);
+    if !room || !reserve(kernel, adapter, &waiting) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
     let grant = state.admit(kernel, adapter, &waiting);

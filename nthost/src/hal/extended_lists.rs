@@ -116,6 +116,10 @@ pub(crate) unsafe fn BuildScatterGatherListEx(
 }
 
 fn serve(kernel: &Kernel, adapter: &Adapter, call: Call) -> Result<NTSTATUS, Violation> {
+    if adapter.traits.slave.is_some() {
+        // For bus masters only (DMA-81).
+        return Ok(STATUS_INVALID_PARAMETER);
+    }
     if call.completes {
         let message =
             format!("{} was given a DmaCompletionRoutine, which it does not use", call.name);

@@ -6,12 +6,14 @@
 use wdk_lite::*;
 
 use super::adapter::{Adapter, State};
+use super::controller::Completion;
 use super::extended::check_offset;
-use super::list_memory::{elements_in, write_list};
+use super::list_memory::{Buffer, elements_in, first_address, write_list};
 use super::mapping::{Mapping, Part, examine, walk};
 use super::packet::{Wanted, flush, no_registers, too_long};
+use super::system;
+use super::waiting::Device;
 use crate::RuleId;
-use crate::ddi::callback::routine;
 use crate::machine::{Kernel, context};
 use crate::memory::mdl::Mdl;
 use crate::verifier::{Violation, broken};
@@ -34,13 +36,18 @@ pub(crate) unsafe fn MapTransferEx(
     CompletionContext: PVOID,
 ) -> Result<NTSTATUS, Violation> {
     let adapter = kernel.hal.adapter(kernel, DmaAdapter)?;
-    if routine(DmaCompletionRoutine).is_some() || !CompletionContext.is_null() {
+    let completion = system::completion(DmaCompletionRoutine, CompletionContext);
+    if adapter.traits.slave.is_some() {
+        system::check_offset(kernel, adapter, DeviceOffset)?;
+    } else if completion.is_some() || !CompletionContext.is_null() {
         let message = "MapTransferEx was given a DmaCompletionRoutine, which only system DMA has";
         return Err(broken(RuleId::Dma70, message));
-    }
-    if DeviceOffset != 0 || Length.is_null() {
-        let message = "MapTransferEx for a bus master takes a DeviceOffset of 0, and a Length";
+    } else if DeviceOffset != 0 {
+        let message = "MapTransferEx for a bus master takes a DeviceOffset of 0";
         return Err(broken(RuleId::Dma64, message));
+    }
+    if Length.is_null() {
+        return Err(broken(RuleId::Dma64, "MapTransferEx was given no Length"));
     }
     let to_device = WriteToDevice != 0;
     let mdl = examine(kernel, Mdl, to_device, "MapTransferEx")?;
@@ -49,16 +56,23 @@ pub(crate) unsafe fn MapTransferEx(
     let offset = check_offset(kernel, mdl, Offset, length, "MapTransferEx")?;
     // CAST: 32 bits.
     let room = elements_in(ScatterGatherBufferLength as usize);
-    if ScatterGatherBuffer.is_null() || room == 0 {
+    // For system DMA the list is optional: the HAL has room for one element of its own.
+    let own = adapter.traits.slave.is_some() && ScatterGatherBuffer.is_null();
+    if !own && (ScatterGatherBuffer.is_null() || room == 0) {
         return Ok(STATUS_INVALID_PARAMETER);
     }
-    let wish = Wish { mdl, offset, length, to_device, room };
+    let mut buffer = own.then(|| Buffer::new(1));
+    let list = buffer.as_mut().map_or(ScatterGatherBuffer.expose_provenance(), Buffer::address);
+    let wish = Wish { mdl, offset, length, to_device, room: room.max(own.into()) };
     let mut state = adapter.state.lock();
     let Some(grant) = state.find_grant(MapRegisterBase) else {
         return Err(no_registers("MapTransferEx"));
     };
-    let list = ScatterGatherBuffer.expose_provenance();
+    if state.grants[grant].cancelled {
+        return Ok(STATUS_CANCELLED);
+    }
     let (mapped, was_flushed) = state.map_extended(kernel, adapter, grant, wish, list)?;
+    let device = Device(state.grants[grant].device.0);
     drop(state);
     if mapped == 0 {
         return Ok(STATUS_INSUFFICIENT_RESOURCES);
@@ -70,6 +84,9 @@ pub(crate) unsafe fn MapTransferEx(
     // CAST: at most what was asked.
     // SAFETY: as above.
     unsafe { Length.write(mapped as u32) };
+    // Last: *Length is written before the completion routine can run (DMA-109).
+    let completion = completion.map(|(routine, context)| Completion { routine, context, device });
+    system::program(kernel, adapter, (first_address(list), mapped), to_device, completion);
     Ok(STATUS_SUCCESS)
 }
 
@@ -179,6 +196,7 @@ pub(crate) unsafe fn FlushAdapterBuffersEx(
         to_device: WriteToDevice != 0,
         base: MapRegisterBase,
     };
+    system::flush(kernel, adapter)?;
     let arrived = flush(kernel, adapter, wanted)?;
     Ok(if arrived { STATUS_SUCCESS } else { STATUS_UNSUCCESSFUL })
 }

@@ -148,6 +148,14 @@ fn write_word(at: usize, value: u64) {
     unsafe { place.write_unaligned(value) };
 }
 
+/// Logical address of the first element of a list that was just written.
+pub(super) fn first_address(list: usize) -> u64 {
+    let at = list + ELEMENTS + offset_of!(SCATTER_GATHER_ELEMENT, Address);
+    let place: *const u64 = std::ptr::with_exposed_provenance(at);
+    // SAFETY: within the memory that the list was written to.
+    unsafe { place.read_unaligned() }
+}
+
 /// A digest of a list's memory.
 pub(super) fn digest(address: usize, bytes: usize) -> u64 {
     let words = (0..bytes / 8).map(|word| {

@@ -172,7 +172,8 @@ pub(super) fn request(
     if demand.missing != 0 {
         return Ok(STATUS_BUFFER_TOO_SMALL);
     }
-    if demand.registers > adapter.granted {
+    // The system's DMA controller takes no lists.
+    if demand.registers > adapter.granted || adapter.traits.slave.is_some() {
         return Ok(STATUS_INSUFFICIENT_RESOURCES);
     }
     if !build.buffer.0.is_null() && elements_in(build.buffer_length as usize) < demand.elements {
@@ -345,7 +346,7 @@ impl State {
             buffer.forget();
             self.buffers.push(buffer);
         }
-        self.unmap(adapter, mapping, true, context::stack())?;
+        self.unmap(kernel, adapter, mapping, true, context::stack())?;
         self.revoke(grant);
         self.kick(kernel, adapter);
         Ok(())
@@ -417,7 +418,7 @@ pub(crate) unsafe fn BuildMdlFromScatterGatherList(
         let message = "BuildMdlFromScatterGatherList was given a list that is not outstanding";
         return Err(broken(RuleId::Dma82, message));
     }
-    if adapter.bounces {
+    if adapter.paging.copies_all() {
         return Ok(STATUS_INSUFFICIENT_RESOURCES);
     }
     // SAFETY: not null, and the page promises a valid pointer.

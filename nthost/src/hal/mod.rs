@@ -4,8 +4,11 @@
 //! * [`registers`], [`mapping`]: map registers and bounce pages, one operation's mapping
 //! * [`channel`], [`packet`], [`lists`], [`list_memory`]: versions 1 and 2 of the operations
 //! * [`extended`], [`extended_map`], [`extended_lists`], [`contexts`]: version 3
+//! * [`legacy`]: versions 1 and 2 by NT's names
 //! * [`common`], [`backing`], [`vectors`]: common buffers
-//! * [`coherency`]: notes about KeFlushIoBuffers
+//! * [`coherency`]: what the processor's caches owe a transfer
+//! * [`discard`]: mappings that end without their flush
+//! * [`system`], [`controller`]: slave devices, and the controller that moves their data
 //! * [`access`]: the device's side
 //!
 //! Lock order: an adapter's state, then an MDL's. A device's access comes with its model's lock
@@ -20,19 +23,23 @@ mod channel;
 mod coherency;
 mod common;
 mod contexts;
+mod controller;
 pub(crate) mod ddi;
 mod description;
+mod discard;
 mod domains;
 mod extended;
 mod extended_lists;
 mod extended_map;
 mod extents;
+pub(crate) mod legacy;
 mod list_memory;
 mod lists;
 mod mapping;
 pub(crate) mod operations;
 mod packet;
 mod registers;
+mod system;
 #[cfg(test)]
 mod tests;
 mod vectors;
@@ -58,10 +65,12 @@ pub(crate) struct Hal {
     adapters: RwLock<Vec<Handle>>,
     serial: AtomicU64,
     flushes: AtomicU64,
+    /// The system's DMA controller; in use if the machine's options say so.
+    pub controller: controller::Controller,
     /// The first access of a device that the driver is to blame for.
     fault: Mutex<Option<Violation>>,
     /// Notes that were found on a device's side.
-    notes: Mutex<Vec<(RuleId, String)>>,
+    notes: Mutex<Vec<Violation>>,
     /// Whether `fault` or `notes` hold something.
     unsettled: AtomicBool,
     /// Bus-master writes so far.
@@ -113,6 +122,7 @@ impl Hal {
             adapters: RwLock::new(Vec::with_capacity(16)),
             serial: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
+            controller: controller::Controller::new(),
             fault: Mutex::new(None),
             notes: Mutex::new(Vec::new()),
             unsettled: AtomicBool::new(false),
@@ -134,6 +144,11 @@ impl Hal {
     fn flush_fails(&self, kernel: &Kernel) -> bool {
         let count = self.flushes.fetch_add(1, Ordering::Relaxed) + 1;
         kernel.options.flush_failure == Some(count)
+    }
+
+    /// Whether the next flush will be the one that fails.
+    fn next_flush_fails(&self, kernel: &Kernel) -> bool {
+        kernel.options.flush_failure == Some(self.flushes.load(Ordering::Relaxed) + 1)
     }
 
     /// Makes an adapter; `None` if the device has no area left for its windows.
@@ -239,7 +254,11 @@ impl Hal {
             return Err(fault);
         }
         let notes = std::mem::take(&mut *self.notes.lock());
-        notes.into_iter().try_for_each(|(rule, message)| kernel.note(rule, message))
+        let matters = kernel.options.profile.caches_common_buffer(true);
+        notes.into_iter().try_for_each(|found| match matters {
+            true => kernel.breach(found),
+            false => kernel.note(found.rule, found.message),
+        })
     }
 
     /// What a driver left behind at removal or unload: an adapter that was not put (DMA-20), with

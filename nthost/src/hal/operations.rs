@@ -7,8 +7,8 @@ pub(crate) use super::common::{
 };
 pub(crate) use super::contexts::{CancelAdapterChannel, InitializeDmaTransferContext};
 pub(crate) use super::domains::{
-    CancelMappedTransfer, ConfigureAdapterChannel, FlushDmaBuffer, GetDmaAdapterInfo,
-    GetDmaAlignment, GetDmaDomain, JoinDmaDomain, LeaveDmaDomain, PutDmaAdapter, ReadDmaCounter,
+    FlushDmaBuffer, GetDmaAdapterInfo, GetDmaAlignment, GetDmaDomain, JoinDmaDomain,
+    LeaveDmaDomain, PutDmaAdapter,
 };
 pub(crate) use super::extended::{AllocateAdapterChannelEx, FreeAdapterObject, GetDmaTransferInfo};
 pub(crate) use super::extended_lists::{BuildScatterGatherListEx, GetScatterGatherListEx};
@@ -18,6 +18,7 @@ pub(crate) use super::lists::{
     GetScatterGatherList, PutScatterGatherList,
 };
 pub(crate) use super::packet::{FlushAdapterBuffers, MapTransfer};
+pub(crate) use super::system::{CancelMappedTransfer, ConfigureAdapterChannel, ReadDmaCounter};
 pub(crate) use super::vectors::{
     AllocateCommonBufferVector, FreeCommonBufferFromVector, FreeCommonBufferVector,
     GetCommonBufferFromVectorByIndex,

@@ -5,10 +5,11 @@
 
 use wdk_lite::*;
 
-use super::adapter::{Adapter, Grant, State};
+use super::adapter::{Adapter, Grant, Paging, State};
 use super::coherency::Coherency;
 use super::logical;
 use super::mapping::{Mapping, Part, examine};
+use super::system::{check_idle, program};
 use crate::RuleId;
 use crate::machine::{Kernel, context};
 use crate::memory::PAGE;
@@ -36,13 +37,30 @@ pub(crate) unsafe fn MapTransfer(
     // SAFETY: the page promises a valid in/out pointer.
     let asked = unsafe { Length.read() } as usize;
     let part = check_range(mdl, CurrentVa, asked)?;
+    let mut lacks = false;
     let (address, mapped, coherency) = {
         let mut state = adapter.state.lock();
         let Some(grant) = state.find_grant(MapRegisterBase) else {
             return Err(no_registers("MapTransfer"));
         };
-        map(kernel, adapter, &mut state, grant, part, to_device)?
+        check_idle(adapter, &state, grant, "MapTransfer")?;
+        match state.map_common(kernel, adapter, grant, part, to_device)? {
+            Some((address, unflushed)) => {
+                lacks = unflushed;
+                (address, part.length, Coherency::default())
+            }
+            None => map(kernel, adapter, &mut state, grant, part, to_device)?,
+        }
     };
+    if lacks {
+        let message = "no KeFlushIoBuffers before system DMA with a cached common buffer";
+        if kernel.options.profile.caches_common_buffer(true) {
+            kernel.lapse(RuleId::Dma90, message)?;
+        } else {
+            kernel.note(RuleId::Dma90, message)?;
+        }
+    }
+    program(kernel, adapter, (address, mapped), to_device, None);
     if adapter.traits.version < 3 {
         coherency.report(kernel, to_device)?;
     }
@@ -74,6 +92,7 @@ pub(crate) unsafe fn FlushAdapterBuffers(
         to_device: WriteToDevice != 0,
         base: MapRegisterBase,
     };
+    super::system::flush(kernel, adapter)?;
     // CAST: a truth value.
     Ok(flush(kernel, adapter, wanted)? as u8)
 }
@@ -239,7 +258,7 @@ fn run(kernel: &Kernel, adapter: &Adapter, part: Part) -> u32 {
     let pages = part.pages();
     if !adapter.traits.scatter_gather {
         pages
-    } else if !adapter.bounces {
+    } else if adapter.paging == Paging::Direct {
         contiguous(part, pages)
     } else if kernel.choices.coin(4) {
         // Contiguous, but a HAL may give less.
@@ -294,7 +313,7 @@ pub(super) fn flush(kernel: &Kernel, adapter: &Adapter, wanted: Wanted) -> Resul
     if state.grants[grant].maps.is_empty() {
         state.grants[grant].hint = state.grants[grant].first;
     }
-    state.unmap(adapter, mapping, arrives, context::stack())?;
+    state.unmap(kernel, adapter, mapping, arrives, context::stack())?;
     Ok(arrives)
 }
 

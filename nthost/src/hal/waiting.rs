@@ -20,6 +20,12 @@ pub(super) struct Device(pub PDEVICE_OBJECT);
 // SAFETY: an address that the HAL never follows.
 unsafe impl Send for Device {}
 
+impl Default for Device {
+    fn default() -> Self {
+        Self(std::ptr::null_mut())
+    }
+}
+
 /// An allocation that waits or is being served.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {

@@ -59,6 +59,19 @@ impl Kernel {
         self.scheduler.is_some()
     }
 
+    /// Runs a call of the driver into the host: others may come before it, and after it.
+    #[inline(always)]
+    pub(crate) fn crossing<R>(&self, call: impl FnOnce() -> R) -> R {
+        match &self.scheduler {
+            None => {
+                let result = call();
+                self.service_inline();
+                result
+            }
+            Some(scheduler) => self.cross_as_task(scheduler, call),
+        }
+    }
+
     /// Runs a call into the driver.
     #[inline(always)]
     pub(crate) fn driver_mode<R>(&self, call: impl FnOnce() -> R) -> R {

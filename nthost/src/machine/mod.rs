@@ -4,13 +4,13 @@ pub(crate) mod choices;
 pub(crate) mod clock;
 pub(crate) mod context;
 pub(crate) mod ddi;
+mod depth;
 pub(crate) mod deterministic;
 pub(crate) mod executor;
 mod faults;
 pub(crate) mod footprint;
 mod inline;
 pub(crate) mod interrupts;
-mod log;
 pub(crate) mod policy;
 pub(crate) mod processor;
 mod profile;
@@ -20,10 +20,9 @@ mod threads;
 
 pub(crate) use executor::Wait;
 pub use faults::{FallibleCall, Faults, NotFaults};
-pub use log::Event;
 pub use policy::{NotAPolicy, Policy};
 pub(crate) use profile::Options;
-pub use profile::{Builder, Profile, Scheduling};
+pub use profile::{Builder, Profile, Scheduling, SystemDma};
 pub use recording::{ChoiceList, NotAChoiceList};
 pub use threads::{Machine, Running, Stopped};
 
@@ -32,13 +31,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Condvar, Mutex};
 
 use crate::bus::Bus;
+use crate::ddi::Saboteur;
+use crate::ddi::log::Log;
 use crate::hal::Hal;
 use crate::io::Io;
 use crate::memory::Memory;
 use crate::pnp::Pnp;
 use crate::verifier::{Report, Verifier, Violation, broken};
 use crate::wdf::Wdf;
-use crate::{RuleId, verifier};
+use crate::{RuleId, image, verifier};
 use choices::Choices;
 use clock::{Clock, Deferred};
 use footprint::Thing;
@@ -54,6 +55,8 @@ pub(crate) struct Kernel {
     /// This machine, for handles given to tests.
     this: std::sync::Weak<Self>,
     pub options: Options,
+    /// Who spoils the driver's calls, if somebody is to.
+    pub saboteur: Option<Saboteur>,
     pub choices: Choices,
     pub clock: Clock,
     pub processors: Vec<Processor>,
@@ -65,10 +68,15 @@ pub(crate) struct Kernel {
     pub io: Io,
     pub pnp: Pnp,
     pub wdf: Wdf,
+    pub image: image::Slot,
+    pub log: Log,
+    /// Whether calls of the driver are logged or spoiled.
+    watched: bool,
+    /// Whether callbacks are logged or listened to, or follow the convention of an image.
+    special: AtomicBool,
     /// Crossings so far.
     pub events: AtomicU64,
     pub injections: Injections,
-    log: log::Log,
     faults: faults::Injector,
     /// The most kernel stack that one call into the driver has used, bytes.
     deepest: AtomicU64,
@@ -83,11 +91,14 @@ pub(crate) struct Kernel {
     harness: (Mutex<()>, Condvar),
 }
 
-/// Actions of a test at chosen crossings.
+/// Who acts at crossings besides the driver and the host: a test, at a chosen one; caches that are
+/// not coherent, at each.
 #[derive(Default)]
 pub(crate) struct Injections {
-    /// The next one's crossing; zero if there is none.
+    /// The first crossing at which somebody may act; 0 if nobody will.
     at: AtomicU64,
+    /// Somebody acts at each.
+    always: bool,
     /// By crossing, the next one last.
     actions: Mutex<Vec<(u64, Injected)>>,
 }
@@ -109,7 +120,17 @@ impl Injections {
     }
 
     fn settle(&self, actions: &[(u64, Injected)]) {
-        self.at.store(actions.last().map_or(0, |(at, _)| *at), Ordering::Release);
+        let next = actions.last().map_or(0, |(at, _)| *at);
+        self.at.store(if self.always { 1 } else { next }, Ordering::Release);
+    }
+}
+
+impl Injections {
+    fn of(options: &Options) -> Self {
+        // Caches that are not coherent; the deterministic scheduler has a move for them.
+        let deterministic = matches!(options.scheduling, Scheduling::Deterministic { .. });
+        let always = !options.profile.is_coherent() && !deterministic;
+        Self { at: AtomicU64::new(u64::from(always)), always, actions: Mutex::default() }
     }
 }
 
@@ -139,6 +160,7 @@ impl Kernel {
     ) -> Self {
         Self {
             this,
+            saboteur: Saboteur::new(&options.sabotage),
             choices: Choices::new(options.seed, strategy),
             clock: Clock::new(),
             processors: (0..options.processors()).map(|_| Processor::new()).collect(),
@@ -150,9 +172,12 @@ impl Kernel {
             io: Io::new(),
             pnp: Pnp::new(),
             wdf: Wdf::new(),
+            image: image::Slot::default(),
+            log: Log::new(options.log),
+            watched: options.log || !options.sabotage.is_empty(),
+            special: AtomicBool::new(options.log || !options.sabotage.is_empty()),
             events: AtomicU64::new(0),
-            injections: Injections::default(),
-            log: log::Log::new(options.log),
+            injections: Injections::of(&options),
             faults: faults::Injector::new(options.faults.clone()),
             deepest: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
@@ -163,6 +188,23 @@ impl Kernel {
             harness: (Mutex::new(()), Condvar::new()),
             options,
         }
+    }
+
+    /// Whether calls of the driver are logged or spoiled.
+    #[inline(always)]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched
+    }
+
+    /// Whether callbacks are logged or listened to, or follow the convention of an image.
+    #[inline(always)]
+    pub(crate) fn is_special(&self) -> bool {
+        self.special.load(Ordering::Relaxed)
+    }
+
+    /// The machine's driver is an image.
+    pub(crate) fn becomes_special(&self) {
+        self.special.store(true, Ordering::Release);
     }
 
     /// The processor the calling thread holds.
@@ -236,9 +278,29 @@ impl Kernel {
         if self.options.strict {
             return Err(broken(rule, message));
         }
-        let report = self.report(*broken(rule, message));
+        let report = Report { harmless: true, ..self.report(*broken(rule, message)) };
         self.verifier.note(report);
         Ok(())
+    }
+
+    /// A breach that loses nothing but data: what `found` says stops the machine, unless the
+    /// machine is to go on.
+    pub(crate) fn breach(&self, found: Violation) -> Result<(), Violation> {
+        if !self.options.go_on {
+            return Err(found);
+        }
+        let report = self.report(*found);
+        self.verifier.note(report);
+        Ok(())
+    }
+
+    /// A rule about caches that was not followed: a note where caches are coherent, a breach where
+    /// they are not.
+    pub(crate) fn lapse(&self, rule: RuleId, message: impl Into<String>) -> Result<(), Violation> {
+        if self.options.profile.is_coherent() {
+            return self.note(rule, message);
+        }
+        self.breach(broken(rule, message))
     }
 
     fn report(&self, broken: verifier::Broken) -> Report {
@@ -257,6 +319,7 @@ impl Kernel {
             seed: self.options.seed,
             choices: self.is_deterministic().then(|| self.choices.list()),
             count: 1,
+            harmless: false,
         }
     }
 

@@ -9,10 +9,13 @@ use parking_lot::Mutex;
 
 use super::deterministic::segment::is_abandonment;
 use super::faults::FallibleCall;
-use super::log::Event;
-use super::profile::{Builder, Profile};
+use super::profile::{Builder, Profile, Scheduling};
 use super::recording::ChoiceList;
 use super::{Kernel, context};
+use crate::cache::{Loss, Step};
+use crate::ddi::Saboteur;
+use crate::ddi::log::Crossing;
+use crate::image::TraceEvent;
 use crate::verifier::Report;
 
 /// A simulated NT machine.
@@ -124,6 +127,13 @@ impl Machine {
         self.kernel.verifier.notes()
     }
 
+    /// The calls of the driver's that were spoiled, see [`Builder::sabotage`]: for each the number
+    /// of crossings before it.
+    #[must_use]
+    pub fn spoiled_calls(&self) -> Vec<u64> {
+        self.kernel.saboteur.as_ref().map_or_else(Vec::new, Saboteur::spoiled)
+    }
+
     /// Machine time, nanoseconds.
     #[must_use]
     pub fn now(&self) -> u64 {
@@ -150,16 +160,57 @@ impl Machine {
         self.kernel.faults.calls()
     }
 
-    /// The crossings so far, if the machine was built to keep them ([`Builder::log`]).
+    /// The log of crossings; empty unless [`Builder::log_crossings`] was asked for.
     #[must_use]
-    pub fn log(&self) -> Vec<Event> {
-        self.kernel.log.events()
+    pub fn crossings(&self) -> Vec<Crossing> {
+        self.kernel.log.crossings()
+    }
+
+    /// What a driver image wrote to event traces; empty unless [`Builder::record_trace`] was asked
+    /// for.
+    #[must_use]
+    pub fn trace_events(&self) -> Vec<TraceEvent> {
+        self.kernel.image.trace_events()
+    }
+
+    /// Who decides what runs next.
+    #[must_use]
+    pub fn scheduling(&self) -> &Scheduling {
+        &self.kernel.options.scheduling
     }
 
     /// Lets `nanoseconds` of machine time pass, running what is due.
     pub fn sleep(&self, nanoseconds: u64) {
         let due = self.kernel.clock.now().saturating_add(nanoseconds);
         self.kernel.wait(Some(due), || false);
+    }
+
+    /// The steps of the cache model so far, if [`Builder::record_caches`] asked for them.
+    #[must_use]
+    pub fn cache_steps(&self) -> Vec<Step> {
+        self.kernel.caches().map_or_else(Vec::new, |cache| cache.steps().to_vec())
+    }
+
+    /// The losses of data that the cache model saw so far: none with a correct driver.
+    #[must_use]
+    pub fn cache_losses(&self) -> Vec<Loss> {
+        self.kernel.caches().map_or_else(Vec::new, |cache| cache.losses().to_vec())
+    }
+
+    /// Takes the losses that the cache model saw so far.
+    #[must_use]
+    pub fn take_cache_losses(&self) -> Vec<Loss> {
+        self.kernel.caches().map_or_else(Vec::new, |mut cache| cache.take_losses())
+    }
+
+    /// What an instruction fetch sees of this memory, now if it is locked, or else as it was when
+    /// it was unlocked last: on a machine that is not coherent, RAM. Data that was read from
+    /// registers and not flushed (DMA-86) is not there.
+    #[must_use]
+    pub fn instruction_view(&self, memory: &[u8]) -> Vec<u8> {
+        let start = memory.as_ptr().addr();
+        let seen = self.kernel.caches().and_then(|cache| cache.fetch(start, memory.len()));
+        seen.unwrap_or_else(|| memory.to_vec())
     }
 
     /// Runs `action` at the first crossing not before number `event` at which the driver holds no
@@ -171,19 +222,25 @@ impl Machine {
 }
 
 impl Kernel {
-    /// Runs a pending injection if this is its crossing.
+    /// Lets whoever acts at this crossing do so: the caches, a pending injection.
     #[inline]
     pub(crate) fn inject(&self, event: u64) {
         let at = self.injections.at.load(Ordering::Relaxed);
-        if at != 0 && event >= at && context::with(|c| c.locks.get()) == 0 {
+        if at != 0 && event >= at {
             self.inject_now(event);
         }
     }
 
     #[cold]
     fn inject_now(&self, event: u64) {
-        let Some(kernel) = self.this.upgrade() else { return };
+        if self.injections.always {
+            self.adversary_step();
+        }
+        if context::with(|c| c.locks.get()) != 0 {
+            return;
+        }
         let Some(action) = self.injections.take(event) else { return };
+        let Some(kernel) = self.this.upgrade() else { return };
         self.on_another_processor(Box::new(move || action(&Machine { kernel })));
     }
 }

@@ -126,5 +126,6 @@ fn outcome(kernel: &Kernel, node: &Node) -> Report {
         seed: kernel.options.seed,
         choices: None,
         count: 1,
+        harmless: true,
     }
 }

@@ -1,7 +1,8 @@
-//! The resources of a device: memory windows and interrupts, as raw and translated descriptors.
+//! The resources of a device: memory windows, interrupts and DMA channels, as raw and translated descriptors.
 
 use std::sync::atomic::Ordering;
 
+use testdev::bus::SystemDevice;
 use wdk_lite::*;
 
 use crate::bus::Function;
@@ -52,7 +53,36 @@ pub(super) fn assign(kernel: &Kernel, function: &Function) -> Vec<Assigned> {
     } else if function.identity.interrupt_pin != 0 {
         all.push(line(kernel, function.line));
     }
+    if let Some(device) = function.system {
+        all.push(channel(kernel, device));
+    }
     all
+}
+
+/// The channel of a system DMA controller: the descriptor of Windows 8 and later, or the older one
+/// on a system that does not know version 3.
+fn channel(kernel: &Kernel, device: SystemDevice) -> Assigned {
+    use _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1 as Union;
+
+    let SystemDevice { channel, request_line, .. } = device;
+    let (flags, u) = if kernel.options.versions >= DEVICE_DESCRIPTION_VERSION3 {
+        let third = _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_7 {
+            Channel: channel,
+            RequestLine: request_line,
+            // CAST: 0.
+            TransferWidth: DMAV3_TRANFER_WIDTH_8 as UCHAR,
+            ..Default::default()
+        };
+        (CM_RESOURCE_DMA_8 | CM_RESOURCE_DMA_V3, Union { DmaV3: third })
+    } else {
+        let older = _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_6 {
+            Channel: channel,
+            ..Default::default()
+        };
+        (CM_RESOURCE_DMA_8, Union { Dma: older })
+    };
+    let both = descriptor(CmResourceTypeDma, CmResourceShareDeviceExclusive, flags, u);
+    Assigned { raw: both, translated: both, lines: Vec::new(), message: false }
 }
 
 fn descriptor(

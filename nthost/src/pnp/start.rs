@@ -69,6 +69,11 @@ fn add(kernel: &Kernel, node: &Node, driver: Handle) -> Result<(), NTSTATUS> {
 /// START for a device that was just added; removes it again if that fails.
 fn first_start(kernel: &Kernel, node: &Node) -> Result<(), NTSTATUS> {
     let Some(target) = node.target(kernel) else { return Ok(()) };
+    if node.function.system.is_some() && kernel.options.system_dma.is_none() {
+        // No START for a device that cannot have its resources (Code 12).
+        node.remove_device(kernel);
+        return Err(STATUS_CONFLICTING_ADDRESSES);
+    }
     let status = target.start();
     if status.is_err() {
         node.remove_device(kernel);

@@ -7,7 +7,7 @@
 mod alias;
 pub mod catalogue;
 mod report;
-mod stack;
+pub(crate) mod stack;
 
 pub use catalogue::RuleId;
 pub use report::{BugCheck, Report};

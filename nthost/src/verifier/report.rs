@@ -46,6 +46,9 @@ pub struct Report {
     pub choices: Option<ChoiceList>,
     /// How often it happened at this call site (notes only).
     pub count: u64,
+    /// Whether nothing can be lost by it on this machine: a note, and not a breach on a machine
+    /// that goes on.
+    pub harmless: bool,
 }
 
 impl Report {

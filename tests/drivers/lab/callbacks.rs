@@ -99,12 +99,24 @@ impl Lab {
                         if base.is_null() {
                             return STATUS_INSUFFICIENT_RESOURCES;
                         }
+                        // CAST: an address is unsigned.
+                        self.window.set({ memory.Start }.QuadPart as u64);
                         self.registers.set(base.cast());
                         self.register_bytes.set(length);
                     }
                     CmResourceTypeInterrupt => {
                         let raw = wdf::WdfCmResourceListGetDescriptor(raw, index);
                         self.descriptors.set([raw, descriptor]);
+                    }
+                    CmResourceTypeDma => {
+                        let third = u32::from((*descriptor).Flags) & CM_RESOURCE_DMA_V3 != 0;
+                        let channel = if third {
+                            let dma = (*descriptor).u.DmaV3;
+                            (dma.Channel, dma.RequestLine)
+                        } else {
+                            ((*descriptor).u.Dma.Channel, 0)
+                        };
+                        self.channel.set(Some(channel));
                     }
                     _ => {}
                 }

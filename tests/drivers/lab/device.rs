@@ -187,6 +187,8 @@ impl Lab {
             registers: Cell::new(ptr::null_mut()),
             register_bytes: Cell::new(0),
             descriptors: Cell::new([ptr::null_mut(); 2]),
+            window: Cell::new(0),
+            channel: Cell::new(None),
             adapter: Cell::new(Adapter::NONE),
             granted: Cell::new(0),
             information: Cell::new(0),

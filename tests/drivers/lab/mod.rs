@@ -22,6 +22,7 @@ mod adapter;
 mod callbacks;
 pub mod ddk;
 mod device;
+mod slave;
 mod transfer;
 mod version3;
 
@@ -35,6 +36,9 @@ use wdk_lite::*;
 pub use adapter::{Adapter, MAXIMUM_LENGTH, description, scatter_gather};
 pub use callbacks::{encode, request_cancel};
 pub use device::driver_entry;
+pub use slave::{
+    SlaveTransfer, completed, map_slave3, slave_description, whole_slave, whole_slave3,
+};
 pub use transfer::{Transfer, control, list_control, whole_list, whole_packet};
 pub use version3::{Transfer3, control3, whole_version3};
 
@@ -181,6 +185,10 @@ pub struct Lab {
     pub register_bytes: Cell<u64>,
     /// The interrupt's descriptors, raw and translated, during EvtDevicePrepareHardware.
     pub descriptors: Cell<[PCM_PARTIAL_RESOURCE_DESCRIPTOR; 2]>,
+    /// Physical address of the registers.
+    pub window: Cell<u64>,
+    /// The system DMA channel and request line, if the device has them.
+    pub channel: Cell<Option<(u32, u32)>>,
     /// The adapter, and the number of its map registers.
     pub adapter: Cell<Adapter>,
     /// See above.

@@ -9,7 +9,7 @@ use crate::cli::InfoArgs;
 use crate::describe;
 use crate::exit::{AppError, Exit};
 use crate::route::Route;
-use crate::target::{NtStatus, Target, with_target};
+use crate::target::{Machine, NtStatus, Target, with_target};
 
 pub(super) fn run(
     arguments: &InfoArgs,
@@ -21,17 +21,19 @@ pub(super) fn run(
     })?;
     let (reply, statistics) =
         answers.map_err(|status| AppError::Request { what: "asking the driver", status })?;
+    let machine = target.machine();
     if arguments.json {
         let document = json!({
             "schema": "dmaproof.info",
             "schema_version": 1,
             "tested": target.describe(),
             "device": describe::to_json(&reply),
+            "machine": machine.as_ref().map(Machine::to_json),
             "statistics": counters(&statistics),
         });
         writeln!(out, "{document:#}")?;
     } else {
-        write(out, &target.describe(), &reply, &statistics)?;
+        write(out, &target.describe(), &reply, machine.as_ref(), &statistics)?;
     }
     Ok(Exit::Intact)
 }
@@ -40,6 +42,7 @@ fn write(
     out: &mut dyn Write,
     tested: &str,
     reply: &QueryReply,
+    machine: Option<&Machine>,
     statistics: &Statistics,
 ) -> Result<(), AppError> {
     writeln!(out, "{tested}")?;
@@ -47,6 +50,10 @@ fn write(
     writeln!(out, "PIO window:  {}", describe::pio(reply))?;
     writeln!(out, "adapter V2:  {}", describe::adapter(&reply.adapter_v2))?;
     writeln!(out, "adapter V3:  {}", describe::adapter(&reply.adapter_v3))?;
+    if let Some(machine) = machine {
+        writeln!(out, "remapping:   {}", machine.dma_remapping())?;
+        writeln!(out, "verifier:    {}", machine.driver_verifier())?;
+    }
     writeln!(out, "paths")?;
     for route in Route::ALL {
         let state = if reply.paths.contains(route.path()) { "available" } else { "not available" };

@@ -116,7 +116,7 @@ pub(super) fn simulation(options: &TargetOptions) -> Result<Simulation, AppError
     let mut simulation = match options.choice() {
         Choice::Default => Simulation::default(),
         Choice::Simulation(simulation) => simulation,
-        Choice::Image(_) | Choice::Device(_) => {
+        Choice::Image(..) | Choice::Device(_) => {
             let text = "--seeds needs a simulated machine; choose one with --sim";
             return Err(AppError::Target(TargetError::Usage(text.to_owned())));
         }

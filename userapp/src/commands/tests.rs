@@ -7,11 +7,11 @@ use dmaproof_protocol::{Direction, Path, status};
 use serde_json::Value;
 
 use super::*;
-use crate::target::Note;
 use crate::target::memory::{DefectKind, MemoryTarget};
+use crate::target::{Body, Ended, Machine, Note, Target};
 
 /// Runs a command line on a target, and returns exit status and output.
-fn app(target: &MemoryTarget, arguments: &[&str]) -> (Result<Exit, AppError>, String) {
+fn app(target: &dyn Target, arguments: &[&str]) -> (Result<Exit, AppError>, String) {
     let cli = Cli::try_parse_from([&["dmaproof"], arguments].concat()).unwrap();
     let mut out = Vec::new();
     let result = match cli.command {
@@ -22,6 +22,7 @@ fn app(target: &MemoryTarget, arguments: &[&str]) -> (Result<Exit, AppError>, St
         Command::Copy(arguments) => copy::run(&arguments, target, &mut out),
         Command::List(arguments) => list::run(&arguments, &Ok(Vec::new()), &mut out),
         Command::Rules(arguments) => rules::run(&arguments, &catalogue(), &mut out),
+        Command::Lab(arguments) => lab::run(&arguments, &mut out),
     };
     (result, String::from_utf8(out).unwrap())
 }
@@ -33,6 +34,8 @@ fn catalogue() -> Vec<crate::catalogue::Rule> {
         text: "Flush before anybody looks.".to_owned(),
         verifier: String::new(),
         homes: vec!["check".to_owned()],
+        enforced: "check".to_owned(),
+        dma_debug: vec!["9: a message".to_owned()],
         sources: vec!["DDI/a.md".to_owned(), "DDI/b.md".to_owned()],
     }]
 }
@@ -111,6 +114,7 @@ fn test_takes_notes_seriously_only_when_strict() {
         text: "missing".to_owned(),
         call_site: "packet.rs:9".to_owned(),
         count: 1,
+        harmless: true,
     };
     let target = MemoryTarget::new().with_note(note);
     let (result, text) = app(&target, &["test", "--cases", "0-20"]);
@@ -142,6 +146,46 @@ fn info_shows_device_paths_and_counters() {
     let value: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["device"]["memory_bytes"], 4095);
     assert_eq!(value["statistics"]["interrupts"], 0);
+}
+
+/// A memory target on a machine that Windows says something about.
+struct RealTarget(MemoryTarget);
+
+impl Target for RealTarget {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    fn options(&self) -> String {
+        self.0.options()
+    }
+
+    fn machine(&self) -> Option<Machine> {
+        Some(Machine {
+            dma_remapping_policy: Ok(Some(2)),
+            verifier: Err("no verifier.exe".to_owned()),
+            verifier_after_restart: Ok(false),
+        })
+    }
+
+    fn run(&self, body: Body) -> Ended {
+        self.0.run(body)
+    }
+}
+
+#[test]
+fn info_shows_what_the_system_says_about_a_real_device() {
+    let (result, text) = app(&RealTarget(MemoryTarget::edu()), &["info"]);
+    assert_eq!(result.unwrap(), Exit::Intact);
+    assert!(text.contains("remapping:   policy 2"), "{text}");
+    assert!(text.contains("verifier:    not available: no verifier.exe"), "{text}");
+    let (_, text) = app(&RealTarget(MemoryTarget::edu()), &["info", "--json"]);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["machine"]["dma_remapping_policy"], 2);
+    assert_eq!(value["machine"]["driver_verifier_watches"], Value::Null);
+    let (_, text) = app(&MemoryTarget::edu(), &["info", "--json"]);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["machine"], Value::Null, "a simulated machine");
 }
 
 #[test]
@@ -193,6 +237,7 @@ fn test_keeps_the_notes_when_the_machine_stops() {
         text: "missing".to_owned(),
         call_site: "packet.rs:9".to_owned(),
         count: 1,
+        harmless: true,
     };
     let target = MemoryTarget::new().with_note(note).with_defect(
         Path::ScatterGather,
@@ -208,6 +253,7 @@ fn rules_lists_shows_one_and_refuses_unknown_ones() {
     let target = MemoryTarget::new();
     assert!(app(&target, &["rules"]).1.contains("DMA-54    Flush timing"));
     assert!(app(&target, &["rules", "dma-54"]).1.contains("Flush before anybody looks."));
+    assert!(app(&target, &["rules", "dma-54"]).1.contains("Linux dma-debug: 9: a message"));
     assert_eq!(exit(app(&target, &["rules", "DMA-999"]).0), Exit::Usage);
     let value: Value = serde_json::from_str(&app(&target, &["rules", "--json"]).1).unwrap();
     assert_eq!(value[0]["id"], "DMA-54");

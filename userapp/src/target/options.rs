@@ -10,25 +10,27 @@ use nthost::{Faults, NotAPolicy, NotFaults, Policy};
 /// else the simulated machine x64 with the edu device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Target")]
-#[group(multiple = false)]
 pub struct TargetOptions {
     /// A simulated machine: x64 or x64-dmar (behind an IOMMU), then options separated by commas.
     ///
-    /// Options: device=edu, scheduling=straight, threads or deterministic, processors=N (not with
-    /// straight), policy=random, pct:DEPTH or replay:CHOICES (with deterministic: who decides what
-    /// happens next), seed=N, map-registers=N (at most N for each adapter), double-buffer=on (bounce every transfer),
-    /// versions=1..3 (newest DMA adapter version offered), msi=off (line-based interrupt),
-    /// fail=N+N+... (the driver's calls at these crossings fail for lack of resources) or
-    /// random:N (one in N does).
+    /// Options: device=edu or slave, scheduling=straight, threads or deterministic, processors=N
+    /// (not with straight), policy=random, pct:DEPTH or replay:CHOICES (with deterministic: who
+    /// decides what happens next), seed=N, map-registers=N (at most N for each adapter),
+    /// double-buffer=on (bounce every transfer), versions=1..3 (newest DMA adapter version
+    /// offered), msi=off (line-based interrupt), system-dma=on (a system DMA controller, which
+    /// device=slave needs), fail=N+N+... (the driver's calls at these crossings fail for lack of
+    /// resources) or random:N (one in N does).
     #[arg(long, value_name = "PROFILE[,OPTION=VALUE]...")]
     pub sim: Option<Simulation>,
 
     /// A real device by its interface path (Windows, as administrator); `dmaproof list` shows the
     /// paths.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["sim", "image"])]
     pub device: Option<String>,
 
-    /// A driver image to run on a simulated machine (not available in this build).
+    /// A driver image to run on the simulated machine that --sim names (64-bit x86 Linux).
+    ///
+    /// Without --sim, `test` runs it on a machine of every profile, one after the other.
     #[arg(long, value_name = "FILE.sys")]
     pub image: Option<PathBuf>,
 }
@@ -42,8 +44,8 @@ pub enum Choice {
     Simulation(Simulation),
     /// A real device.
     Device(String),
-    /// A driver image.
-    Image(PathBuf),
+    /// A driver image, and the simulated machine to run it on if one was named.
+    Image(PathBuf, Option<Simulation>),
 }
 
 impl TargetOptions {
@@ -54,7 +56,7 @@ impl TargetOptions {
             return Choice::Device(path.clone());
         }
         if let Some(path) = &self.image {
-            return Choice::Image(path.clone());
+            return Choice::Image(path.clone(), self.sim.clone());
         }
         self.sim.clone().map_or(Choice::Default, Choice::Simulation)
     }
@@ -68,11 +70,15 @@ pub enum Profile {
     X64,
     /// The same behind an IOMMU.
     X64Dmar,
+    /// Caches that are not coherent with devices, and prefetch.
+    Arm64,
+    /// Caches that are not coherent, few map registers, adapters with FIFOs.
+    Nt,
 }
 
 impl Profile {
     /// All profiles.
-    pub const ALL: [Self; 2] = [Self::X64, Self::X64Dmar];
+    pub const ALL: [Self; 4] = [Self::X64, Self::X64Dmar, Self::Arm64, Self::Nt];
 
     /// The name on the command line.
     #[must_use]
@@ -80,7 +86,15 @@ impl Profile {
         match self {
             Self::X64 => "x64",
             Self::X64Dmar => "x64-dmar",
+            Self::Arm64 => "arm64",
+            Self::Nt => "nt",
         }
+    }
+
+    /// Whether processor and devices see the same memory.
+    #[must_use]
+    pub const fn is_coherent(self) -> bool {
+        matches!(self, Self::X64 | Self::X64Dmar)
     }
 
     /// What the machine is like.
@@ -89,6 +103,11 @@ impl Profile {
         match self {
             Self::X64 => "coherent caches; bounces what an adapter cannot reach",
             Self::X64Dmar => "as x64, behind an IOMMU that lets devices reach mapped ranges only",
+            Self::Arm64 => "caches are not coherent with devices and prefetch",
+            Self::Nt => {
+                "caches are not coherent; few map registers, buffers of whole lines, adapters with \
+                 FIFOs: the world of the documents"
+            }
         }
     }
 }
@@ -99,17 +118,20 @@ pub enum Device {
     /// QEMU's edu device.
     #[default]
     Edu,
+    /// The device without bus mastering.
+    Slave,
 }
 
 impl Device {
     /// All devices.
-    pub const ALL: [Self; 1] = [Self::Edu];
+    pub const ALL: [Self; 2] = [Self::Edu, Self::Slave];
 
     /// The name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Edu => "edu",
+            Self::Slave => "slave",
         }
     }
 
@@ -118,6 +140,7 @@ impl Device {
     pub const fn about(self) -> &'static str {
         match self {
             Self::Edu => "QEMU's edu device: 28 address bits, one transfer at a time, up to 4 KiB",
+            Self::Slave => "a device without bus mastering, served by a system DMA controller",
         }
     }
 }
@@ -163,7 +186,17 @@ pub struct Simulation {
     pub messages: bool,
     /// The driver's calls that fail.
     pub faults: Faults,
+    /// A function whose calls by the driver do nothing, as if its author had forgotten them.
+    pub leave_out: Option<&'static str>,
+    /// Whether the machine goes on after a breach that loses nothing but data.
+    pub go_on: bool,
+    /// Whether a system DMA controller is added.
+    pub system_dma: bool,
 }
+
+/// The functions that can be left out.
+const FLUSHES: [&str; 4] =
+    ["KeFlushIoBuffers", "FlushAdapterBuffers", "FlushAdapterBuffersEx", "PutScatterGatherList"];
 
 impl Default for Simulation {
     fn default() -> Self {
@@ -177,11 +210,39 @@ impl Default for Simulation {
             adapter_versions: 3,
             messages: true,
             faults: Faults::Off,
+            leave_out: None,
+            go_on: false,
+            system_dma: false,
         }
     }
 }
 
 impl Simulation {
+    /// A machine of this profile, otherwise as it comes.
+    #[must_use]
+    pub fn of(profile: Profile) -> Self {
+        Self { profile, ..Self::default() }
+    }
+
+    /// Whether the machine has a system DMA controller.
+    #[must_use]
+    pub const fn has_system_dma(&self) -> bool {
+        self.system_dma || matches!(self.profile, Profile::Nt)
+    }
+
+    /// Whether this machine can have this device.
+    fn check_device(&self) -> Result<(), String> {
+        if self.device != Device::Slave || self.has_system_dma() {
+            return Ok(());
+        }
+        Err(format!(
+            "device slave is not available on {}, which has no system DMA controller; \
+             system-dma=on adds one: --sim {},device=slave,system-dma=on",
+            self.profile.name(),
+            self.profile.name()
+        ))
+    }
+
     /// The differences from the default machine, in the form that the command line takes.
     fn settings(&self) -> Vec<String> {
         let mut settings = Vec::new();
@@ -214,6 +275,15 @@ impl Simulation {
         }
         if self.faults != Faults::Off {
             settings.push(format!("fail={}", self.faults));
+        }
+        if let Some(function) = self.leave_out {
+            settings.push(format!("leave-out={function}"));
+        }
+        if self.go_on {
+            settings.push("go-on=on".to_owned());
+        }
+        if self.system_dma {
+            settings.push("system-dma=on".to_owned());
         }
         settings
     }
@@ -269,9 +339,27 @@ impl Simulation {
             "fail" => {
                 self.faults = value.parse().map_err(|error: NotFaults| error.to_string())?;
             }
+            "leave-out" => {
+                let known = FLUSHES.into_iter().find(|function| *function == value);
+                self.leave_out = Some(known.ok_or_else(|| unknown("flush", value, &FLUSHES))?);
+            }
+            "go-on" => self.go_on = switch(name, value)?,
+            "system-dma" => self.system_dma = switch(name, value)?,
             _ => return Err(unknown("option", name, OPTIONS)),
         }
         Ok(())
+    }
+
+    /// Caches that are not coherent are simulated one step at a time.
+    fn check(&self) -> Result<(), String> {
+        if self.profile.is_coherent() || !matches!(self.scheduling, Scheduling::Threads { .. }) {
+            return Ok(());
+        }
+        Err(format!(
+            "the caches of profile {} are not coherent, which scheduling=threads cannot simulate; \
+             use scheduling=straight",
+            self.profile.name()
+        ))
     }
 
     fn processors(&self) -> Option<usize> {
@@ -307,6 +395,9 @@ const OPTIONS: &[&str] = &[
     "versions",
     "msi",
     "fail",
+    "leave-out",
+    "go-on",
+    "system-dma",
 ];
 
 impl fmt::Display for Simulation {
@@ -329,13 +420,15 @@ impl FromStr for Simulation {
             .into_iter()
             .find(|profile| profile.name() == name)
             .ok_or_else(|| unknown("profile", name, &Profile::ALL.map(Profile::name)))?;
-        let mut simulation = Self { profile, ..Self::default() };
+        let mut simulation = Self::of(profile);
         for part in parts {
             let (name, value) = part
                 .split_once('=')
                 .ok_or_else(|| format!("`{part}` is not of the form OPTION=VALUE"))?;
             simulation.set(name, value)?;
         }
+        simulation.check()?;
+        simulation.check_device()?;
         Ok(simulation)
     }
 }
@@ -382,6 +475,9 @@ mod tests {
             "x64,policy=replay:7.12a3bc",
             "x64,fail=12+57",
             "x64,fail=random:30",
+            "arm64,leave-out=KeFlushIoBuffers,go-on=on",
+            "nt,seed=4",
+            "x64,device=slave,system-dma=on",
         ] {
             let simulation: Simulation = text.parse().unwrap();
             assert_eq!(simulation.option().parse(), Ok(simulation));
@@ -390,10 +486,12 @@ mod tests {
 
     #[test]
     fn what_does_not_exist_is_answered_with_what_does() {
-        let error = "arm64".parse::<Simulation>().unwrap_err();
-        assert!(error.contains("`arm64`") && error.contains("x64, x64-dmar"), "{error}");
+        let error = "mips".parse::<Simulation>().unwrap_err();
+        assert!(error.contains("`mips`") && error.contains("x64, x64-dmar"), "{error}");
         let error = "x64,device=exerciser".parse::<Simulation>().unwrap_err();
-        assert!(error.contains("there is edu"), "{error}");
+        assert!(error.contains("there is edu, slave"), "{error}");
+        let error = "x64-dmar,device=slave".parse::<Simulation>().unwrap_err();
+        assert!(error.contains("not available on x64-dmar") && error.contains("system-dma=on"));
         for text in ["", "x64,", "x64,edu", "x64,colour=red", "x64,seed=-1", "x64,versions=4"] {
             assert!(text.parse::<Simulation>().is_err(), "{text}");
         }

@@ -34,8 +34,10 @@ use windows_sys::Win32::System::Threading::{CreateEventW, WaitForSingleObject};
 use windows_sys::core::{BOOL, GUID};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Body, Ended, NtStatus, Session, Target, TargetError, win32};
+use super::{Body, Ended, Machine, NtStatus, Session, Target, TargetError, win32};
 use crate::interrupt;
+
+mod machine;
 
 /// How often a waiting request looks whether the user wants to end it, in milliseconds.
 const POLL_MILLISECONDS: u32 = 50;
@@ -110,6 +112,10 @@ impl Target for WindowsTarget {
 
     fn options(&self) -> String {
         format!("--device \"{}\"", self.path)
+    }
+
+    fn machine(&self) -> Option<Machine> {
+        Some(machine::ask(&self.path))
     }
 
     fn run(&self, body: Body) -> Ended {

@@ -174,19 +174,26 @@ impl Kernel {
 
     /// A call of the driver into the host: a scheduling point before it, so that others can be
     /// faster, and one after it if it let others go on.
-    pub(crate) fn crossing<R>(&self, body: impl FnOnce() -> R) -> R {
-        let scheduler = self.deterministic();
-        scheduler.guarded(|| {
-            self.park_if_stopped();
+    pub(in crate::machine) fn cross_as_task<R>(
+        &self,
+        scheduler: &Scheduler,
+        call: impl FnOnce() -> R,
+    ) -> R {
+        self.park_if_stopped();
+        scheduler.point(self);
+        let before = (self.irql(), self.idle.generation());
+        let result = call();
+        if self.irql() < before.0 || self.idle.generation() != before.1 {
             scheduler.point(self);
-            let before = (self.irql(), self.idle.generation());
-            let result = body();
-            if self.irql() < before.0 || self.idle.generation() != before.1 {
-                scheduler.point(self);
-            }
-            self.park_if_stopped();
-            result
-        })
+        }
+        self.park_if_stopped();
+        result
+    }
+
+    /// Runs what a driver called on a deterministic machine; does not return if the machine is
+    /// abandoned meanwhile.
+    pub(crate) fn guarded<R>(&self, body: impl FnOnce() -> R) -> R {
+        self.deterministic().guarded(body)
     }
 
     /// Makes a task of an application thread.

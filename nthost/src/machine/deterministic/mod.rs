@@ -303,7 +303,7 @@ impl Scheduler {
             let inner = &mut *self.inner.borrow_mut();
             inner.wake(world);
             inner.collect(world, current);
-            if inner.moves.is_empty() {
+            if inner.moves.are_idle() {
                 let deadline = inner.next_deadline();
                 if deadline > world.now() && world.advance(deadline) {
                     continue;

@@ -36,8 +36,9 @@ impl Moves {
         self.0.clear();
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Whether nothing but the caches moves: they always can, and time has to pass all the same.
+    pub(super) fn are_idle(&self) -> bool {
+        self.0.iter().all(|(_, action)| *action == Action::Adversary)
     }
 
     pub(super) fn first(&self) -> Option<Action> {

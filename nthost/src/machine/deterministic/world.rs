@@ -103,7 +103,8 @@ impl World for Kernel {
                 self.touch(Thing::Device(slot));
                 context::restore(Saved::new(IDLE, std::ptr::null()));
                 self.bus.run_slot(self, slot);
-                if let Some(fault) = self.hal.take_fault() {
+                let settled = if self.options.go_on { self.hal.settle(self) } else { Ok(()) };
+                if let Some(fault) = self.hal.take_fault().or(settled.err()) {
                     self.record(fault);
                 }
                 None
@@ -137,15 +138,15 @@ impl World for Kernel {
 
 impl Kernel {
     /// Moves that the caches can make by themselves now; none on a coherent machine.
-    #[expect(clippy::unused_self, reason = "the cache model's place")]
     fn adversary_moves(&self) -> u32 {
-        0
+        self.caches().map_or(0, |cache| cache.moves())
     }
 
     /// Makes the caches' move number `n`, counted from 0.
-    #[expect(clippy::unused_self, reason = "the cache model's place")]
     fn make_adversary_move(&self, n: u32) {
-        let _ = n;
+        if let Some(mut cache) = self.caches() {
+            cache.make_move(n);
+        }
     }
 
     /// A task at a raised level on top of what is on the processor.

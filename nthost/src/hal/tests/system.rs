@@ -1,0 +1,255 @@
+//! The system's DMA controller: every byte arrives once, whatever the chunks and bursts are.
+
+use proptest::prelude::*;
+use testdev::bus::{Acknowledge, SystemDevice};
+
+use super::*;
+use crate::SystemDma;
+
+/// A device with a data port that remembers what is put into it.
+#[derive(Default)]
+struct Wired(Vec<u8>);
+
+const PORT: u64 = 0x20;
+const CHANNEL: u32 = 3;
+
+impl Device for Wired {
+    fn identity(&self) -> Identity {
+        let bar = testdev::bus::BarInfo { size: 4096, bits64: false, prefetchable: false };
+        Identity { bars: [Some(bar), None, None, None, None, None], ..Still.identity() }
+    }
+
+    fn system(&self) -> Option<SystemDevice> {
+        Some(SystemDevice {
+            acpi_id: "TEST0001",
+            channel: CHANNEL,
+            request_line: 9,
+            width_bits: 8,
+            data_port: PORT,
+        })
+    }
+
+    fn read(&mut self, _: &mut dyn Bus, _: u8, _: u64, _: u8) -> u64 {
+        0
+    }
+
+    fn write(&mut self, _: &mut dyn Bus, bar: u8, offset: u64, size: u8, value: u64) {
+        assert_eq!((bar, offset, size), (0, PORT, 1));
+        self.0.push(value as u8);
+    }
+
+    fn on_timer(&mut self, _: &mut dyn Bus) {}
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+/// What a run of the property is like.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    chunk: usize,
+    length: usize,
+    offset: usize,
+    burst: usize,
+    demand: bool,
+}
+
+fn plans() -> impl Strategy<Value = Plan> {
+    (1usize..=64, 1usize..9000, 0usize..4096, 1usize..200, any::<bool>()).prop_map(
+        |(chunk, length, offset, burst, demand)| Plan { chunk, length, offset, burst, demand },
+    )
+}
+
+fn description(demand: bool) -> DEVICE_DESCRIPTION {
+    DEVICE_DESCRIPTION {
+        Version: 2,
+        DemandMode: demand.into(),
+        DmaChannel: CHANNEL,
+        InterfaceType: _INTERFACE_TYPE::Isa,
+        MaximumLength: 0x4000,
+        ..Default::default()
+    }
+}
+
+/// Kernel-mode code on a machine with such a controller and device.
+fn with_controller(chunk: usize, body: impl FnOnce(&Rig<'_>)) {
+    let controller = Some(SystemDma { chunk, interrupts: false });
+    let machine = Machine::builder(Profile::X64).system_dma(controller).build();
+    let slot = machine.plug(Box::new(Wired::default())).expect("there is room").0;
+    let kernel = &*machine.kernel;
+    let function = kernel.bus.function(slot).expect("it was plugged");
+    function.config.start(false);
+    kernel.kernel_mode(|| kernel.at_irql(2, || body(&Rig { kernel, slot })));
+}
+
+impl Rig<'_> {
+    /// The channel, kept.
+    fn held(&self, adapter: PDMA_ADAPTER, count: u32) -> PVOID {
+        let mut base: PVOID = std::ptr::null_mut();
+        let routine: PDRIVER_CONTROL = Some(keep_object);
+        let (pdo, context) = (self.pdo(), (&raw mut base).cast());
+        // SAFETY: the context outlives the call of the routine, which `settle` waits for.
+        let status = unsafe {
+            op::AllocateAdapterChannel(self.kernel, adapter, pdo, count, routine, context)
+        };
+        assert_eq!(status.expect("no rule is broken"), STATUS_SUCCESS);
+        self.settle();
+        base
+    }
+
+    fn counter(&self, adapter: PDMA_ADAPTER) -> usize {
+        // SAFETY: the arguments are a driver's.
+        unsafe { op::ReadDmaCounter(self.kernel, adapter) }.expect("it is a slave's") as usize
+    }
+
+    fn end(&self, adapter: PDMA_ADAPTER) {
+        // SAFETY: the arguments are a driver's.
+        unsafe { op::FreeAdapterChannel(self.kernel, adapter) }.expect("nothing is mapped");
+        self.put(adapter).expect("nothing is outstanding");
+    }
+}
+
+/// Requests of the device until the terminal count; each moves at least a byte.
+fn request_all(length: usize, mut request: impl FnMut(usize) -> Acknowledge) -> usize {
+    let mut moved = 0;
+    for _ in 0..=length {
+        let Acknowledge { bytes, terminal_count } = request(moved);
+        moved += bytes;
+        if terminal_count {
+            return moved;
+        }
+        assert!(bytes != 0, "the channel is set up");
+    }
+    panic!("the counter never runs out");
+}
+
+fn from_device(plan: Plan) {
+    with_controller(plan.chunk, |rig| {
+        let controller = &rig.kernel.hal.controller;
+        let (adapter, count) = rig.adapter(description(plan.demand));
+        let buffer = rig.buffer(plan.length, plan.offset, true);
+        let data: Vec<u8> = (0..plan.length).map(|n| (n * 31 + 7) as u8).collect();
+        rig.cache_flush(buffer.mdl, true);
+        let base = rig.held(adapter, count);
+        assert_eq!(controller.collect(rig.kernel, CHANNEL, &data).bytes, 0, "not set up yet");
+        rig.map(adapter, base, &buffer, (0, plan.length), false).expect("it is a proper call");
+        assert_eq!(rig.counter(adapter), plan.length);
+
+        let moved = request_all(plan.length, |at| {
+            let end = plan.length.min(at + plan.burst);
+            controller.collect(rig.kernel, CHANNEL, &data[at..end])
+        });
+
+        assert_eq!((moved, rig.counter(adapter)), (plan.length, 0));
+        let flushed = rig.flush(adapter, base, &buffer, (0, plan.length), false);
+        assert!(flushed.expect("it is a proper call"));
+        assert_eq!(buffer.data(), data);
+        rig.kernel.memory.release_mdl(rig.kernel, buffer.mdl).expect("nothing is mapped");
+        rig.end(adapter);
+        assert_eq!(rig.notes(), []);
+    });
+}
+
+fn to_device(plan: Plan) {
+    with_controller(plan.chunk, |rig| {
+        let controller = &rig.kernel.hal.controller;
+        let (adapter, count) = rig.adapter(description(plan.demand));
+        let buffer = rig.buffer(plan.length, plan.offset, false);
+        rig.cache_flush(buffer.mdl, false);
+        let base = rig.held(adapter, count);
+        rig.map(adapter, base, &buffer, (0, plan.length), true).expect("it is a proper call");
+
+        let mut seen = Vec::new();
+        let moved = request_all(plan.length, |_| {
+            let mut data = vec![0; plan.burst];
+            let answer = controller.deliver(rig.kernel, CHANNEL, &mut data);
+            seen.extend(&data[..answer.bytes]);
+            answer
+        });
+
+        assert_eq!(moved, plan.length / plan.chunk * plan.chunk, "whole chunks");
+        let flushed = rig.flush(adapter, base, &buffer, (0, plan.length), true);
+        assert!(flushed.expect("it is a proper call"));
+        let function = rig.kernel.bus.function(rig.slot).expect("it was plugged");
+        function.inspect(|device| {
+            let device = device.as_any().downcast_mut::<Wired>().expect("it is this device");
+            seen.append(&mut device.0);
+        });
+        assert_eq!(seen, buffer.data());
+        rig.kernel.memory.release_mdl(rig.kernel, buffer.mdl).expect("nothing is mapped");
+        rig.end(adapter);
+        assert_eq!(rig.notes(), []);
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    #[cfg_attr(miri, ignore = "it needs files")]
+    fn every_byte_arrives_from_the_device(plan in plans()) {
+        from_device(plan);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "it needs files")]
+    fn every_byte_arrives_at_the_device(plan in plans()) {
+        to_device(plan);
+    }
+}
+
+#[test]
+fn lists_are_refused() {
+    with_controller(8, |rig| {
+        let (adapter, _) = rig.adapter(description(true));
+        let buffer = rig.buffer(100, 0, false);
+        let mut list: PSCATTER_GATHER_LIST = std::ptr::null_mut();
+        let (context, routine) = ((&raw mut list).cast(), Some(keep_list as _));
+        // SAFETY: the arguments are a driver's.
+        let status = unsafe {
+            op::GetScatterGatherList(
+                rig.kernel,
+                adapter,
+                rig.pdo(),
+                buffer.mdl,
+                buffer.va(),
+                100,
+                routine,
+                context,
+                1,
+            )
+        };
+        assert_eq!(status.expect("no rule is broken"), STATUS_INSUFFICIENT_RESOURCES);
+        assert!(list.is_null());
+        rig.kernel.memory.release_mdl(rig.kernel, buffer.mdl).expect("nothing is mapped");
+        rig.put(adapter).expect("nothing is outstanding");
+    });
+}
+
+#[test]
+fn a_failed_flush_loses_the_tail() {
+    let controller = Some(SystemDma { chunk: 16, interrupts: false });
+    let machine = Machine::builder(Profile::X64).system_dma(controller).fail_flush(1).build();
+    let slot = machine.plug(Box::new(Wired::default())).expect("there is room").0;
+    let kernel = &*machine.kernel;
+    kernel.kernel_mode(|| {
+        kernel.at_irql(2, || {
+            let rig = Rig { kernel, slot };
+            let (adapter, count) = rig.adapter(description(true));
+            let buffer = rig.buffer(20, 0, false);
+            let base = rig.held(adapter, count);
+            rig.map(adapter, base, &buffer, (0, 20), true).expect("it is a proper call");
+            let answer = kernel.hal.controller.deliver(kernel, CHANNEL, &mut [0; 32]);
+            assert_eq!(answer, Acknowledge { bytes: 16, terminal_count: true });
+            let flushed = rig.flush(adapter, base, &buffer, (0, 20), true);
+            assert!(!flushed.expect("it is a proper call"), "FALSE: it did not arrive");
+            let function = kernel.bus.function(slot).expect("it was plugged");
+            function.inspect(|device| {
+                let device = device.as_any().downcast_mut::<Wired>().expect("it is this device");
+                assert!(device.0.is_empty());
+            });
+            kernel.memory.release_mdl(kernel, buffer.mdl).expect("nothing is mapped");
+            rig.end(adapter);
+        });
+    });
+}
