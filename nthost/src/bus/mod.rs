@@ -190,6 +190,21 @@ impl Bus {
         self.next.load(Ordering::Acquire) <= now
     }
 
+    /// Calls `each` for every slot whose device model wants to run.
+    pub(crate) fn due(&self, now: u64, mut each: impl FnMut(usize)) {
+        let functions = self.functions.read();
+        let due = |f: &&std::sync::Arc<Function>| f.deadline.load(Ordering::Acquire) <= now;
+        functions.iter().filter(due).for_each(|function| each(function.index));
+    }
+
+    /// Runs the device model in a slot, if it is due.
+    pub(crate) fn run_slot(&self, kernel: &Kernel, slot: usize) {
+        if let Some(function) = self.function(slot) {
+            function.run(kernel);
+        }
+        self.update_next();
+    }
+
     /// Runs the device models that are due; `false` if none was.
     pub(crate) fn run_due(&self, kernel: &Kernel) -> bool {
         let mut ran = false;

@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 
 use super::{Function, all_ones};
 use crate::RuleId;
+use crate::machine::footprint::Thing;
 use crate::machine::{DISPATCH, Kernel};
 use crate::memory::Opened;
 use crate::verifier::{Violation, broken};
@@ -99,6 +100,7 @@ impl Kernel {
         if !offset.is_multiple_of(u64::from(size)) {
             return Err(bad("is not naturally aligned"));
         }
+        self.touch(Thing::Device(mapping.function.index));
         self.pnp.check_register_access(mapping.function.index)?;
         let offset = mapping.offset + offset;
         Ok((mapping, offset))

@@ -5,6 +5,7 @@ use testdev::bus::{Acknowledge, Bus, BusError};
 use super::Function;
 use crate::hal::BusMaster;
 use crate::machine::Kernel;
+use crate::machine::footprint::Thing;
 
 /// The machine as one function's model sees it during one call.
 pub(super) struct View<'a> {
@@ -56,12 +57,14 @@ impl Bus for View<'_> {
             return;
         }
         if let Some(&line) = self.function.messages.get(usize::from(message)) {
+            self.kernel.touch(Thing::Line(line.number()));
             self.kernel.interrupts.raise(line);
             self.kernel.poke();
         }
     }
 
     fn set_line(&mut self, asserted: bool) {
+        self.kernel.touch(Thing::Line(self.function.line.number()));
         if asserted {
             self.kernel.interrupts.raise(self.function.line);
             self.kernel.poke();

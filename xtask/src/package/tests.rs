@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use authenticode::{AttributeCertificateIterator, PeTrait as _};
+use authenticode::AttributeCertificateIterator;
 use der::{Decode, Encode};
 use object_0_39::read::pe::PeFile64;
 use sha2::{Digest, Sha256};
