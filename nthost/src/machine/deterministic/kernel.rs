@@ -90,6 +90,8 @@ impl Kernel {
     }
 
     /// Kernel mode of the running task; of a task made for it where none runs.
+    #[cold]
+    #[inline(never)]
     pub(in crate::machine) fn enter_as_task<R>(
         &self,
         scheduler: &Scheduler,
@@ -144,6 +146,7 @@ impl Kernel {
     }
 
     /// Waits as a task.
+    #[cold]
     pub(in crate::machine) fn wait_as_task(
         &self,
         scheduler: &Scheduler,
@@ -174,6 +177,8 @@ impl Kernel {
 
     /// A call of the driver into the host: a scheduling point before it, so that others can be
     /// faster, and one after it if it let others go on.
+    #[cold]
+    #[inline(never)]
     pub(in crate::machine) fn cross_as_task<R>(
         &self,
         scheduler: &Scheduler,

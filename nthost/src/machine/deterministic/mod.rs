@@ -170,7 +170,7 @@ impl Scheduler {
     }
 
     /// A scheduling point of the running task.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn point(&self, world: &dyn World) {
         match self.decide(world, Some(self.current.get())) {
             Some(Action::Resume(task)) if task == self.current.get() => {
@@ -204,6 +204,9 @@ impl Scheduler {
     }
 
     /// Runs a call of the driver on a stack of its own.
+    // Out of the way of the other schedulers' path; so with the functions below.
+    #[cold]
+    #[inline(never)]
     pub(super) fn call<R>(&self, call: impl FnOnce() -> R) -> R {
         let (mut result, mut call) = (None, Some(call));
         let mut run = || {
