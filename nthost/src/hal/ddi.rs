@@ -97,7 +97,7 @@ pub(crate) unsafe fn KeFlushIoBuffers(
     let mdl = kernel.memory.usable(Mdl, "KeFlushIoBuffers")?;
     mdl.cache_flushed(ReadOperation != 0, DmaOperation != 0);
     if let Some((adapter, buffer)) = mdl.common_buffer() {
-        kernel.hal.common_buffer_flushed(adapter, buffer);
+        kernel.hal.common_buffer_flushed(adapter, buffer, kernel.bus.next_number());
     }
     Ok(())
 }

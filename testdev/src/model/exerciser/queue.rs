@@ -19,12 +19,14 @@ struct Waiting {
     command: Command,
     hit: Hit,
     aborted: bool,
+    transfer: u64,
 }
 
 /// The command that the queue works on.
 struct Active {
     command: Command,
     hit: Hit,
+    transfer: u64,
     /// When it goes on; never, without an abort.
     due: Option<u64>,
     /// Decided already.
@@ -47,6 +49,8 @@ pub(super) struct Queue {
     fetched: Vec<Command>,
     /// Some completion wants a signal.
     announce: bool,
+    /// What the machine calls the transfer that the last doorbell began.
+    transfer: u64,
 }
 
 impl Queue {
@@ -65,6 +69,7 @@ impl Queue {
             posted: Vec::new(),
             fetched: Vec::new(),
             announce: false,
+            transfer: 0,
         }
     }
 
@@ -133,6 +138,7 @@ impl Queue {
                     return self.fail(card, bus, Error::Doorbell);
                 }
                 self.rings.submission_tail = narrow;
+                self.transfer = bus.transfer();
                 if self.rings.unfetched() != 0 && self.fetch_at.is_none() {
                     let delay = u64::from(card.registers.times.fetch);
                     self.fetch_at = Some(bus.now().saturating_add(delay));
@@ -219,6 +225,7 @@ impl Queue {
 
     /// Fetches what was submitted, as far as there is space.
     fn fetch(&mut self, card: &mut Card, bus: &mut dyn Bus) {
+        bus.on_behalf_of(self.transfer);
         while self.rings.unfetched() != 0 && self.space() != 0 {
             let (address, count) = self.rings.next_submissions(self.space());
             self.fetched.clear();
@@ -231,7 +238,8 @@ impl Queue {
             self.rings.fetched(count);
             for command in &self.fetched {
                 let hit = card.faults.of_command(self.number);
-                self.waiting.push_back(Waiting { command: *command, hit, aborted: false });
+                let transfer = self.transfer;
+                self.waiting.push_back(Waiting { command: *command, hit, aborted: false, transfer });
             }
         }
         if self.rings.unfetched() == 0 {
@@ -249,6 +257,7 @@ impl Queue {
         if active.due.is_none_or(|due| due > now) {
             return false;
         }
+        bus.on_behalf_of(active.transfer);
         let chunk_time = card.registers.times.chunk;
         let outcome = active.outcome.or_else(|| {
             // A chunk ends where the position is a multiple of its size.
@@ -273,7 +282,8 @@ impl Queue {
     }
 
     fn begin(&mut self, card: &mut Card, bus: &mut dyn Bus, next: Waiting, now: u64) {
-        let Waiting { command, hit, aborted } = next;
+        let Waiting { command, hit, aborted, transfer } = next;
+        bus.on_behalf_of(transfer);
         let mut due = now.saturating_add(u64::from(card.registers.times.command));
         let mut outcome = None;
         let loaded = if aborted {
@@ -304,7 +314,7 @@ impl Queue {
             outcome = Some(Outcome { bytes: command.length, ..Outcome::new(Status::Done) });
         }
         let due = (!forever).then_some(due);
-        self.active = Some(Active { command, hit, due, outcome });
+        self.active = Some(Active { command, hit, transfer, due, outcome });
     }
 
     fn cause(&self) -> u32 {
@@ -382,6 +392,7 @@ impl Queue {
     /// Writes the completion entries: everything but the last eight bytes in as few accesses as
     /// rows, then those of each entry in order.
     fn post(&mut self, card: &mut Card, bus: &mut dyn Bus) {
+        bus.on_behalf_of(self.transfer);
         let mut posted = core::mem::take(&mut self.posted);
         let mut rest = posted.as_mut_slice();
         let mut good = true;
