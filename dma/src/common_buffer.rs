@@ -10,7 +10,7 @@ use crate::address::{LogicalAddress, SystemVa};
 use crate::error::DmaError;
 use crate::irql::{self, AtMostDispatch, Passive};
 use crate::leak;
-use crate::mdl::{DMA, OwnedMdl};
+use crate::mdl::{DMA, Mdl, OwnedMdl};
 use crate::sys::{BOOLEAN, PASSIVE_LEVEL, PHYSICAL_ADDRESS};
 use crate::transfer::Direction;
 
@@ -148,6 +148,18 @@ impl<K: Kind> CommonBuffer<K> {
     #[must_use]
     pub fn length(&self) -> u32 {
         self.length
+    }
+
+    pub(crate) fn va(&self) -> SystemVa {
+        self.va
+    }
+
+    pub(crate) fn address(&self) -> LogicalAddress {
+        self.address
+    }
+
+    pub(crate) fn mdl(&self) -> Option<Mdl> {
+        self.mdl.as_ref().map(OwnedMdl::mdl)
     }
 
     /// Fills the buffer with zeros, so that nothing old can reach a caller (SEC-08).

@@ -140,7 +140,7 @@ unsafe extern "C" fn evt_io_device_control(
         return;
     };
     // SAFETY: EvtIoXxx runs at DISPATCH_LEVEL or below (KMDF-35).
-    let level = unsafe { UpToDispatch::assume() };
+    let mut level = unsafe { UpToDispatch::assume() };
     match Ioctl::try_from(code) {
         Ok(Ioctl::ToDevice) => {
             control(context, request, output_length, Direction::ToDevice, level);
@@ -150,7 +150,7 @@ unsafe extern "C" fn evt_io_device_control(
         }
         Ok(Ioctl::Query) => query(context, request, &level),
         Ok(Ioctl::Statistics) => statistics(context, request),
-        Ok(Ioctl::Reset) => reset(context, request),
+        Ok(Ioctl::Reset) => reset(context, request, &mut level),
         Err(_) => {
             context.statistics.refused.increment();
             request.complete(STATUS_INVALID_DEVICE_REQUEST, 0);
@@ -208,13 +208,18 @@ fn answer(context: &DeviceContext, request: Request, written: Result<(), NTSTATU
     }
 }
 
-fn reset(context: &DeviceContext, request: Request) {
-    let status = match input(&request).and_then(ResetRequest::read) {
-        // edu cannot be reset.
-        Ok(_) => STATUS_NOT_SUPPORTED,
-        Err(refusal) => refusal.status(),
-    };
-    refuse(context, request, status);
+/// Resets the device, where it can be; what is under way begins again.
+fn reset(context: &DeviceContext, request: Request, level: &mut UpToDispatch) {
+    if let Err(refusal) = input(&request).and_then(ResetRequest::read) {
+        refuse(context, request, refusal.status());
+        return;
+    }
+    if context.state.lock(level).ask_reset() {
+        transfer::pump(context, level);
+        request.complete(STATUS_SUCCESS, 0);
+    } else {
+        refuse(context, request, STATUS_NOT_SUPPORTED);
+    }
 }
 
 fn refuse(context: &DeviceContext, request: Request, status: NTSTATUS) {

@@ -171,6 +171,12 @@ impl Bench<'_> {
         reply
     }
 
+    /// Asks for a reset of the device.
+    pub fn reset(&self) -> Result<usize, NtStatus> {
+        let request = VersionRequest::new();
+        self.file.device_io_control(Ioctl::Reset.code(), request.as_bytes(), &mut [])
+    }
+
     /// Whether the driver still moves data correctly.
     pub fn works(&self) {
         self.round_trip(Path::Packet, 100, 1234, 0x77);

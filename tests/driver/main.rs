@@ -7,6 +7,7 @@ mod bad_input;
 mod cancel;
 mod common;
 mod concurrent;
+mod exerciser;
 mod faults;
 mod limits;
 mod pnp;

@@ -18,10 +18,10 @@ pub(crate) fn perform(
     let start = context.device_offset(index, 0, dispatch).unwrap_or(u64::MAX);
     let transfer = match transfer.direction() {
         Direction::FromDevice => transfer.read_registers(dispatch, |offset| {
-            context.registers.edu.pio_read(start.saturating_add(u64::from(offset)))
+            context.registers.pio_read(start.saturating_add(u64::from(offset)))
         }),
         Direction::ToDevice => transfer.write_registers(dispatch, |offset, value| {
-            context.registers.edu.pio_write(start.saturating_add(u64::from(offset)), value);
+            context.registers.pio_write(start.saturating_add(u64::from(offset)), value);
         }),
     };
     // A device that is gone reads all ones, which is no data (SUR-01).

@@ -10,7 +10,7 @@ use wdk_dma::{
 };
 
 use super::slot::{SLOT_COUNT, Slot, Stage};
-use super::state::{Engine, Finish, State};
+use super::state::{Finish, Running, State};
 use super::system;
 use crate::request::Request;
 use crate::sys::NTSTATUS;
@@ -19,7 +19,7 @@ use crate::sys::NTSTATUS;
 #[derive(Debug)]
 pub(crate) enum Action {
     Complete(Transfer<Request>, Ending),
-    CheckEngine(usize),
+    Look(u32),
     Flush(usize, Mapping<Request>, Finish),
     Release(usize, Granted<Request>),
     Put(usize, ScatterGatherList<Request>),
@@ -39,7 +39,7 @@ pub(crate) enum Action {
     ReleaseV3(usize, GrantedV3<Request>),
     RequestSystem(usize, Transfer<Request>),
     StartSystem(usize, OnChannel<Request>),
-    StopSystem,
+    Stop(usize, u32),
     FlushSystem(usize, Programmed<Request>, bool),
     ReleaseSystem(usize, OnChannel<Request>),
     Pio(usize, Transfer<Request>),
@@ -77,40 +77,41 @@ impl State {
 
     /// A run of the engine that ended, or may have.
     fn finish_run(&mut self) -> Option<Action> {
-        let owner = self.engine.owner?;
-        let Some(finish) = self.engine.finished else {
-            let check = self.engine.check && self.powered;
-            self.engine.check = false;
-            return match check {
-                true => Some(Action::CheckEngine(owner)),
-                false => self.stop_run(owner),
-            };
-        };
-        let stopped = self.engine.stopping;
-        self.engine = Engine::IDLE;
-        let slot = self.slots.get_mut(owner)?;
+        while let Some((index, run, finish)) = self.take_finished() {
+            let action = self.end_run(index, &run, finish);
+            if action.is_some() {
+                return action;
+            }
+        }
+        let check = core::mem::take(&mut self.engine.check);
+        if check != 0 && self.powered {
+            return Some(Action::Look(check));
+        }
+        self.stop_run()
+    }
+
+    /// What follows on the end of a slot's run.
+    fn end_run(&mut self, index: usize, run: &Running, finish: Finish) -> Option<Action> {
+        let done = if finish == Finish::Done { run.elements } else { 0 };
+        let slot = self.slots.get_mut(index)?;
         match slot.take() {
-            Stage::Mapped(mapping) => Some(Action::Flush(owner, mapping, finish)),
+            Stage::Mapped(mapping) => Some(Action::Flush(index, mapping, finish)),
             Stage::CarryingCached(transfer, buffer, length) => {
-                Some(Action::FinishCached(owner, transfer, buffer, length, finish))
+                Some(Action::FinishCached(index, transfer, buffer, length, finish))
             }
             Stage::CarryingUncached(transfer, buffer, length) => {
-                Some(Action::FinishUncached(owner, transfer, buffer, length, finish))
+                Some(Action::FinishUncached(index, transfer, buffer, length, finish))
+            }
+            Stage::Programmed(programmed) => {
+                Some(Action::FlushSystem(index, programmed, run.stopping))
             }
             Stage::Listed(mut list) => {
-                if finish == Finish::Idle {
-                    list.element_done();
-                }
+                list.elements_done(done);
                 slot.stage = Stage::Listed(list);
                 None
             }
-            Stage::Programmed(programmed) => {
-                Some(Action::FlushSystem(owner, programmed, stopped))
-            }
             Stage::MappedV3(mut mapping) => {
-                if finish == Finish::Idle {
-                    mapping.element_done();
-                }
+                mapping.elements_done(done);
                 slot.stage = Stage::MappedV3(mapping);
                 None
             }
@@ -122,12 +123,17 @@ impl State {
     }
 
     /// A run that need not go on, on a device that can be stopped.
-    fn stop_run(&mut self, owner: usize) -> Option<Action> {
-        let slot = self.slots.get(owner)?;
-        let ends = slot.ending.is_some() && matches!(slot.stage, Stage::Programmed(_));
-        let stop = ends && self.powered && !self.engine.stopping;
-        self.engine.stopping |= stop;
-        stop.then_some(Action::StopSystem)
+    fn stop_run(&mut self) -> Option<Action> {
+        let can = self.engine.abilities.stoppable && self.powered;
+        if !can || self.engine.running == 0 || self.engine.resetting.is_some() {
+            return None;
+        }
+        self.slots.iter_mut().enumerate().find_map(|(index, slot)| {
+            let ends = slot.ending.is_some();
+            let run = slot.run.as_mut().filter(|run| ends && !run.stopping)?;
+            run.stopping = true;
+            Some(Action::Stop(index, run.tag))
+        })
     }
 
     /// A transfer that has to give something back or to be completed.
@@ -136,9 +142,9 @@ impl State {
     }
 
     fn settle_slot(&mut self, index: usize) -> Option<Action> {
-        let running = self.engine.owner == Some(index);
         let releasing = self.releasing;
         let slot = self.slots.get_mut(index)?;
+        let running = slot.run.is_some();
         let ending = slot.ending.is_some();
         match slot.take() {
             Stage::Waiting(transfer) if (transfer.is_over() || ending) && slot.claim() => {
@@ -220,10 +226,10 @@ impl State {
             let start = self.waiting_start(index, transfer)?;
             return self.start_waiting(index, start);
         }
-        if self.engine.owner.is_some() {
+        if !self.engine.has_room() {
             return None;
         }
-        let slot = self.slots.get_mut(index)?;
+        let slot = self.slots.get_mut(index).filter(|slot| slot.run.is_none())?;
         match slot.take() {
             Stage::Granted(granted) => Some(Action::StartMapped(index, granted)),
             Stage::Listed(list) => Some(Action::StartElement(index, list)),
@@ -244,21 +250,21 @@ impl State {
         if slot.ending.is_some() || transfer.is_over() {
             return None;
         }
-        let idle = self.engine.owner.is_none();
+        let room = self.engine.has_room();
         let rest = u32::try_from(transfer.remaining()).unwrap_or(u32::MAX);
         let whole = |length: u32| rest.min(length);
         let start = match slot.asked.as_ref()?.path() {
             Path::Pio => Some(Start::Pio),
             Path::CommonBufferCached => {
-                self.cached.as_ref().filter(|_| idle).map(|b| Start::Cached(whole(b.length())))
+                self.cached.length().filter(|_| room).map(|length| Start::Cached(whole(length)))
             }
             Path::CommonBufferUncached => {
-                self.uncached.as_ref().filter(|_| idle).map(|b| Start::Uncached(whole(b.length())))
+                self.uncached.length().filter(|_| room).map(|length| Start::Uncached(whole(length)))
             }
             path => match transfer.next_piece(self.piece_limits(path)) {
                 NextPiece::None => None,
                 NextPiece::Copied(length) => {
-                    self.cached.as_ref().filter(|_| idle).map(|_| Start::Cached(length))
+                    self.cached.length().filter(|_| room).map(|_| Start::Cached(length))
                 }
                 NextPiece::Mapped(_) if self.pending.is_some() => None,
                 NextPiece::Mapped(_) if path == Path::ScatterGather => Some(Start::List),

@@ -12,6 +12,7 @@ use wdk_dma::{
     Transfer, Uncached,
 };
 
+use super::state::Running;
 use crate::device::DeviceContext;
 use crate::request::Request;
 use crate::sys::{
@@ -93,6 +94,8 @@ pub(crate) struct Slot {
     pub(crate) cancel: Cancel,
     /// Set: the transfer goes no further and ends with this status.
     pub(crate) ending: Option<NTSTATUS>,
+    /// The run of the engine for it.
+    pub(crate) run: Option<Running>,
     /// The framework stopped it; no hardware access on its behalf until it resumes (KMDF-34).
     pub(crate) stopped: bool,
     /// Memory for its scatter/gather list.
@@ -111,6 +114,7 @@ impl Slot {
         sequence: 0,
         cancel: Cancel::Settled,
         ending: None,
+        run: None,
         stopped: false,
         list_buffer: ListBuffer::NONE,
         transfer_context: TransferContext::NONE,
@@ -156,8 +160,8 @@ impl Slot {
     }
 
     /// Whether the pump completes the request without having to wait for device or system.
-    pub(crate) fn ends_at_once(&self, running: bool) -> bool {
-        let waits = running
+    pub(crate) fn ends_at_once(&self) -> bool {
+        let waits = self.run.is_some()
             || matches!(
                 self.stage,
                 Stage::Busy

@@ -35,6 +35,7 @@ const STATUSES: [(u32, i32); 20] = [
     (24, status::INFO_LENGTH_MISMATCH),
     (27, status::NONEXISTENT_SECTOR),
     (50, status::NOT_SUPPORTED),
+    (57, status::ADAPTER_HARDWARE_ERROR),
     (87, status::INVALID_PARAMETER),
     (121, status::IO_TIMEOUT),
     (122, status::BUFFER_TOO_SMALL),

@@ -239,7 +239,12 @@ impl Queue {
             for command in &self.fetched {
                 let hit = card.faults.of_command(self.number);
                 let transfer = self.transfer;
-                self.waiting.push_back(Waiting { command: *command, hit, aborted: false, transfer });
+                self.waiting.push_back(Waiting {
+                    command: *command,
+                    hit,
+                    aborted: false,
+                    transfer,
+                });
             }
         }
         if self.rings.unfetched() == 0 {
