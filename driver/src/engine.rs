@@ -287,25 +287,6 @@ impl Registers {
         }
     }
 
-    /// Reads a word of the PIO window at `offset`, a multiple of 4; all ones outside.
-    #[must_use]
-    pub fn pio_read(&self, offset: u64) -> u32 {
-        if self.exerciser.is_mapped() {
-            self.exerciser.pio_read(offset)
-        } else {
-            self.edu.pio_read(offset)
-        }
-    }
-
-    /// Writes a word of the PIO window, where it can be written.
-    pub fn pio_write(&self, offset: u64, value: u32) {
-        if self.exerciser.is_mapped() {
-            self.exerciser.pio_write(offset, value);
-        } else {
-            self.edu.pio_write(offset, value);
-        }
-    }
-
     /// Stops the run of a slot, where the device can.
     pub(crate) fn stop(&self, slot: usize, tag: u32) {
         if self.exerciser.is_mapped() {

@@ -95,7 +95,7 @@ pub(super) static EXERCISER: Model = Model {
     memory_length: exerciser::MEMORY_LENGTH,
     pio: PioWindow {
         kind: PioKind::Memory,
-        alignment: 4,
+        alignment: 1,
         length: exerciser::WINDOW_LENGTH,
         writable_offset: 0,
         writable_length: exerciser::WINDOW_LENGTH,

@@ -13,6 +13,7 @@ use testdev::exerciser::command::FLAG_INDIRECT;
 use testdev::exerciser::registers::*;
 use testdev::exerciser::{Command, ELEMENTS_MAX, Element, Opcode, QUEUES, Status, is_in_memory};
 use wdk_dma::irql::Dispatch;
+use wdk_dma::pio::Window;
 use wdk_dma::{Direction, ddk};
 use zerocopy::transmute;
 
@@ -348,27 +349,45 @@ impl Exerciser {
         self.write(of_queue(queue_of(slot), ABORT), tag);
     }
 
-    /// Reads a word of the window at `offset`, a multiple of 4; all ones outside.
-    #[must_use]
-    pub fn pio_read(&self, offset: u64) -> u32 {
-        match self.window_word(offset) {
-            // SAFETY: inside the window, mapped and 4-aligned by the type's invariant (KMDF-04).
+    fn in_window<T>(&self, offset: u64) -> Option<*mut T> {
+        // CAST: a few bytes.
+        let (size, mask) = (size_of::<T>() as u64, align_of::<T>() as u64 - 1);
+        let inside = offset <= WINDOW_LENGTH - size && offset & mask == 0;
+        Self::at(&self.window, offset).filter(|_| inside).map(<*mut u8>::cast)
+    }
+}
+
+/// On-card memory as the processor reaches it: all ones beyond its end, and nothing is written
+/// there.
+impl Window for Exerciser {
+    fn read_word(&self, offset: u64) -> u32 {
+        match self.in_window(offset) {
+            // SAFETY: inside the window, mapped and aligned by the type's invariant (KMDF-04).
             Some(word) => unsafe { ddk::READ_REGISTER_ULONG(word) },
             None => u32::MAX,
         }
     }
 
-    /// Writes a word of the window at `offset`, a multiple of 4; nothing outside.
-    pub fn pio_write(&self, offset: u64, value: u32) {
-        if let Some(word) = self.window_word(offset) {
-            // SAFETY: as in `pio_read`.
+    fn read_byte(&self, offset: u64) -> u8 {
+        match self.in_window(offset) {
+            // SAFETY: as for `read_word`.
+            Some(byte) => unsafe { ddk::READ_REGISTER_UCHAR(byte) },
+            None => u8::MAX,
+        }
+    }
+
+    fn write_word(&self, offset: u64, value: u32) {
+        if let Some(word) = self.in_window(offset) {
+            // SAFETY: as for `read_word`.
             unsafe { ddk::WRITE_REGISTER_ULONG(word, value) };
         }
     }
 
-    fn window_word(&self, offset: u64) -> Option<*mut u32> {
-        let inside = offset < WINDOW_LENGTH && offset & 3 == 0;
-        Self::at(&self.window, offset).filter(|_| inside).map(<*mut u8>::cast)
+    fn write_byte(&self, offset: u64, value: u8) {
+        if let Some(byte) = self.in_window(offset) {
+            // SAFETY: as for `read_word`.
+            unsafe { ddk::WRITE_REGISTER_UCHAR(byte, value) };
+        }
     }
 }
 

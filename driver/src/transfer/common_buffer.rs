@@ -93,7 +93,7 @@ pub(crate) fn start<K: Carrier>(
         Direction::ToDevice => transfer.copy_to(&mut buffer, length, dispatch),
         // What the device does not write must not be an earlier caller's data (SEC-08, DMA-96).
         Direction::FromDevice => {
-            buffer.clear();
+            buffer.clear_first(length);
             Ok(())
         }
     };

@@ -11,7 +11,7 @@ use wdk_lite::*;
 
 use super::adapter::{Adapter, State};
 use super::common::Common;
-use super::controller::{COUNTER, CHANNELS, Completion, NUMBER, Progress, Setup};
+use super::controller::{CHANNELS, COUNTER, Completion, NUMBER, Progress, Setup};
 use super::description::Traits;
 use super::mapping::Part;
 use super::number;
@@ -166,17 +166,10 @@ pub(super) fn program(
 ) {
     let Some(Slave { channel, demand, repeats, .. }) = adapter.traits.slave else { return };
     let (adapter, slot, origin) = (adapter.number, adapter.slot, context::stack());
-    kernel.hal.controller.program(channel, Setup {
-        adapter,
-        slot,
-        address,
-        length,
-        to_device,
-        demand,
-        repeats,
-        completion,
-        origin,
-    });
+    kernel.hal.controller.program(
+        channel,
+        Setup { adapter, slot, address, length, to_device, demand, repeats, completion, origin },
+    );
 }
 
 /// A completion routine and its context, as MapTransferEx gets them.

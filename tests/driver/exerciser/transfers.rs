@@ -61,6 +61,10 @@ fn the_window_is_reached_by_programmed_io() {
     with_exerciser(x64(), |bench| {
         round_trip(bench, Path::Pio, 0, 4096, 1);
         round_trip(bench, Path::Pio, 0xFFF0, 16, 2);
+        for (offset, length) in [(0x8001, 1), (0x8002, 3), (0x8103, 9), (0x8fff, 4097), (0xFFFF, 1)]
+        {
+            round_trip(bench, Path::Pio, offset, length, 3);
+        }
         let mut back = vec![0; 4096];
         bench.transfer(Path::Packet, Direction::FromDevice, 0, &mut back).expect("moves");
         assert!(back == bytes(1, 4096), "PIO writes what DMA reads");

@@ -75,7 +75,7 @@ fn write(
     Ok(())
 }
 
-const fn scalars(statistics: &Statistics) -> [(&'static str, u64); 11] {
+const fn scalars(statistics: &Statistics) -> [(&'static str, u64); 15] {
     [
         ("errors", statistics.errors),
         ("cancelled", statistics.cancelled),

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Which device to use. Without any of these: on Windows the first real device if there is one,
-/// else the simulated machine x64 with the edu device.
+/// else the simulated machine x64 with the exerciser.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Target")]
 #[group(multiple = false)]
 pub struct TargetOptions {
     /// A simulated machine: x64 or x64-dmar (behind an IOMMU), then options separated by commas.
     ///
-    /// Options: device=edu, scheduling=straight or threads, processors=N (with threads), seed=N,
+    /// Options: device=exerciser or edu, scheduling=straight or threads, processors=N (with threads), seed=N,
     /// map-registers=N (at most N for each adapter), double-buffer=on (bounce every transfer),
     /// versions=1..3 (newest DMA adapter version offered), msi=off (line-based interrupt).
     #[arg(long, value_name = "PROFILE[,OPTION=VALUE]...")]
@@ -92,19 +92,22 @@ impl Profile {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
     /// QEMU's edu device.
-    #[default]
     Edu,
+    /// The project's own exerciser.
+    #[default]
+    Exerciser,
 }
 
 impl Device {
     /// All devices.
-    pub const ALL: [Self; 1] = [Self::Edu];
+    pub const ALL: [Self; 2] = [Self::Exerciser, Self::Edu];
 
     /// The name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Edu => "edu",
+            Self::Exerciser => "exerciser",
         }
     }
 
@@ -113,6 +116,9 @@ impl Device {
     pub const fn about(self) -> &'static str {
         match self {
             Self::Edu => "QEMU's edu device: 28 address bits, one transfer at a time, up to 4 KiB",
+            Self::Exerciser => {
+                "the project's own device: 64 address bits, lists, four queues, 16 MiB of memory"
+            }
         }
     }
 }
@@ -308,10 +314,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_machine_is_x64_with_edu() {
+    fn the_default_machine_is_x64_with_the_exerciser() {
         assert_eq!(TargetOptions::default().choice(), Choice::Default);
         let text = Simulation::default().to_string();
-        assert_eq!(text, "simulated machine x64, device edu");
+        assert_eq!(text, "simulated machine x64, device exerciser");
     }
 
     #[test]
@@ -331,8 +337,8 @@ mod tests {
     fn what_does_not_exist_is_answered_with_what_does() {
         let error = "arm64".parse::<Simulation>().unwrap_err();
         assert!(error.contains("`arm64`") && error.contains("x64, x64-dmar"), "{error}");
-        let error = "x64,device=exerciser".parse::<Simulation>().unwrap_err();
-        assert!(error.contains("there is edu"), "{error}");
+        let error = "x64,device=toaster".parse::<Simulation>().unwrap_err();
+        assert!(error.contains("exerciser, edu"), "{error}");
         for text in ["", "x64,", "x64,edu", "x64,colour=red", "x64,seed=-1", "x64,versions=4"] {
             assert!(text.parse::<Simulation>().is_err(), "{text}");
         }

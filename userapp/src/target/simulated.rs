@@ -8,6 +8,7 @@ use nthost::verifier::Report;
 use nthost::verifier::catalogue::{self, Home};
 use nthost::{Access, File, Machine};
 use testdev::model::edu::{Edu, EduConfig};
+use testdev::model::exerciser::{Exerciser, ExerciserConfig};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
@@ -97,8 +98,9 @@ fn start(machine: &Machine, device: Device) -> Result<File, TargetError> {
         move |status: nthost::NtStatus| TargetError::Start { step, status: NtStatus(status.0) }
     };
     machine.load(DRIVER, dmaproof_driver::driver_entry).map_err(failed("loading the driver"))?;
-    let model = match device {
+    let model: Box<dyn testdev::bus::Device> = match device {
         Device::Edu => Box::new(Edu::new(EduConfig::default())),
+        Device::Exerciser => Box::new(Exerciser::new(ExerciserConfig::default())),
     };
     machine.plug(model).map_err(failed("starting the device"))?;
     let (data1, data2, data3, data4) = GUID_FIELDS;
