@@ -104,6 +104,18 @@ impl Span {
     }
 }
 
+/// The physical pages of a buffer, roughly: none lies below the first or above the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    first: u64,
+    last: u64,
+    pages: u64,
+}
+
+/// Pairs of pages that are compared to find out whether two buffers share memory. Where there are
+/// more, they count as sharing.
+const COMPARISONS_MAX: u64 = 1 << 17;
+
 /// A chain of MDLs that describes one buffer.
 ///
 /// # Invariants
@@ -149,6 +161,26 @@ impl MdlChain {
                 other.iter().any(|mdl| mdl.spans().any(|theirs| span.overlaps(&theirs)))
             })
         })
+    }
+
+    /// What [`shares`](MdlChain::shares) looks at first.
+    #[must_use]
+    pub fn footprint(self) -> Footprint {
+        let none = Footprint { first: u64::MAX, last: 0, pages: 0 };
+        self.iter().flat_map(Mdl::spans).fold(none, |sum, span| Footprint {
+            first: sum.first.min(span.frame),
+            last: sum.last.max(span.frame),
+            pages: sum.pages.saturating_add(1),
+        })
+    }
+
+    /// Whether the two buffers share a byte of physical memory, or are so long and so mixed up that
+    /// finding out would take too long. Both come with their footprints.
+    #[must_use]
+    pub fn shares(self, own: Footprint, other: Self, theirs: Footprint) -> bool {
+        let apart = own.last < theirs.first || theirs.last < own.first;
+        !apart
+            && (own.pages.saturating_mul(theirs.pages) > COMPARISONS_MAX || self.overlaps(other))
     }
 
     /// KeFlushIoBuffers on every MDL of the chain (DMA-87).

@@ -295,16 +295,17 @@ fn enter(
     if state.failed {
         return Err((transfer, status::DEVICE_NOT_READY));
     }
-    let sequence = state.next_sequence;
-    let free = state.slots.iter_mut().find(|slot| matches!(slot.stage, Stage::Free));
-    let Some(slot) = free else { return Err((transfer, STATUS_INSUFFICIENT_RESOURCES)) };
-    let handle = transfer.owner().handle();
+    let (chain, handle) = (transfer.chain(), transfer.owner().handle());
+    let mut slots = state.slots.iter_mut().enumerate();
+    let free = slots.find(|(_, slot)| matches!(slot.stage, Stage::Free));
+    let Some((index, slot)) = free else {
+        return Err((transfer, STATUS_INSUFFICIENT_RESOURCES));
+    };
     slot.forget_request();
     slot.handle = handle;
     slot.file = transfer.owner().file();
-    slot.chain = Some(transfer.chain());
+    slot.chain = Some((chain, chain.footprint()));
     slot.asked = Some(asked);
-    slot.sequence = sequence;
     slot.stage = Stage::Waiting(transfer);
     // SAFETY: owned by the driver and not cancelable; this form never calls back, so the lock may
     // be held, and a cancel routine that runs at once waits for it (KMDF-26).
@@ -317,12 +318,14 @@ fn enter(
     };
     if NT_SUCCESS(marked) {
         slot.cancel = Cancel::Marked;
-        state.next_sequence = sequence.saturating_add(1);
+        state.line_up(index);
         return Ok(());
     }
-    slot.forget_request();
-    match core::mem::replace(&mut slot.stage, Stage::Free) {
-        Stage::Waiting(transfer) => Err((transfer, marked)),
+    match slot.take() {
+        Stage::Waiting(transfer) => {
+            state.forget(index, Stage::Free);
+            Err((transfer, marked))
+        }
         stage => {
             slot.stage = stage;
             Ok(())

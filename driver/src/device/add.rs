@@ -19,7 +19,7 @@ use crate::sys::{
 };
 use crate::transfer::common_buffer::Pool;
 use crate::transfer::slot::{Slot, Token};
-use crate::transfer::state::{Engine, State};
+use crate::transfer::state::{Engine, Line, State};
 use crate::transfer::{self};
 use crate::{interrupt, queue};
 
@@ -293,6 +293,7 @@ impl State {
         }
         set! {
             next_sequence = 0;
+            line = Line::EMPTY;
             pumping = false;
             powered = false;
             present = false;

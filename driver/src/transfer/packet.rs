@@ -160,9 +160,14 @@ pub(crate) fn start_engine(
     dispatch: &Dispatch,
 ) {
     let deadline = watch::deadline();
-    let tag = context.state.lock(dispatch).run(index, stage, run, deadline);
+    let (tag, armed) = {
+        let mut state = context.state.lock(dispatch);
+        (state.run(index, stage, run, deadline), state.engine.armed)
+    };
     context.registers.start(context.hardware().shared.as_ref(), run, tag);
-    watch::arm(context, dispatch);
+    if !armed {
+        watch::arm(context, dispatch);
+    }
     trace(Event::PieceStarted { length: run.length });
 }
 

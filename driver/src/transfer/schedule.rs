@@ -9,9 +9,8 @@ use wdk_dma::{
     ScatterGatherList, Transfer, Uncached,
 };
 
-use super::slot::{SLOT_COUNT, Slot, Stage};
+use super::slot::{SLOT_COUNT, Stage};
 use super::state::{Finish, Running, State};
-use super::system;
 use crate::request::Request;
 use crate::sys::NTSTATUS;
 
@@ -144,49 +143,34 @@ impl State {
     fn settle_slot(&mut self, index: usize) -> Option<Action> {
         let releasing = self.releasing;
         let slot = self.slots.get_mut(index)?;
-        let running = slot.run.is_some();
-        let ending = slot.ending.is_some();
+        if !slot.has_to_settle(releasing) {
+            return None;
+        }
+        // A request is the driver's alone before it is completed (KMDF-27).
+        let completes = matches!(slot.stage, Stage::Waiting(_) | Stage::ChannelPending(..));
+        if completes && !slot.claim() {
+            return None;
+        }
+        let ending = Ending { status: slot.ending, asked: slot.asked };
         match slot.take() {
-            Stage::Waiting(transfer) if (transfer.is_over() || ending) && slot.claim() => {
-                let ending = Ending { status: slot.ending, asked: slot.asked };
-                slot.forget_request();
-                slot.stage = Stage::Free;
+            Stage::Waiting(transfer) => {
+                self.forget(index, Stage::Free);
                 Some(Action::Complete(transfer, ending))
             }
             // The request need not wait for its channel; the slot does.
-            Stage::ChannelPending(ready, _) if ending && slot.claim() => {
-                let ending = Ending { status: slot.ending, asked: slot.asked };
-                slot.forget_request();
-                slot.stage = Stage::Abandoned;
+            Stage::ChannelPending(ready, _) => {
+                self.forget(index, Stage::Abandoned);
                 Some(Action::Complete(ready.cancel(), ending))
             }
-            Stage::Granted(granted)
-                if ending || releasing || !matches!(granted.next_piece(), NextPiece::Mapped(_)) =>
-            {
-                Some(Action::Release(index, granted))
-            }
-            Stage::OnChannel(held) if ending || releasing || system::is_done(&held) => {
-                Some(Action::ReleaseSystem(index, held))
-            }
-            Stage::Listed(list)
-                if !running && (ending || releasing || list.current().is_none()) =>
-            {
-                Some(Action::Put(index, list))
-            }
-            Stage::ChannelPendingV3(allocating, count, false) if ending || releasing => {
+            Stage::ChannelPendingV3(allocating, count, _) => {
                 slot.stage = Stage::ChannelPendingV3(allocating, count, true);
                 Some(Action::CancelChannelV3(index))
             }
-            Stage::GrantedV3(granted)
-                if ending || releasing || !matches!(granted.next_piece(), NextPiece::Mapped(_)) =>
-            {
-                Some(Action::ReleaseV3(index, granted))
-            }
-            Stage::MappedV3(mapping)
-                if !running && (ending || releasing || mapping.current().is_none()) =>
-            {
-                Some(Action::FlushV3(index, mapping))
-            }
+            Stage::Granted(granted) => Some(Action::Release(index, granted)),
+            Stage::GrantedV3(granted) => Some(Action::ReleaseV3(index, granted)),
+            Stage::OnChannel(held) => Some(Action::ReleaseSystem(index, held)),
+            Stage::Listed(list) => Some(Action::Put(index, list)),
+            Stage::MappedV3(mapping) => Some(Action::FlushV3(index, mapping)),
             stage => {
                 slot.stage = stage;
                 None
@@ -199,37 +183,30 @@ impl State {
         if !self.can_start() {
             return None;
         }
-        let mut from = 0;
-        // Oldest first: each turn looks at the next in order of arrival.
-        for _ in 0..SLOT_COUNT {
-            let (sequence, index) = self.next_in_line(from)?;
+        // Oldest first.
+        self.line.tidy(&self.slots);
+        for place in 0..SLOT_COUNT {
+            let index = self.line.get(place)?;
             if let Some(action) = self.start_slot(index) {
                 return Some(action);
             }
-            from = sequence.saturating_add(1);
         }
         None
     }
 
-    /// The oldest transfer with at least this sequence number that may go on.
-    fn next_in_line(&self, from: u64) -> Option<(u64, usize)> {
-        self.slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| !slot.handle.is_null() && !slot.stopped && slot.sequence >= from)
-            .map(|(index, slot)| (slot.sequence, index))
-            .min()
-    }
-
     fn start_slot(&mut self, index: usize) -> Option<Action> {
-        if let Stage::Waiting(transfer) = &self.slots.get(index)?.stage {
+        let slot = self.slots.get(index)?;
+        if slot.stopped {
+            return None;
+        }
+        if let Stage::Waiting(transfer) = &slot.stage {
             let start = self.waiting_start(index, transfer)?;
             return self.start_waiting(index, start);
         }
-        if !self.engine.has_room() {
+        if !slot.is_startable() || !self.engine.has_room() {
             return None;
         }
-        let slot = self.slots.get_mut(index).filter(|slot| slot.run.is_none())?;
+        let slot = self.slots.get_mut(index)?;
         match slot.take() {
             Stage::Granted(granted) => Some(Action::StartMapped(index, granted)),
             Stage::Listed(list) => Some(Action::StartElement(index, list)),
@@ -247,13 +224,13 @@ impl State {
     /// under way, or came earlier, shares memory with it (DMA-51, DMA-94).
     fn waiting_start(&self, index: usize, transfer: &Transfer<Request>) -> Option<Start> {
         let slot = self.slots.get(index)?;
-        if slot.ending.is_some() || transfer.is_over() {
+        if slot.ending.is_some() || slot.waits_for != 0 || transfer.is_over() {
             return None;
         }
         let room = self.engine.has_room();
         let rest = u32::try_from(transfer.remaining()).unwrap_or(u32::MAX);
         let whole = |length: u32| rest.min(length);
-        let start = match slot.asked.as_ref()?.path() {
+        match slot.asked.as_ref()?.path() {
             Path::Pio => Some(Start::Pio),
             Path::CommonBufferCached => {
                 self.cached.length().filter(|_| room).map(|length| Start::Cached(whole(length)))
@@ -272,21 +249,11 @@ impl State {
                 NextPiece::Mapped(_) if path == Path::SystemDma => Some(Start::System),
                 NextPiece::Mapped(_) => Some(Start::Channel),
             },
-        }?;
-        (!self.is_blocked(index, slot)).then_some(start)
+        }
     }
 
     fn piece_limits(&self, path: Path) -> &PieceLimits {
         if path == Path::Version3 { &self.pieces_v3 } else { &self.pieces }
-    }
-
-    fn is_blocked(&self, index: usize, slot: &Slot) -> bool {
-        let Some(chain) = slot.chain else { return true };
-        self.slots.iter().enumerate().any(|(other, theirs)| {
-            other != index
-                && (theirs.is_in_flight() || theirs.sequence < slot.sequence)
-                && theirs.chain.is_some_and(|theirs| theirs.overlaps(chain))
-        })
     }
 
     fn start_waiting(&mut self, index: usize, start: Start) -> Option<Action> {

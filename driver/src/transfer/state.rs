@@ -91,11 +91,67 @@ impl Engine {
     }
 }
 
+/// The order in which requests arrived.
+#[derive(Debug)]
+pub(crate) struct Line {
+    turns: [Turn; SLOT_COUNT],
+    count: usize,
+    /// Some request has left since it was last tidied.
+    stale: bool,
+}
+
+/// A request's place in the line: its slot, which may since have got another one.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    slot: usize,
+    sequence: u64,
+}
+
+impl Line {
+    pub(crate) const EMPTY: Self =
+        Self { turns: [Turn { slot: 0, sequence: 0 }; SLOT_COUNT], count: 0, stale: false };
+
+    /// The slot of the request at a place of the line.
+    pub(crate) fn get(&self, place: usize) -> Option<usize> {
+        self.turns.get(..self.count)?.get(place).map(|turn| turn.slot)
+    }
+
+    /// Takes those out that have left.
+    pub(crate) fn tidy(&mut self, slots: &[Slot; SLOT_COUNT]) {
+        if !core::mem::take(&mut self.stale) {
+            return;
+        }
+        let mut kept = 0;
+        for place in 0..self.count {
+            let Some(turn) = self.turns.get(place).copied() else { break };
+            let still = |slot: &Slot| !slot.handle.is_null() && slot.sequence == turn.sequence;
+            if slots.get(turn.slot).is_some_and(still)
+                && let Some(free) = self.turns.get_mut(kept)
+            {
+                *free = turn;
+                kept = kept.saturating_add(1);
+            }
+        }
+        self.count = kept;
+    }
+
+    /// Lets a request in at the end.
+    fn enter(&mut self, slot: usize, sequence: u64, slots: &[Slot; SLOT_COUNT]) {
+        self.tidy(slots);
+        // One request for each slot, so there is room.
+        if let Some(place) = self.turns.get_mut(self.count) {
+            *place = Turn { slot, sequence };
+            self.count = self.count.saturating_add(1);
+        }
+    }
+}
+
 /// What the lock protects.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) slots: [Slot; SLOT_COUNT],
     pub(crate) next_sequence: u64,
+    pub(crate) line: Line,
     /// The pump is at work on some processor.
     pub(crate) pumping: bool,
     /// The device is in D0 and its interrupt is connected.
@@ -143,6 +199,38 @@ impl State {
         for slot in self.slots.iter_mut().filter(|slot| !slot.handle.is_null()) {
             slot.end(status);
         }
+    }
+
+    /// Puts a request that has just taken a slot into the line, behind those that it shares memory
+    /// with.
+    pub(crate) fn line_up(&mut self, index: usize) {
+        let sequence = self.next_sequence;
+        self.next_sequence = sequence.saturating_add(1);
+        let Some((chain, own)) = self.slots.get(index).and_then(|slot| slot.chain) else { return };
+        let mut waits_for = 0u64;
+        for (other, slot) in self.slots.iter().enumerate().filter(|(other, _)| *other != index) {
+            if slot.chain.is_some_and(|(theirs, pages)| chain.shares(own, theirs, pages)) {
+                // CAST: below 64.
+                waits_for |= 1u64.wrapping_shl(other as u32);
+            }
+        }
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.waits_for = waits_for;
+            slot.sequence = sequence;
+        }
+        self.line.enter(index, sequence, &self.slots);
+    }
+
+    /// Forgets a slot's request, whose transfer has been taken out; others need not wait for it.
+    pub(crate) fn forget(&mut self, index: usize, stage: Stage) {
+        // CAST: below 64.
+        let bit = 1u64.wrapping_shl(index as u32);
+        self.slots.iter_mut().for_each(|slot| slot.waits_for &= !bit);
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.forget_request();
+            slot.stage = stage;
+        }
+        self.line.stale = true;
     }
 
     /// Puts a slot into a stage.

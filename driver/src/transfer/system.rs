@@ -189,11 +189,6 @@ pub(crate) fn flush(
     context.state.lock(dispatch).set(index, Stage::OnChannel(held));
 }
 
-/// Whether a transfer on the channel has to give it back.
-pub(crate) fn is_done(held: &OnChannel<Request>) -> bool {
-    !matches!(held.next_piece(), NextPiece::Mapped(_))
-}
-
 /// Frees the channel: the transfer is over or ends. Others may be waiting for it.
 pub(crate) fn release(
     context: &DeviceContext,
