@@ -1,7 +1,6 @@
 //! Packet transfers: channel, map registers, one piece after the other.
 
 use core::ffi::c_void;
-use core::iter::once;
 
 use wdk_dma::irql::Dispatch;
 use wdk_dma::packet::{GIVE_BACK, KEEP_REGISTERS};
@@ -100,15 +99,16 @@ unsafe extern "C" fn adapter_control(
     action
 }
 
-/// Maps the next piece and starts the engine on it.
+/// Maps the next piece, as many of its elements as the engine takes at a time, and starts the
+/// engine on it.
 pub(crate) fn start(
     context: &DeviceContext,
     index: usize,
     granted: Granted<Request>,
     dispatch: &Dispatch,
 ) {
-    let mapping = match granted.map(dispatch) {
-        Ok(mapping) => mapping,
+    let mut mapper = match granted.mapper(dispatch) {
+        Ok(mapper) => mapper,
         Err(granted) => {
             let mut state = context.state.lock(dispatch);
             // Over, or marked as failed: the pump releases it.
@@ -120,11 +120,17 @@ pub(crate) fn start(
             return;
         }
     };
+    let (done, direction) = (mapper.transfer().done(), mapper.transfer().direction());
+    // The engine takes as many elements as it can: so many are mapped.
+    let run = prepare(context, index, done, direction, &mut mapper, dispatch);
+    let mapping = match mapper.finish() {
+        Ok(mapping) => mapping,
+        Err(granted) => {
+            context.state.lock(dispatch).set(index, Stage::Granted(granted));
+            return;
+        }
+    };
     context.statistics.pieces_mapped.increment();
-    let transfer = mapping.transfer();
-    let element = Element { address: mapping.address(), length: mapping.length() };
-    let (done, direction) = (transfer.done(), transfer.direction());
-    let run = prepare(context, index, done, direction, &mut once(element), dispatch);
     let Some(run) = run else {
         // SAFETY: the device was never given the piece (DMA-54).
         let granted = unsafe { mapping.flush(false, dispatch) };
