@@ -49,22 +49,15 @@ struct Pipe<'a> {
 }
 
 impl<'a> Pipe<'a> {
-    fn new(
-        file: &'a File,
-        path: Path,
-        direction: Direction,
-        length: usize,
-        depth: usize,
-    ) -> Self {
+    fn new(file: &'a File, path: Path, direction: Direction, length: usize, depth: usize) -> Self {
         let header = TransferHeader::new(path, 0, length as u64);
         let code = match direction {
             Direction::ToDevice => Ioctl::ToDevice.code(),
             Direction::FromDevice => Ioctl::FromDevice.code(),
         };
         let operation = Operation::Ioctl { code, input: header.as_bytes().to_vec() };
-        let submit = || {
-            file.submit(Request::ioctl(code, header.as_bytes().to_vec(), vec![0x5A; length]))
-        };
+        let submit =
+            || file.submit(Request::ioctl(code, header.as_bytes().to_vec(), vec![0x5A; length]));
         Self { file, operation, pending: (0..depth).map(|_| submit()).collect(), length }
     }
 
@@ -128,7 +121,9 @@ fn large() {
 }
 
 fn lengths() {
-    println!("\nscatter/gather to the device by length, 4 under way: the ratio stays (goal: within 15%)");
+    println!(
+        "\nscatter/gather to the device by length, 4 under way: the ratio stays (goal: within 15%)"
+    );
     for length in [64 << 10, 256 << 10, MIB, 4 * MIB, 16 * MIB] {
         let calls = u32::try_from((64 * MIB / length).max(4)).expect("small");
         let copy = time_memcpy(length, 4, calls);

@@ -33,7 +33,7 @@ pub use address::{LogicalAddress, SystemVa};
 pub use common_buffer::{Cached, CommonBuffer, ReadyCommonBuffer, Uncached};
 pub use error::DmaError;
 pub use irql::{AtMostDispatch, Dispatch, Passive};
-pub use mdl::{Footprint, Mdl, MdlChain};
+pub use mdl::{Footprint, Mdl, MdlChain, PageSet};
 pub use packet::{Granted, MapRegisters, Mapping};
 pub use scatter_gather::{Building, Element, ScatterGatherList};
 pub use shared::SharedBuffer;

@@ -3,8 +3,8 @@
 use core::ptr;
 
 use dmaproof_protocol::GUID_FIELDS;
-use wdk_dma::ddk;
 use wdk_dma::irql::Dispatch;
+use wdk_dma::{PageSet, ddk};
 
 use super::hardware::Hardware;
 use super::{DEVICE_CONTEXT, DeviceContext, power};
@@ -283,6 +283,10 @@ impl State {
             // SAFETY: one of the array's elements, valid for writes.
             unsafe { first.wrapping_add(index).write(Slot::FREE) };
         }
+        // SAFETY: a field of the state.
+        let pages = unsafe { &raw mut (*this).pages };
+        // SAFETY: valid for writes.
+        unsafe { PageSet::initialise(pages) };
         macro_rules! set {
             ($($field:ident = $value:expr;)*) => {$({
                 // SAFETY: a field of the state, valid for writes.

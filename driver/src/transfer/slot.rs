@@ -8,8 +8,8 @@ use wdk_dma::scatter_gather::ListBuffer;
 use wdk_dma::system::{OnChannel, Programmed};
 use wdk_dma::v3::{Allocating, GrantedV3, MappingV3, TransferContext};
 use wdk_dma::{
-    Building, Cached, Footprint, Granted, NextPiece, Mapping, MdlChain, Ready, ReadyCommonBuffer, ScatterGatherList,
-    Transfer, Uncached,
+    Building, Cached, Footprint, Granted, Mapping, MdlChain, NextPiece, Ready, ReadyCommonBuffer,
+    ScatterGatherList, Transfer, Uncached,
 };
 
 use super::state::Running;

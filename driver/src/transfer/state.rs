@@ -2,7 +2,7 @@
 
 use dmaproof_protocol::{Limits, QueryReply, status};
 use testdev::exerciser::Status;
-use wdk_dma::{Cached, PieceLimits, Uncached};
+use wdk_dma::{Cached, PageSet, PieceLimits, Uncached};
 
 use super::common_buffer::Pool;
 use super::slot::{SLOT_COUNT, Slot, Stage};
@@ -152,6 +152,7 @@ pub(crate) struct State {
     pub(crate) slots: [Slot; SLOT_COUNT],
     pub(crate) next_sequence: u64,
     pub(crate) line: Line,
+    pub(crate) pages: PageSet,
     /// The pump is at work on some processor.
     pub(crate) pumping: bool,
     /// The device is in D0 and its interrupt is connected.
@@ -208,8 +209,10 @@ impl State {
         self.next_sequence = sequence.saturating_add(1);
         let Some((chain, own)) = self.slots.get(index).and_then(|slot| slot.chain) else { return };
         let mut waits_for = 0u64;
+        let pages = &mut self.pages;
+        pages.forget();
         for (other, slot) in self.slots.iter().enumerate().filter(|(other, _)| *other != index) {
-            if slot.chain.is_some_and(|(theirs, pages)| chain.shares(own, theirs, pages)) {
+            if slot.chain.is_some_and(|(theirs, print)| chain.shares(own, theirs, print, pages)) {
                 // CAST: below 64.
                 waits_for |= 1u64.wrapping_shl(other as u32);
             }

@@ -177,9 +177,12 @@ impl Hal {
 
     fn reach(&self, kernel: &Kernel, adapter: &Adapter, state: &mut State, touch: Touch) -> Reach {
         let windows = &adapter.windows;
-        if let Some(common) = state.commons.iter_mut().find(|common| {
+        let shared = touch.address.wrapping_sub(windows.commons) >> PAGE_SHIFT;
+        let is_shared = shared < u64::from(windows.common_pages);
+        let holds = |common: &&mut super::common::Common| {
             (common.address..common.address + common.span()).contains(&touch.address)
-        }) {
+        };
+        if let Some(common) = state.commons.iter_mut().take_while(|_| is_shared).find(holds) {
             // Each transfer needs a KeFlushIoBuffers of its own, later than the beginning of the
             // one that used the buffer before.
             let flushed = common.transfer == Some(touch.transfer)
