@@ -17,7 +17,7 @@ const LENGTH: usize = 4095;
 fn main() {
     println!("median of {} rounds each, within this run", dmaproof_benches::ROUNDS);
     null_request();
-    for profile in Profile::ALL {
+    for profile in Profile::COHERENT {
         transfers(profile);
     }
     patterns();

@@ -20,8 +20,23 @@ pub fn with_device<T: Send + 'static>(
     body: impl FnOnce(&File) -> T + Send + 'static,
 ) -> T {
     let builder = Machine::builder(profile).scheduling(Scheduling::Threads { processors: 1 });
-    let config = EduConfig { dma_delay_ns: 0, ..EduConfig::default() };
-    with_model(builder, Box::new(Edu::new(config)), body)
+    with_model(builder, edu(), body)
+}
+
+/// The same on the straight scheduler, where one run is like the other to the instruction.
+///
+/// # Panics
+/// As [`with_device`].
+pub fn with_straight_device<T: Send + 'static>(
+    profile: Profile,
+    body: impl FnOnce(&File) -> T + Send + 'static,
+) -> T {
+    with_model(Machine::builder(profile), edu(), body)
+}
+
+/// An edu device that answers at once.
+fn edu() -> Box<dyn Device> {
+    Box::new(Edu::new(EduConfig { dma_delay_ns: 0, ..EduConfig::default() }))
 }
 
 /// Runs `body` on a machine with this device.

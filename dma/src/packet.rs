@@ -4,7 +4,7 @@
 use core::ffi::c_void;
 use core::mem::{self, ManuallyDrop};
 
-use crate::adapter::{Adapter, Handle, V2, Version, operation};
+use crate::adapter::{Adapter, Handle, V2, V3, Version, operation};
 use crate::address::LogicalAddress;
 use crate::error::DmaError;
 use crate::irql::{self, AtMostDispatch, Dispatch};
@@ -95,6 +95,8 @@ pub struct MapRegisters {
     count: u32,
     maximum_length: u32,
     alignment: u32,
+    /// The adapter object is held as well, and FreeAdapterObject releases both (DMA-21).
+    with_object: bool,
 }
 
 impl MapRegisters {
@@ -109,9 +111,30 @@ impl MapRegisters {
         count: u32,
         alignment: u32,
     ) -> Self {
+        Self::new(adapter, base, count, alignment, false)
+    }
+
+    /// Takes the registers with the adapter object, after a synchronous allocation of version 3
+    /// (DMA-63).
+    pub(crate) fn with_adapter_object(
+        adapter: &Adapter<V3>,
+        base: PVOID,
+        count: u32,
+        alignment: u32,
+    ) -> Self {
+        Self::new(adapter, base, count, alignment, true)
+    }
+
+    fn new<V: Version>(
+        adapter: &Adapter<V>,
+        base: PVOID,
+        count: u32,
+        alignment: u32,
+        with_object: bool,
+    ) -> Self {
         adapter.add_outstanding();
         let maximum_length = adapter.maximum_length();
-        Self { adapter: adapter.handle(), base, count, maximum_length, alignment }
+        Self { adapter: adapter.handle(), base, count, maximum_length, alignment, with_object }
     }
 
     /// Frees the registers: the number allocated, not the number used (DMA-42). IRQL:
@@ -139,6 +162,10 @@ impl MapRegisters {
     }
 
     fn free(&self) {
+        if self.with_object {
+            self.free_object();
+            return;
+        }
         // Freeing through a null base is not allowed (DMA-42).
         if self.base.is_null() {
             return;
@@ -147,6 +174,16 @@ impl MapRegisters {
             // SAFETY: DISPATCH_LEVEL by the callers; the registers are this value's and it ends
             // here; nothing is mapped, since a mapping owns its registers (DMA-41, DMA-42).
             unsafe { free(self.adapter.as_ptr(), self.base, self.count) };
+        }
+    }
+}
+
+impl MapRegisters {
+    fn free_object(&self) {
+        if let Ok(free) = operation!(self.adapter, FreeAdapterObject) {
+            // SAFETY: the allocation is this value's, which ends here; nothing is mapped, since a
+            // mapping owns its registers (DMA-21, DMA-63).
+            unsafe { free(self.adapter.as_ptr(), _IO_ALLOCATION_ACTION::DeallocateObject) };
         }
     }
 }

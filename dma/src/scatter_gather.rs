@@ -1,4 +1,5 @@
-//! Scatter/gather lists that the system builds into memory of the driver (version 2).
+//! Scatter/gather lists that the system builds into memory of the driver (version 2), and lists of
+//! both versions while a device works on them.
 
 use core::ffi::c_void;
 use core::mem::{self, ManuallyDrop};
@@ -117,7 +118,6 @@ impl ListRequest {
 #[must_use]
 pub struct Building<R> {
     transfer: Transfer<R>,
-    adapter: Handle,
     length: u32,
 }
 
@@ -148,7 +148,7 @@ impl<R> Ready<R> {
             write_to_device: self.transfer.direction().write_to_device(),
             buffer,
         };
-        Ok((Building { transfer: self.transfer, adapter: adapter.handle(), length }, request))
+        Ok((Building { transfer: self.transfer, length }, request))
     }
 }
 
@@ -167,11 +167,8 @@ impl<R> Building<R> {
         adapter: &Adapter<V2>,
         list: PSCATTER_GATHER_LIST,
     ) -> ScatterGatherList<R> {
-        adapter.add_outstanding();
-        let Self { transfer, adapter, length } = self;
         // SAFETY: live until it is put, and nobody modifies it (DMA-74, DMA-75).
-        let elements = unsafe { Elements::new(list, length) };
-        ScatterGatherList { transfer: ManuallyDrop::new(transfer), adapter, elements }
+        unsafe { ScatterGatherList::new(self.transfer, adapter, list, self.length) }
     }
 
     /// The transfer back, marked as failed, after the build was refused.
@@ -272,6 +269,21 @@ pub struct ScatterGatherList<R> {
 }
 
 impl<R> ScatterGatherList<R> {
+    /// # Safety
+    /// `list` is one that the adapter built for the next `length` bytes of the transfer, live and
+    /// unmodified until it is put.
+    pub(crate) unsafe fn new<V: Version>(
+        transfer: Transfer<R>,
+        adapter: &Adapter<V>,
+        list: PSCATTER_GATHER_LIST,
+        length: u32,
+    ) -> Self {
+        adapter.add_outstanding();
+        // SAFETY: by the caller's promise.
+        let elements = unsafe { Elements::new(list, length) };
+        Self { transfer: ManuallyDrop::new(transfer), adapter: adapter.handle(), elements }
+    }
+
     /// The transfer, to look at.
     pub fn transfer(&self) -> &Transfer<R> {
         &self.transfer
@@ -310,7 +322,11 @@ impl<R> ScatterGatherList<R> {
     ///
     /// # Safety
     /// The device is done with the list, was never given it, or is gone.
-    pub unsafe fn put(mut self, adapter: &Adapter<V2>, _dispatch: &Dispatch) -> Transfer<R> {
+    pub unsafe fn put<V: Version>(
+        mut self,
+        adapter: &Adapter<V>,
+        _dispatch: &Dispatch,
+    ) -> Transfer<R> {
         let complete = self.is_complete();
         // SAFETY: taken once, since the value is forgotten below.
         let mut transfer = unsafe { ManuallyDrop::take(&mut self.transfer) };

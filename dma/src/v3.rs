@@ -9,10 +9,17 @@
 //!     |<----cancelled, refused--'                     |   '-----flush------'
 //!     '------------------------release----------------'
 //! ```
+//!
+//! Or the next piece as a scatter/gather list: `Transfer --build_list_v3--> BuildingV3 --listed-->
+//! ScatterGatherList --put--> Transfer`.
+
+mod list;
 
 use core::ffi::c_void;
 use core::mem::{self, ManuallyDrop};
 use core::ptr;
+
+pub use list::{BuildingV3, ListMemory, ListRequestV3};
 
 use crate::adapter::{Adapter, Handle, V3, operation};
 use crate::error::DmaError;
@@ -21,8 +28,8 @@ use crate::leak;
 use crate::packet::MapRegisters;
 use crate::scatter_gather::{Element, Elements, ListBuffer};
 use crate::sys::{
-    DMA_TRANSFER_CONTEXT_SIZE_V1, DMA_TRANSFER_INFO, DMA_TRANSFER_INFO_VERSION1, NT_SUCCESS,
-    PDEVICE_OBJECT, PDRIVER_CONTROL, PMDL, ULONG,
+    DMA_SYNCHRONOUS_CALLBACK, DMA_TRANSFER_CONTEXT_SIZE_V1, DMA_TRANSFER_INFO,
+    DMA_TRANSFER_INFO_VERSION1, NT_SUCCESS, PDEVICE_OBJECT, PDRIVER_CONTROL, PMDL, ULONG,
 };
 use crate::transfer::{Direction, NextPiece, Transfer};
 
@@ -43,6 +50,17 @@ impl TransferContext {
     #[must_use]
     pub const unsafe fn new(memory: *mut c_void) -> Self {
         Self(memory)
+    }
+
+    /// InitializeDmaTransferContext, before each use.
+    fn initialize(self, adapter: Handle) -> Result<(), DmaError> {
+        if self.0.is_null() {
+            return Err(DmaError::NoMapRegisters);
+        }
+        let initialize = operation!(adapter, InitializeDmaTransferContext)?;
+        // SAFETY: memory of the right size that no other transfer uses (DMA-59).
+        let status = unsafe { initialize(adapter.as_ptr(), self.0) };
+        if NT_SUCCESS(status) { Ok(()) } else { Err(DmaError::Refused(status)) }
     }
 }
 
@@ -94,6 +112,44 @@ impl ChannelRequestV3 {
             )
         };
         if NT_SUCCESS(status) { Ok(()) } else { Err(DmaError::Refused(status)) }
+    }
+
+    /// AllocateAdapterChannelEx, synchronously and without a routine: the adapter object and its
+    /// map registers now, or not at all (DMA-62). They are released by FreeAdapterObject (DMA-63).
+    /// IRQL: DISPATCH_LEVEL.
+    ///
+    /// # Errors
+    /// [`DmaError::Refused`]: nothing was allocated.
+    ///
+    /// # Safety
+    /// No channel of the adapter is held or pending (DMA-17); `adapter` is the request's.
+    pub unsafe fn take(
+        &self,
+        adapter: &Adapter<V3>,
+        device_object: PDEVICE_OBJECT,
+        alignment: u32,
+        _dispatch: &Dispatch,
+    ) -> Result<MapRegisters, DmaError> {
+        let allocate = operation!(self.adapter, AllocateAdapterChannelEx)?;
+        let mut base = ptr::null_mut();
+        // SAFETY: DISPATCH_LEVEL by the token; an initialised context; no routine and therefore a
+        // place for the base, with the flag (DMA-59, DMA-61); the rest is the caller's promise.
+        let status = unsafe {
+            allocate(
+                self.adapter.as_ptr(),
+                device_object,
+                self.context.0,
+                self.map_registers,
+                DMA_SYNCHRONOUS_CALLBACK,
+                None,
+                ptr::null_mut(),
+                &mut base,
+            )
+        };
+        if !NT_SUCCESS(status) {
+            return Err(DmaError::Refused(status));
+        }
+        Ok(MapRegisters::with_adapter_object(adapter, base, self.map_registers, alignment))
     }
 }
 
@@ -149,7 +205,7 @@ impl<R> Transfer<R> {
         list: ListBuffer,
         _level: &impl AtMostDispatch,
     ) -> Result<(Allocating<R>, ChannelRequestV3), Self> {
-        if context.0.is_null() || list.memory.is_null() {
+        if list.memory.is_null() {
             return Err(self.failed(DmaError::NoMapRegisters));
         }
         match registers_needed(&self, adapter, context) {
@@ -173,13 +229,8 @@ fn registers_needed<R>(
     context: TransferContext,
 ) -> Result<u32, DmaError> {
     let handle = adapter.handle();
-    let initialize = operation!(handle, InitializeDmaTransferContext)?;
     let information = operation!(handle, GetDmaTransferInfo)?;
-    // SAFETY: memory of the right size that no other transfer uses (DMA-59).
-    let status = unsafe { initialize(handle.as_ptr(), context.0) };
-    if !NT_SUCCESS(status) {
-        return Err(DmaError::Refused(status));
-    }
+    context.initialize(handle)?;
     let rest = u32::try_from(transfer.remaining()).unwrap_or(u32::MAX);
     let mut info = DMA_TRANSFER_INFO { Version: DMA_TRANSFER_INFO_VERSION1, ..Default::default() };
     // SAFETY: offset and length lie inside the chain and the length is not 0 (DMA-60).

@@ -12,6 +12,10 @@
 mod bus;
 mod ddi;
 mod hal;
+#[cfg_attr(all(target_os = "linux", target_arch = "x86_64"), path = "image/mod.rs")]
+#[cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), path = "image/elsewhere.rs")]
+mod image;
+mod image_error;
 mod io;
 mod machine;
 mod memory;
@@ -19,6 +23,17 @@ mod pnp;
 mod status;
 pub mod verifier;
 mod wdf;
+
+pub use ddi::log::{Crossing, Value, Way};
+pub use ddi::{Calls, Deed, Forgery, Sabotage};
+pub use image::{Image, TraceEvent};
+pub use image_error::{ImageError, LoadError};
+/// What the cache model of a machine that is not coherent tells, see [`Machine::cache_steps`].
+pub mod cache {
+    pub use crate::memory::cache::log::{
+        Cause, FIFO, LINE, LineState, Loss, Lost, Moment, POISON, Place, Step,
+    };
+}
 
 pub use io::{Access, Buffer, Caller, Completion, File, Operation, Pending, Request};
 pub use machine::{Builder, Machine, Profile, Scheduling, Stopped, SystemDma};

@@ -87,7 +87,9 @@ pub trait Bus {
     }
 
     /// The device tells the controller that its transfer is over before the terminal count.
-    fn end_dma(&mut self) {}
+    fn end_dma(&mut self) {
+        // Without a request line nobody listens.
+    }
 }
 
 /// How the system's DMA controller answers a request.

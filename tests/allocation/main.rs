@@ -5,8 +5,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dmaproof_protocol::{Direction, Ioctl, Path, TransferHeader, VersionRequest};
-use nthost::{Access, File, Machine, Profile};
+use nthost::{Access, File, Machine, Profile, SystemDma};
+use testdev::bus::Device;
 use testdev::model::edu::{Edu, EduConfig};
+use testdev::model::slave::Slave;
 use zerocopy::IntoBytes;
 
 struct Counting;
@@ -30,15 +32,20 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations of 64 calls of `body`, after 64 that warm everything up.
+/// Allocations of 64 calls of `body`, after 64 that warm everything up: the fewest of three
+/// measurements. The test harness has a thread of its own, and a thread that waits for a lock for
+/// the first time in its life sets something up, whenever that is.
 fn allocations(mut body: impl FnMut()) -> u64 {
-    (0..64).for_each(|_| body());
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    (0..64).for_each(|_| body());
-    ALLOCATIONS.load(Ordering::Relaxed) - before
+    let mut calls = || {
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        (0..64).for_each(|_| body());
+        ALLOCATIONS.load(Ordering::Relaxed) - before
+    };
+    calls();
+    [calls(), calls(), calls()].into_iter().min().unwrap_or_default()
 }
 
-fn measure(file: &File) -> Vec<(String, u64)> {
+fn measure(file: &File, paths: &[Path]) -> Vec<(String, u64)> {
     let mut found = Vec::new();
     let request = VersionRequest::new();
     let mut reply = [0; 512];
@@ -48,13 +55,7 @@ fn measure(file: &File) -> Vec<(String, u64)> {
     });
     found.push(("query".to_owned(), count));
     let mut data = vec![7; 3000];
-    for path in [
-        Path::Packet,
-        Path::ScatterGather,
-        Path::CommonBufferCached,
-        Path::CommonBufferUncached,
-        Path::Version3,
-    ] {
+    for &path in paths {
         let header = TransferHeader::new(path, 0, data.len() as u64);
         for (direction, code) in [
             (Direction::ToDevice, Ioctl::ToDevice.code()),
@@ -69,21 +70,38 @@ fn measure(file: &File) -> Vec<(String, u64)> {
     found
 }
 
-// One test only: another one in the same process would be counted too.
+/// What allocates on the paths of a device that is plugged into the machine.
+fn found(m: &Machine, device: Box<dyn Device>, paths: &[Path]) -> Vec<(String, u64)> {
+    let (data1, data2, data3, data4) = dmaproof_protocol::GUID_FIELDS;
+    let guid = wdk_lite::GUID { Data1: data1, Data2: data2, Data3: data3, Data4: data4 };
+    let others = m.interfaces(&guid);
+    m.plug(device).expect("the device starts");
+    let mut interfaces = m.interfaces(&guid);
+    interfaces.retain(|interface| !others.contains(interface));
+    let path = interfaces.pop().expect("the device has an interface");
+    let file = m.open(&path, Access::READ_WRITE).expect("the device opens");
+    measure(&file, paths)
+}
+
+// One test and one machine only: others in the same process would be counted too.
 #[test]
 fn the_transfer_path_does_not_allocate() {
-    let machine = Machine::builder(Profile::X64).build();
-    let found = machine.run(|m| {
+    let machine = Machine::builder(Profile::X64).system_dma(Some(SystemDma::default())).build();
+    let counts = machine.run(|m| {
         m.load("dmaproof", dmaproof_driver::driver_entry).expect("the driver loads");
         let config = EduConfig { dma_delay_ns: 1000, ..EduConfig::default() };
-        m.plug(Box::new(Edu::new(config))).expect("the device starts");
-        let (data1, data2, data3, data4) = dmaproof_protocol::GUID_FIELDS;
-        let guid = wdk_lite::GUID { Data1: data1, Data2: data2, Data3: data3, Data4: data4 };
-        let path = m.interfaces(&guid).pop().expect("the device has an interface");
-        let file = m.open(&path, Access::READ_WRITE).expect("the device opens");
-        measure(&file)
+        let paths = [
+            Path::Packet,
+            Path::ScatterGather,
+            Path::CommonBufferCached,
+            Path::CommonBufferUncached,
+            Path::Version3,
+        ];
+        let mut counts = found(m, Box::new(Edu::new(config)), &paths);
+        counts.extend(found(m, Box::new(Slave::default()), &[Path::SystemDma]));
+        counts
     });
-    for (what, count) in found.unwrap_or_else(|stopped| panic!("{stopped}")) {
+    for (what, count) in counts.unwrap_or_else(|stopped| panic!("{stopped}")) {
         assert_eq!(count, 0, "{what} allocates on the transfer path");
     }
 }

@@ -70,6 +70,28 @@ fn cancelling_waiting_requests_leaves_the_running_one_alone() {
     });
 }
 
+/// CancelAdapterChannel decides: while the first transfer has all registers, the second one's
+/// allocation waits and is withdrawn, so that its request need not wait for it (DMA-68).
+#[test]
+fn a_version_3_allocation_that_waits_is_withdrawn_at_once() {
+    for seed in 0..8 {
+        with_driver(x64().map_registers(Some(1)).seed(seed), |bench| {
+            let path = Path::Version3;
+            let first = bench.submit(path, Direction::ToDevice, 0, bytes(1, 3000));
+            bench.machine.sleep(1_000_000);
+            let second = bench.submit(path, Direction::ToDevice, 3000, bytes(2, 900));
+            bench.machine.sleep(1_000_000);
+            assert!(!first.is_done() && !second.is_done(), "edu needs 100 ms");
+            second.cancel();
+            assert!(second.is_done(), "the first transfer still has the registers");
+            assert_eq!(second.wait().0.status.0, status::CANCELLED);
+            assert_eq!(first.wait().0.status.0, 0);
+            assert_eq!(bench.device_memory()[..3000], bytes(1, 3000));
+            bench.works();
+        });
+    }
+}
+
 #[test]
 fn closing_the_handle_cancels_its_requests() {
     with_driver(x64(), |bench| {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use dmaproof_driver::driver_entry;
 use dmaproof_protocol::{
     Direction, Ioctl, Path, QueryReply, Statistics, TransferHeader, VersionRequest,
 };
+use dmaproof_tests::ways::{self, Run};
 use nthost::{
     Access, Builder, File, Machine, NtStatus, Operation, Pending, Profile, Request, Slot, Stopped,
 };
@@ -42,21 +42,31 @@ pub fn x64() -> Builder {
 pub fn with_edu<T: Send + 'static>(
     builder: Builder,
     config: EduConfig,
-    body: impl FnOnce(&Bench) -> T + Send + 'static,
+    body: impl Fn(&Bench) -> T + Send + Sync + 'static,
 ) -> T {
-    with_device(builder, Box::new(Edu::new(config)), body)
+    with_device(builder, move || Box::new(Edu::new(config)), body)
 }
 
 /// The same with any device.
 pub fn with_device<T: Send + 'static>(
     builder: Builder,
-    device: Box<dyn Device>,
-    body: impl FnOnce(&Bench) -> T + Send + 'static,
+    device: impl Fn() -> Box<dyn Device>,
+    body: impl Fn(&Bench) -> T + Send + Sync + 'static,
 ) -> T {
-    let machine = builder.build();
-    let handle = machine.clone();
+    let body = Arc::new(body);
+    ways::each(crate::WAYS, |run| once(run, builder.clone(), device(), Arc::clone(&body)))
+}
+
+fn once<T: Send + 'static>(
+    run: &Run,
+    builder: Builder,
+    device: Box<dyn Device>,
+    body: Arc<impl Fn(&Bench) -> T + Send + Sync + 'static>,
+) -> T {
+    let machine = run.machine(builder);
+    let (handle, run) = (machine.clone(), run.clone());
     let result = machine.run(move |m| {
-        m.load("dmaproof", driver_entry).expect("the driver loads");
+        run.load(m);
         let slot = m.plug(device).expect("the device starts");
         let bench = Bench { machine: m, slot, file: Arc::new(open(m)) };
         let result = body(&bench);
@@ -72,7 +82,7 @@ pub fn with_device<T: Send + 'static>(
 /// The same with QEMU's defaults.
 pub fn with_driver<T: Send + 'static>(
     builder: Builder,
-    body: impl FnOnce(&Bench) -> T + Send + 'static,
+    body: impl Fn(&Bench) -> T + Send + Sync + 'static,
 ) -> T {
     with_edu(builder, EduConfig::default(), body)
 }
@@ -169,12 +179,6 @@ impl Bench<'_> {
         );
         assert_eq!(done, Ok(length));
         reply
-    }
-
-    /// Asks for a reset of the device.
-    pub fn reset(&self) -> Result<usize, NtStatus> {
-        let request = VersionRequest::new();
-        self.file.device_io_control(Ioctl::Reset.code(), request.as_bytes(), &mut [])
     }
 
     /// Whether the driver still moves data correctly.

@@ -1,6 +1,7 @@
 //! Devices that hang, lie, vanish or stray.
 
 use dmaproof_protocol::{Direction, Path, status};
+use dmaproof_tests::ways;
 use nthost::{Machine, Profile, RuleId};
 use testdev::model::edu::{Edu, EduFaults};
 
@@ -79,95 +80,106 @@ fn registers_of_all_ones_mean_the_device_is_gone() {
 
 #[test]
 fn garbage_registers_never_break_a_rule() {
-    for seed in 0..20 {
-        for at in [5, 15, 22, 30] {
-            let faults =
-                EduFaults { garbage_at: Some(at), garbage_seed: seed, ..EduFaults::default() };
-            let machine = x64().seed(seed).build();
-            let result = machine.run(move |m| {
-                m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
-                let Ok(slot) = m.plug(Box::new(Edu::new(faulty(faults)))) else { return };
-                let bench = Bench { machine: m, slot, file: open(m).into() };
-                for path in PATHS {
-                    let pending = bench.submit(path, Direction::FromDevice, 0, vec![0; 400]);
-                    let _ = pending.wait_at_most(5_000_000_000);
-                }
-            });
-            assert!(result.is_ok(), "seed {seed} at {at}: {}", result.unwrap_err());
+    ways::each(crate::WAYS, |run| {
+        for seed in 0..20 {
+            for at in [5, 15, 22, 30] {
+                let faults =
+                    EduFaults { garbage_at: Some(at), garbage_seed: seed, ..EduFaults::default() };
+                let machine = run.machine(x64().seed(seed));
+                let run = run.clone();
+                let result = machine.run(move |m| {
+                    run.load(m);
+                    let Ok(slot) = m.plug(Box::new(Edu::new(faulty(faults)))) else { return };
+                    let bench = Bench { machine: m, slot, file: open(m).into() };
+                    for path in PATHS {
+                        let pending = bench.submit(path, Direction::FromDevice, 0, vec![0; 400]);
+                        let _ = pending.wait_at_most(5_000_000_000);
+                    }
+                });
+                assert!(result.is_ok(), "seed {seed} at {at}: {}", result.unwrap_err());
+            }
         }
-    }
+    });
 }
 
 /// DESIGN: "device never stopped" is an end of its own: request, mapping, map registers, adapter
 /// and common buffers are abandoned, never completed, freed or put.
 #[test]
 fn a_device_that_never_stops_is_an_outcome_of_its_own() {
-    for path in PATHS {
-        let machine = x64().build();
-        let faults = EduFaults { hang_at: Some(1), ..EduFaults::default() };
-        let handle = machine.clone();
-        let result = machine.run(move |m| {
-            m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
-            let slot = m.plug(Box::new(Edu::new(faulty(faults)))).expect("starts");
-            let bench = Bench { machine: m, slot, file: open(m).into() };
-            let pending = bench.submit(path, Direction::FromDevice, 0, vec![0; 400]);
-            let Err(pending) = pending.wait_at_most(10_000_000_000) else {
-                panic!("{path}: a request was completed while the device may still write");
-            };
-            assert!(!pending.is_done());
-        });
-        assert!(result.is_ok(), "{path}: {}", result.unwrap_err());
-        let end = shut_down(&handle);
-        assert!(end.is_ok(), "{path}: {}", end.unwrap_err());
-        let outcomes = handle.outcomes();
-        assert!(outcomes.iter().any(|o| o.rule == RuleId::Sim05), "{path}: {outcomes:#?}");
-    }
+    ways::each(crate::WAYS, |run| {
+        for path in PATHS {
+            let machine = run.machine(x64());
+            let faults = EduFaults { hang_at: Some(1), ..EduFaults::default() };
+            let (handle, run) = (machine.clone(), run.clone());
+            let result = machine.run(move |m| {
+                run.load(m);
+                let slot = m.plug(Box::new(Edu::new(faulty(faults)))).expect("starts");
+                let bench = Bench { machine: m, slot, file: open(m).into() };
+                let pending = bench.submit(path, Direction::FromDevice, 0, vec![0; 400]);
+                let Err(pending) = pending.wait_at_most(10_000_000_000) else {
+                    panic!("{path}: a request was completed while the device may still write");
+                };
+                assert!(!pending.is_done());
+            });
+            assert!(result.is_ok(), "{path}: {}", result.unwrap_err());
+            let end = shut_down(&handle);
+            assert!(end.is_ok(), "{path}: {}", end.unwrap_err());
+            let outcomes = handle.outcomes();
+            assert!(outcomes.iter().any(|o| o.rule == RuleId::Sim05), "{path}: {outcomes:#?}");
+        }
+    });
 }
 
 #[test]
 fn a_stray_access_is_reported_as_what_it_is() {
-    for (profile, address) in [
-        (Profile::X64Dmar, 0x00F0_0000u64),
-        (Profile::X64Dmar, 0x1_2345_0000),
-        (Profile::X64, 0x1_0000_0000_u64 + 0x5000),
-    ] {
-        let machine = Machine::builder(profile).build();
-        let faults = EduFaults { stray_write: Some((1, address)), ..EduFaults::default() };
-        let stopped = machine
-            .run(move |m| {
-                m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
-                let slot = m.plug(Box::new(Edu::new(faulty(faults)))).expect("starts");
-                let bench = Bench { machine: m, slot, file: open(m).into() };
-                let mut data = bytes(1, 100);
-                let _ = bench.transfer(Path::Packet, Direction::ToDevice, 0, &mut data);
-                m.sleep(1_000_000_000);
-            })
-            .expect_err("the stray write is noticed");
-        let rule = stopped.report.rule;
-        let expected = [RuleId::Sim01, RuleId::Sim02, RuleId::Dma114, RuleId::Dma24];
-        assert!(expected.contains(&rule), "{profile:?} {address:#x}: {stopped}");
-    }
+    ways::each(crate::WAYS, |run| {
+        for (profile, address) in [
+            (Profile::X64Dmar, 0x00F0_0000u64),
+            (Profile::X64Dmar, 0x1_2345_0000),
+            (Profile::X64, 0x1_0000_0000_u64 + 0x5000),
+        ] {
+            let machine = run.machine(Machine::builder(profile));
+            let faults = EduFaults { stray_write: Some((1, address)), ..EduFaults::default() };
+            let run = run.clone();
+            let stopped = machine
+                .run(move |m| {
+                    run.load(m);
+                    let slot = m.plug(Box::new(Edu::new(faulty(faults)))).expect("starts");
+                    let bench = Bench { machine: m, slot, file: open(m).into() };
+                    let mut data = bytes(1, 100);
+                    let _ = bench.transfer(Path::Packet, Direction::ToDevice, 0, &mut data);
+                    m.sleep(1_000_000_000);
+                })
+                .expect_err("the stray write is noticed");
+            let rule = stopped.report.rule;
+            let expected = [RuleId::Sim01, RuleId::Sim02, RuleId::Dma114, RuleId::Dma24];
+            assert!(expected.contains(&rule), "{profile:?} {address:#x}: {stopped}");
+        }
+    });
 }
 
 #[test]
 fn a_device_that_writes_after_it_said_done_is_caught() {
-    for profile in Profile::ALL {
-        let machine = Machine::builder(profile).build();
-        let faults = EduFaults {
-            late_write_at: Some(1),
-            late_write_ns: Some(50_000_000),
-            ..EduFaults::default()
-        };
-        let stopped = machine
-            .run(move |m| {
-                m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
-                let slot = m.plug(Box::new(Edu::new(faulty(faults)))).expect("starts");
-                let bench = Bench { machine: m, slot, file: open(m).into() };
-                let mut data = bytes(1, 100);
-                let _ = bench.transfer(Path::Packet, Direction::FromDevice, 0, &mut data);
-                m.sleep(1_000_000_000);
-            })
-            .expect_err("the late write is noticed");
-        assert!(stopped.report.to_string().contains("DMA-"), "{stopped}");
-    }
+    ways::each(crate::WAYS, |run| {
+        for profile in Profile::ALL {
+            let machine = run.machine(Machine::builder(profile));
+            let faults = EduFaults {
+                late_write_at: Some(1),
+                late_write_ns: Some(50_000_000),
+                ..EduFaults::default()
+            };
+            let run = run.clone();
+            let stopped = machine
+                .run(move |m| {
+                    run.load(m);
+                    let slot = m.plug(Box::new(Edu::new(faulty(faults)))).expect("starts");
+                    let bench = Bench { machine: m, slot, file: open(m).into() };
+                    let mut data = bytes(1, 100);
+                    let _ = bench.transfer(Path::Packet, Direction::FromDevice, 0, &mut data);
+                    m.sleep(1_000_000_000);
+                })
+                .expect_err("the late write is noticed");
+            assert!(stopped.report.to_string().contains("DMA-"), "{stopped}");
+        }
+    });
 }

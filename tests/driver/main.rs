@@ -3,14 +3,21 @@
 //!
 //! Expectations come from docs/protocol.md, the design and the documents it implements.
 
+use dmaproof_tests::ways::Way;
+
+/// How the tests run the driver; `tests/image` runs them on the driver image too.
+pub const WAYS: &[Way] = &[Way::Hosted];
+
 mod bad_input;
 mod cancel;
 mod common;
 mod concurrent;
 mod exerciser;
 mod faults;
+mod incoherent;
 mod limits;
 mod pnp;
 mod sabotage;
+mod sweep;
 mod system;
 mod transfers;

@@ -3,17 +3,22 @@
 //! data there.
 
 use dmaproof_protocol::{Direction, Path};
+use dmaproof_tests::ways::{self, Run};
 use nthost::{Machine, Profile, RuleId, Stopped};
 use testdev::model::edu::Edu;
 
 use crate::common::{Bench, PATHS, bytes, open, shut_down};
 
 /// Runs transfers over `paths` with `function` left out.
-fn without(function: &'static str, paths: &'static [Path]) -> (Machine, Result<(), Stopped>) {
-    let machine = Machine::builder(Profile::X64).leave_out(function).build();
-    let handle = machine.clone();
+fn without(
+    run: &Run,
+    function: &'static str,
+    paths: &'static [Path],
+) -> (Machine, Result<(), Stopped>) {
+    let machine = run.machine(Machine::builder(Profile::X64).leave_out(function));
+    let (handle, run) = (machine.clone(), run.clone());
     let result = machine.run(move |m| {
-        m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
+        run.load(m);
         let slot = m.plug(Box::new(Edu::default())).expect("starts");
         let bench = Bench { machine: m, slot, file: open(m).into() };
         for &path in paths {
@@ -29,22 +34,26 @@ fn without(function: &'static str, paths: &'static [Path]) -> (Machine, Result<(
 
 /// The machine stopped, and named one of `rules`.
 fn stops_with(function: &'static str, paths: &'static [Path], rules: &[RuleId]) {
-    let (_, result) = without(function, paths);
-    let stopped = result.expect_err(function);
-    assert!(rules.contains(&stopped.report.rule), "without {function}: {stopped}");
+    ways::each(crate::WAYS, |run| {
+        let (_, result) = without(run, function, paths);
+        let stopped = result.expect_err(function);
+        assert!(rules.contains(&stopped.report.rule), "without {function}: {stopped}");
+    });
 }
 
 /// The machine went on, and noted exactly `rules` (in any order).
 fn notes(function: &'static str, paths: &'static [Path], rules: &[RuleId]) {
-    let (machine, result) = without(function, paths);
-    result.unwrap_or_else(|stopped| panic!("without {function}: {stopped}"));
-    let noted: std::collections::BTreeSet<_> = machine.notes().iter().map(|n| n.rule).collect();
-    assert_eq!(
-        noted,
-        rules.iter().copied().collect(),
-        "without {function}: {:#?}",
-        machine.notes()
-    );
+    ways::each(crate::WAYS, |run| {
+        let (machine, result) = without(run, function, paths);
+        result.unwrap_or_else(|stopped| panic!("without {function}: {stopped}"));
+        let noted: std::collections::BTreeSet<_> = machine.notes().iter().map(|n| n.rule).collect();
+        assert_eq!(
+            noted,
+            rules.iter().copied().collect(),
+            "without {function}: {:#?}",
+            machine.notes()
+        );
+    });
 }
 
 #[test]
@@ -60,24 +69,49 @@ fn a_missing_keflushiobuffers_is_noted_on_a_cached_common_buffer() {
 
 #[test]
 fn a_missing_keflushiobuffers_is_noted_after_a_programmed_read() {
-    let machine = Machine::builder(Profile::X64).leave_out("KeFlushIoBuffers").build();
-    let handle = machine.clone();
-    let result = machine.run(move |m| {
-        m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
-        let slot = m.plug(Box::new(Edu::default())).expect("starts");
-        let bench = Bench { machine: m, slot, file: open(m).into() };
-        let mut id = [0; 8];
-        bench.transfer(Path::Pio, Direction::FromDevice, 0, &mut id).expect("reads");
+    ways::each(crate::WAYS, |run| {
+        let machine = run.machine(Machine::builder(Profile::X64).leave_out("KeFlushIoBuffers"));
+        let (handle, run) = (machine.clone(), run.clone());
+        let result = machine.run(move |m| {
+            run.load(m);
+            let slot = m.plug(Box::new(Edu::default())).expect("starts");
+            let bench = Bench { machine: m, slot, file: open(m).into() };
+            let mut id = [0; 8];
+            bench.transfer(Path::Pio, Direction::FromDevice, 0, &mut id).expect("reads");
+        });
+        result.unwrap_or_else(|stopped| panic!("{stopped}"));
+        let rules: Vec<_> = handle.notes().iter().map(|note| note.rule).collect();
+        assert_eq!(rules, [RuleId::Dma86]);
     });
-    result.unwrap_or_else(|stopped| panic!("{stopped}"));
-    let rules: Vec<_> = handle.notes().iter().map(|note| note.rule).collect();
-    assert_eq!(rules, [RuleId::Dma86]);
 }
 
 #[test]
 fn version_3_and_uncached_common_buffers_need_no_keflushiobuffers() {
     notes("KeFlushIoBuffers", &[Path::Version3], &[]);
     notes("KeFlushIoBuffers", &[Path::CommonBufferUncached], &[]);
+}
+
+/// Neither is the call needed nor made: on a strict machine it would be a violation to make it
+/// (DMA-88), and this one leaves it out in any case.
+#[test]
+fn version_3_moves_everything_on_a_strict_machine_without_keflushiobuffers() {
+    for profile in Profile::ALL {
+        for left_out in [None, Some("KeFlushIoBuffers")] {
+            let builder = Machine::builder(profile).strict(true).double_buffer(true);
+            let builder = match left_out {
+                Some(function) => builder.leave_out(function),
+                None => builder,
+            };
+            crate::common::with_driver(builder, |bench| {
+                for length in [1, 63, 64, 65, 4000, 4095] {
+                    bench.round_trip(Path::Version3, 0, length, 0x21);
+                }
+                let parts = vec![bytes(1, 100), bytes(2, 1), bytes(3, 900)];
+                let sent = bench.submit_chain(Path::Version3, Direction::ToDevice, 0, parts);
+                assert_eq!(sent.wait().0.status.0, 0);
+            });
+        }
+    }
 }
 
 #[test]

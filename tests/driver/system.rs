@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dmaproof_protocol::{DeviceKind, Direction, Path, status};
+use dmaproof_tests::ways::{self, Run};
 use nthost::{Builder, Machine, Profile, RuleId, Scheduling, Stopped, SystemDma};
 use proptest::prelude::*;
 use testdev::model::slave::{Slave, SlaveConfig, SlaveFaults};
@@ -21,15 +22,15 @@ fn controller() -> Builder {
 fn with_slave<T: Send + 'static>(
     builder: Builder,
     faults: SlaveFaults,
-    body: impl FnOnce(&Bench) -> T + Send + 'static,
+    body: impl Fn(&Bench) -> T + Send + Sync + 'static,
 ) -> T {
     let config = SlaveConfig { faults, ..SlaveConfig::default() };
-    with_device(builder, Box::new(Slave::new(config)), body)
+    with_device(builder, move || Box::new(Slave::new(config)), body)
 }
 
 fn healthy<T: Send + 'static>(
     builder: Builder,
-    body: impl FnOnce(&Bench) -> T + Send + 'static,
+    body: impl Fn(&Bench) -> T + Send + Sync + 'static,
 ) -> T {
     with_slave(builder, SlaveFaults::default(), body)
 }
@@ -95,16 +96,18 @@ fn a_system_before_windows_8_describes_the_channel_in_the_older_way() {
 
 #[test]
 fn without_a_controller_the_device_does_not_start() {
-    let machine = x64().build();
-    let handle = machine.clone();
-    let result = machine.run(|m| {
-        m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
-        let plugged = m.plug(Box::new(Slave::default()));
-        assert_eq!(plugged.map_err(|error| error.0), Err(STATUS_CONFLICTING_ADDRESSES));
-        assert_eq!(interface(m), None);
+    ways::each(crate::WAYS, |run| {
+        let machine = run.machine(x64());
+        let (handle, run) = (machine.clone(), run.clone());
+        let result = machine.run(move |m| {
+            run.load(m);
+            let plugged = m.plug(Box::new(Slave::default()));
+            assert_eq!(plugged.map_err(|error| error.0), Err(STATUS_CONFLICTING_ADDRESSES));
+            assert_eq!(interface(m), None);
+        });
+        result.unwrap_or_else(|stopped| panic!("{stopped}"));
+        shut_down(&handle).unwrap_or_else(|stopped| panic!("{stopped}"));
     });
-    result.unwrap_or_else(|stopped| panic!("{stopped}"));
-    shut_down(&handle).unwrap_or_else(|stopped| panic!("{stopped}"));
 }
 
 #[test]
@@ -134,6 +137,67 @@ fn many_requests_take_turns() {
                 assert_eq!(memory[i * 700..][..700], bytes(i as u8, 700));
             }
         });
+    }
+}
+
+/// A request of 1000 bytes: for which part of the device, which way, when it is cancelled.
+type Plan = (Direction, Option<u64>);
+
+/// Sixteen requests at a time, cancelled and put to sleep at any moment: each ends once, and what
+/// was not cancelled is whole.
+fn storm(scheduling: Scheduling, seed: u64, plans: &[Plan], sleep: u64) {
+    let plans = plans.to_vec();
+    healthy(controller().scheduling(scheduling).seed(seed), move |bench| {
+        let fill = bytes(9, MEMORY);
+        let device = fill.clone();
+        let set = move |slave: &mut Slave| slave.memory_mut().copy_from_slice(&device);
+        bench.machine.device_model(bench.slot, set).expect("it is the slave device");
+        let submit = |(number, &(direction, _)): (usize, &Plan)| {
+            bench.submit(PATH, direction, number as u64 * 1000, bytes(number as u8, 1000))
+        };
+        let pending: Vec<_> = plans.iter().enumerate().map(submit).collect();
+        for (pending, (_, cancel)) in pending.iter().zip(&plans) {
+            if let Some(nanoseconds) = *cancel {
+                bench.machine.sleep(nanoseconds);
+                pending.cancel();
+            }
+        }
+        bench.machine.sleep(sleep);
+        bench.machine.set_power(bench.slot, true).expect("sleeps");
+        bench.machine.set_power(bench.slot, false).expect("wakes");
+        for (number, (pending, (direction, cancel))) in pending.into_iter().zip(&plans).enumerate()
+        {
+            let (completion, request) = pending.wait();
+            let status = completion.status.0;
+            assert!(status == 0 || status == status::CANCELLED && cancel.is_some(), "{status:#x}");
+            let range = number * 1000..(number + 1) * 1000;
+            match direction {
+                _ if status != 0 => {}
+                Direction::ToDevice => {
+                    assert!(memory(bench)[range] == bytes(number as u8, 1000));
+                }
+                Direction::FromDevice => assert!(request.buffer()[..] == fill[range]),
+            }
+        }
+        works(bench);
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_storm_of_requests_loses_nothing(
+        threads in any::<bool>(),
+        seed in any::<u64>(),
+        plans in prop::collection::vec(
+            (prop::sample::select(Direction::ALL), prop::option::of(0u64..20_000)), 1..16,
+        ),
+        sleep in 0u64..200_000,
+    ) {
+        let scheduling =
+            if threads { Scheduling::Threads { processors: 3 } } else { Scheduling::Straight };
+        storm(scheduling, seed, &plans, sleep);
     }
 }
 
@@ -200,7 +264,8 @@ fn a_suspended_transfer_goes_on_where_it_stopped() {
                 let data = bytes(5, 9000);
                 let fill = bytes(6, 9000);
                 let device = fill.clone();
-                let set = move |slave: &mut Slave| slave.memory_mut()[..9000].copy_from_slice(&device);
+                let set =
+                    move |slave: &mut Slave| slave.memory_mut()[..9000].copy_from_slice(&device);
                 bench.machine.device_model(bench.slot, set).expect("it is the slave device");
                 let pending = bench.submit(PATH, direction, 0, data.clone());
                 bench.machine.sleep(microseconds * 1000);
@@ -275,11 +340,11 @@ fn a_flush_that_fails_fails_the_request() {
 }
 
 /// Runs transfers with `function` left out.
-fn without(function: &'static str) -> (Machine, Result<(), Stopped>) {
-    let machine = controller().leave_out(function).build();
-    let handle = machine.clone();
+fn without(run: &Run, function: &'static str) -> (Machine, Result<(), Stopped>) {
+    let machine = run.machine(controller().leave_out(function));
+    let (handle, run) = (machine.clone(), run.clone());
     let result = machine.run(move |m| {
-        m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
+        run.load(m);
         let slot = m.plug(Box::new(Slave::default())).expect("starts");
         let bench = Bench { machine: m, slot, file: open(m).into() };
         for direction in Direction::ALL {
@@ -292,17 +357,46 @@ fn without(function: &'static str) -> (Machine, Result<(), Stopped>) {
 
 #[test]
 fn each_call_that_is_left_out_is_named() {
-    let expected: [(&str, &[RuleId]); 3] = [
-        ("FlushAdapterBuffers", &[RuleId::Dma43, RuleId::Dma54, RuleId::Dma107]),
-        ("FreeAdapterChannel", &[RuleId::Dma18, RuleId::Dma17, RuleId::Dma44]),
-        ("PutDmaAdapter", &[RuleId::Dma18, RuleId::Dma20]),
-    ];
-    for (function, rules) in expected {
-        let stopped = without(function).1.expect_err(function);
-        assert!(rules.contains(&stopped.report.rule), "without {function}: {stopped}");
-    }
-    let (machine, result) = without("KeFlushIoBuffers");
-    result.unwrap_or_else(|stopped| panic!("{stopped}"));
-    let noted: Vec<_> = machine.notes().iter().map(|note| note.rule).collect();
-    assert!(!noted.is_empty() && noted.iter().all(|&rule| rule == RuleId::Dma85), "{noted:?}");
+    ways::each(crate::WAYS, |run| {
+        let expected: [(&str, &[RuleId]); 3] = [
+            ("FlushAdapterBuffers", &[RuleId::Dma43, RuleId::Dma54, RuleId::Dma107]),
+            ("FreeAdapterChannel", &[RuleId::Dma18, RuleId::Dma17, RuleId::Dma44]),
+            ("PutDmaAdapter", &[RuleId::Dma18, RuleId::Dma20]),
+        ];
+        for (function, rules) in expected {
+            let stopped = without(run, function).1.expect_err(function);
+            assert!(rules.contains(&stopped.report.rule), "without {function}: {stopped}");
+        }
+        let (machine, result) = without(run, "KeFlushIoBuffers");
+        result.unwrap_or_else(|stopped| panic!("{stopped}"));
+        let noted: Vec<_> = machine.notes().iter().map(|note| note.rule).collect();
+        assert!(!noted.is_empty() && noted.iter().all(|&rule| rule == RuleId::Dma85), "{noted:?}");
+    });
+}
+
+/// As the documents say of a slave: without the flush the bytes that fill no chunk do not arrive.
+#[test]
+fn without_the_flush_the_end_of_a_transfer_is_lost() {
+    let machine =
+        Machine::builder(Profile::Nt).go_on(true).leave_out("FlushAdapterBuffers").build();
+    let handle = machine.clone();
+    let result = machine.run(|m| {
+        m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
+        let slot = m.plug(Box::new(Slave::default())).expect("starts");
+        let bench = Bench { machine: m, slot, file: open(m).into() };
+        let mut data = bytes(1, 600);
+        // The device says how many bytes it got, so this does not go unnoticed.
+        bench.transfer(PATH, Direction::ToDevice, 0, &mut data).expect_err("bytes are missing");
+        let device = memory(&bench);
+        let mut back = bytes(2, 600);
+        bench.transfer(PATH, Direction::FromDevice, 0, &mut back).expect("it says so");
+        (data, device, back)
+    });
+    let (data, device, back) = result.unwrap_or_else(|stopped| panic!("{stopped}"));
+    // 37 chunks of 16 bytes, and 8 bytes.
+    assert!(device[..592] == data[..592] && device[592..600] == [0; 8]);
+    // Lines that are not the caller's alone are bounced: they are lost as well.
+    assert!(back[64..512] == device[64..512] && back[592..] == bytes(2, 600)[592..]);
+    let named = handle.notes().iter().any(|note| note.rule == RuleId::Dma43);
+    assert!(named, "{:?}", handle.notes());
 }

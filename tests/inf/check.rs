@@ -24,8 +24,8 @@ pub fn check(inf: &Inf, architecture: &str) -> Vec<String> {
     checker.placeholders();
     checker.version();
     checker.strings();
-    for (install, _) in checker.models(architecture) {
-        install::check(&mut checker, &install);
+    for (install, id) in checker.models(architecture) {
+        install::check(&mut checker, &install, &id);
     }
     checker.files();
     checker.unused();

@@ -12,25 +12,28 @@ const MSI: &str = r"Interrupt Management\MessageSignaledInterruptProperties";
 const REMAPPING: &str = "DMA Management";
 const DWORD: &str = "0x00010001";
 
-/// The device's registry values: key, name, type, value.
-const DEVICE_VALUES: [[&str; 4]; 4] = [
+/// The registry values of a device that masters the bus: key, name, type, value.
+const BUS_MASTER_VALUES: [[&str; 4]; 4] = [
     ["", "Security", "", SECURITY],
     [MSI, "MSISupported", DWORD, "1"],
     [REMAPPING, "RemappingSupported", DWORD, "1"],
     [REMAPPING, "RemappingFlags", DWORD, "0"],
 ];
+/// Those of a device that does not.
+const SLAVE_VALUES: [[&str; 4]; 1] = [["", "Security", "", SECURITY]];
 /// The service's.
 const SERVICE_VALUES: [[&str; 4]; 1] = [["Parameters", "DmaRemappingCompatible", DWORD, "1"]];
 
 /// The hardware IDs of the test devices, in the order of the INF.
 pub fn hardware_ids() -> Vec<String> {
-    use testdev::{edu, exerciser};
+    use testdev::{edu, exerciser, slave};
     let devices = [(edu::VENDOR_ID, edu::DEVICE_ID), (exerciser::VENDOR_ID, exerciser::DEVICE_ID)];
-    devices.iter().map(|(v, d)| format!(r"PCI\VEN_{v:04X}&DEV_{d:04X}")).collect()
+    let functions = devices.iter().map(|(v, d)| format!(r"PCI\VEN_{v:04X}&DEV_{d:04X}"));
+    functions.chain([format!(r"ACPI\{}", slave::ACPI_ID)]).collect()
 }
 
-/// Checks the install section of a device.
-pub fn check(checker: &mut Checker, install: &str) {
+/// Checks the install section of a device with this hardware ID.
+pub fn check(checker: &mut Checker, install: &str, id: &str) {
     for legacy in ["CoInstallers", "LogConfigOverride", "FactDef"] {
         if checker.inf.section(&format!("{install}.NT.{legacy}")).is_some() {
             checker.fault(format!("[{install}.NT.{legacy}] is a legacy section (1307)"));
@@ -45,7 +48,9 @@ pub fn check(checker: &mut Checker, install: &str) {
     }
     if let Some(section) = checker.section(&format!("{install}.NT.HW"), "the device") {
         checker.only(section, &["AddReg"]);
-        registry(checker, section, &DEVICE_VALUES);
+        let masters = id.starts_with("PCI");
+        let wanted = if masters { &BUS_MASTER_VALUES[..] } else { &SLAVE_VALUES[..] };
+        registry(checker, section, wanted);
     }
     if let Some(section) = checker.section(&format!("{install}.NT.Services"), "the device") {
         checker.only(section, &["AddService"]);

@@ -44,7 +44,7 @@ fn stamping_is_what_makes_it_valid() {
 /// A mistake: what is replaced by what, and what the checker then says.
 struct Mistake(&'static str, &'static str, &'static str);
 
-const MISTAKES: [Mistake; 25] = [
+const MISTAKES: [Mistake; 28] = [
     Mistake("PnpLockdown = 1\r\n", "", "[Version] lacks PnpLockdown = 1"),
     Mistake("%ProviderName%\r\nCatalog", "\"Microsoft\"\r\nCatalog", "empty or Microsoft (1204)"),
     Mistake("4d36e97d", "4d36e97e", "ClassGuid is {4d36e97e"),
@@ -95,6 +95,13 @@ const MISTAKES: [Mistake; 25] = [
         "CopyFiles = Dmaproof_Files",
         "CopyFiles = Dmaproof_Files\r\nDelFiles = X",
         "DelFiles has no place in [Dmaproof_Install.NT]",
+    ),
+    Mistake(r"ACPI\DMPF0001", r"PCI\VEN_1234&DEV_11EA", "not the test devices'"),
+    Mistake("Dmaproof_Slave, ACPI", "Dmaproof_Install, ACPI", "[Dmaproof_Slave.NT] is not used"),
+    Mistake(
+        "[Dmaproof_Slave.NT.HW]\r\nAddReg = Dmaproof_Security",
+        "[Dmaproof_Slave.NT.HW]\r\nAddReg = Dmaproof_Security, Dmaproof_BusMaster",
+        "RemappingSupported = 1 is not expected here",
     ),
     Mistake("[Dmaproof_Wdf]", "[Dmaproof_Files]", "section [Dmaproof_Files] appears twice"),
     Mistake("\"dmaproof DMA test driver\"", "\"dmaproof DMA test driver", "a quote is not closed"),

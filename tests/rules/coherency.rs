@@ -47,12 +47,7 @@ rule_tests! {
     }
     note list_without_flush {
         [Dma85],
-        broken: run(|lab, request| {
-            let transfer = Transfer::new(lab, request);
-            transfer.get_list();
-            transfer.put_list();
-            STATUS_SUCCESS
-        }).script(Script::lists()),
+        broken: run(unflushed_list).script(Script::lists()),
         clean: run(whole_list).script(Script::lists()),
     }
     note second_transfer_after_one_flush {
@@ -113,7 +108,7 @@ rule_tests! {
 }
 
 /// A packet transfer whose cache flush has these arguments.
-fn flushed(lab: &Lab, request: WDFREQUEST, read: BOOLEAN, dma: BOOLEAN) -> NTSTATUS {
+pub fn flushed(lab: &Lab, request: WDFREQUEST, read: BOOLEAN, dma: BOOLEAN) -> NTSTATUS {
     let transfer = Transfer::new(lab, request);
     // SAFETY: LAB.
     unsafe { ntddk::KeFlushIoBuffers(transfer.mdl, read, dma) };
@@ -126,7 +121,7 @@ fn flushed(lab: &Lab, request: WDFREQUEST, read: BOOLEAN, dma: BOOLEAN) -> NTSTA
 }
 
 /// A packet transfer without a cache flush.
-fn unflushed(lab: &Lab, request: WDFREQUEST) -> NTSTATUS {
+pub fn unflushed(lab: &Lab, request: WDFREQUEST) -> NTSTATUS {
     let transfer = Transfer::new(lab, request);
     transfer.allocate();
     let (logical, mapped) = transfer.map(0, transfer.length);
@@ -136,8 +131,16 @@ fn unflushed(lab: &Lab, request: WDFREQUEST) -> NTSTATUS {
     STATUS_SUCCESS
 }
 
+/// A scatter/gather list without a cache flush.
+pub fn unflushed_list(lab: &Lab, request: WDFREQUEST) -> NTSTATUS {
+    let transfer = Transfer::new(lab, request);
+    transfer.get_list();
+    transfer.put_list();
+    STATUS_SUCCESS
+}
+
 /// Two operations on the same bytes, the first `flushes` of which have a cache flush.
-fn twice(lab: &Lab, request: WDFREQUEST, flushes: u32) -> NTSTATUS {
+pub fn twice(lab: &Lab, request: WDFREQUEST, flushes: u32) -> NTSTATUS {
     let transfer = Transfer::new(lab, request);
     transfer.allocate();
     for operation in 0..2 {
@@ -153,7 +156,7 @@ fn twice(lab: &Lab, request: WDFREQUEST, flushes: u32) -> NTSTATUS {
 }
 
 /// Four bytes are read from a register into the request's buffer.
-fn pio(lab: &Lab, request: WDFREQUEST, flush: bool) -> NTSTATUS {
+pub fn pio(lab: &Lab, request: WDFREQUEST, flush: bool) -> NTSTATUS {
     let mdl = lab.mdl_of(request);
     // SAFETY: LAB: the buffer has at least four bytes.
     unsafe {
@@ -169,7 +172,7 @@ fn pio(lab: &Lab, request: WDFREQUEST, flush: bool) -> NTSTATUS {
 }
 
 /// A list over a chain of two MDLs, of which `flushes` are flushed.
-fn chained(lab: &Lab, request: WDFREQUEST, flushes: u32) -> NTSTATUS {
+pub fn chained(lab: &Lab, request: WDFREQUEST, flushes: u32) -> NTSTATUS {
     let mut transfer = Transfer::new(lab, request);
     transfer.length = 1024;
     let mut mdl = transfer.mdl;
@@ -202,7 +205,7 @@ fn interchanged(lab: &Lab, request: WDFREQUEST, caches: bool) -> NTSTATUS {
 }
 
 /// The device reads a common buffer that was allocated with CacheEnabled TRUE.
-fn common_buffer(lab: &Lab, flushes: &[bool]) -> NTSTATUS {
+pub fn common_buffer(lab: &Lab, flushes: &[bool]) -> NTSTATUS {
     let adapter = lab.adapter.get();
     let mut logical = PHYSICAL_ADDRESS::default();
     // SAFETY: LAB.

@@ -14,6 +14,7 @@
     reason = "deliberately wrong driver code; each routine has one contract, see above"
 )]
 
+use dmaproof_tests::Case;
 use dmaproof_tests::lab::Lab;
 use wdk_lite::{NTSTATUS, STATUS_SUCCESS, WDFREQUEST};
 
@@ -24,7 +25,9 @@ mod coherency;
 mod common_buffer;
 mod common_buffer_ex;
 mod coverage;
+mod incoherent;
 mod interrupts;
+mod legacy;
 mod levels;
 mod lists;
 mod map_registers;
@@ -38,6 +41,7 @@ mod requests;
 mod system;
 mod transfer;
 mod version3;
+mod version3_lists;
 mod version3_map;
 
 /// `DRIVER_VERIFIER_DMA_VIOLATION`.

@@ -6,13 +6,17 @@ use std::ptr;
 
 use dmaproof_tests::lab::ddk::{NO, YES, at_level, wait};
 use dmaproof_tests::lab::{
-    Adapter, Lab, Routine, Script, SlaveTransfer, Transfer, Transfer3, map_slave3, slave_description,
-    whole_packet, whole_slave, whole_slave3,
+    Adapter, Lab, Routine, Script, SlaveTransfer, Transfer, Transfer3, control, map_slave3,
+    slave_description, whole_packet, whole_slave, whole_slave3,
 };
 use dmaproof_tests::{Bench, Case, rule_tests, run};
 use nthost::SystemDma;
 use testdev::model::slave::Slave;
 use testdev::slave;
+use wdk_lite::legacy::{
+    HalReadDmaCounter, IoAllocateAdapterChannel, IoFlushAdapterBuffers, IoFreeAdapterChannel,
+    IoMapTransfer,
+};
 use wdk_lite::*;
 
 use crate::DMA;
@@ -101,6 +105,14 @@ rule_tests! {
     answer transfer_from_the_device {
         [Dma107, Dma108],
         slave(whole_slave).scenario(from_device).seeds(8),
+    }
+    answer a_slave_driver_of_nt {
+        [Dma107, Dma14],
+        slave(by_the_old_names).scenario(to_device),
+    }
+    answer a_slave_driver_of_nt_reads {
+        [Dma107, Dma14],
+        slave(by_the_old_names).scenario(from_device),
     }
     answer one_unit_for_each_request {
         [Dma107],
@@ -231,6 +243,34 @@ fn with_action(lab: &Lab, request: WDFREQUEST, action: IO_ALLOCATION_ACTION) -> 
     transfer.0.action.set(action);
     transfer.begin();
     transfer.0.free_channel();
+    STATUS_SUCCESS
+}
+
+/// A whole transfer as the driver of Windows NT made it.
+fn by_the_old_names(lab: &Lab, request: WDFREQUEST) -> NTSTATUS {
+    let transfer = Transfer::new(lab, request);
+    transfer.action.set(_IO_ALLOCATION_ACTION::KeepObject);
+    let (adapter, write) = (transfer.adapter.0, transfer.write());
+    let mut length = transfer.length;
+    transfer.flush_caches();
+    // SAFETY: LAB.
+    unsafe {
+        let status = at_level(DISPATCH_LEVEL, || {
+            let (count, context) = (transfer.registers, transfer.context());
+            IoAllocateAdapterChannel(adapter, lab.fdo, count, Some(control), context)
+        });
+        lab.check(NT_SUCCESS(status), "IoAllocateAdapterChannel failed");
+        transfer.wait_for_grant();
+        let (mdl, base) = (transfer.mdl, transfer.base.get());
+        IoMapTransfer(adapter, mdl, base, transfer.va, &raw mut length, write);
+        lab.start_slave(0, length, transfer.to_device);
+        lab.wait_for_slave();
+        lab.check(HalReadDmaCounter(adapter) == 0, "the counter has run out");
+        let flushed = IoFlushAdapterBuffers(adapter, mdl, base, transfer.va, length, write);
+        lab.check(flushed == YES, "IoFlushAdapterBuffers failed");
+        at_level(DISPATCH_LEVEL, || IoFreeAdapterChannel(adapter));
+    }
+    lab.information.set(length.into());
     STATUS_SUCCESS
 }
 

@@ -66,6 +66,12 @@ impl Case {
         self.method(METHOD_OUT_DIRECT)
     }
 
+    /// Whether the device writes the buffer.
+    #[must_use]
+    pub const fn is_from_device(&self) -> bool {
+        self.method == METHOD_OUT_DIRECT
+    }
+
     /// Another transfer method.
     #[must_use]
     pub const fn method(mut self, method: u32) -> Self {

@@ -1,7 +1,7 @@
 //! Whether a machine's verdict is the one that the documents demand.
 
 use nthost::verifier::Report;
-use nthost::{RuleId, Stopped};
+use nthost::{Crossing, RuleId, Stopped};
 
 use crate::{Bench, Case};
 
@@ -24,6 +24,45 @@ fn play(case: Case, strict: bool) -> Result<Vec<Report>, Stopped> {
         notes.extend(machine.notes());
     }
     Ok(notes)
+}
+
+/// How one machine ended, without what may differ between equal runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Played {
+    /// What stopped it.
+    pub stopped: Option<Named>,
+    /// What it noted, in order.
+    pub notes: Vec<Named>,
+    /// What crossed the border between driver and host, if the machine keeps a log.
+    pub crossings: Vec<Crossing>,
+}
+
+/// A rule that was named: the rule, the call, the crossing, the bug check.
+pub type Named = (RuleId, &'static str, u64, Option<u32>);
+
+impl Played {
+    /// Whether nothing was named.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.stopped.is_none() && self.notes.is_empty()
+    }
+}
+
+fn named(report: &Report) -> Named {
+    (report.rule, report.call, report.event, report.bug_check.map(|check| check.code))
+}
+
+/// Plays the case with its first seed.
+///
+/// # Panics
+/// When driver or application see something that the documents do not allow.
+#[must_use]
+pub fn play_once(case: Case) -> Played {
+    let machine = case.build(false, 1);
+    let ended = machine.run(move |machine| Bench::play(machine, case));
+    let stopped = ended.as_ref().err().map(|stopped| named(&stopped.report));
+    let notes = machine.notes().iter().map(named).collect();
+    Played { stopped, notes, crossings: machine.crossings() }
 }
 
 /// How the case ends: the notes, or what stopped the machine.

@@ -12,7 +12,8 @@ pub mod lab;
 mod bench;
 mod case;
 mod judge;
+pub mod ways;
 
 pub use bench::Bench;
 pub use case::{Case, run};
-pub use judge::{Expected, answers, breaks, is_clean, is_noted, verdict};
+pub use judge::{Expected, Named, Played, answers, breaks, is_clean, is_noted, play_once, verdict};

@@ -17,8 +17,21 @@ pub struct Rule {
     pub verifier: String,
     /// Where it is enforced.
     pub homes: Vec<String>,
+    /// The same in a few words: `type`, `check`, `note`, `inf`, `review`.
+    pub enforced: String,
     /// The pages and source files that it comes from.
     pub sources: Vec<String>,
+    /// The errors of Linux's dma-debug that are the same mistake.
+    pub dma_debug: Vec<String>,
+}
+
+/// An error of Linux's dma-debug.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DmaDebug {
+    /// Its number and message.
+    pub error: String,
+    /// The rules that forbid the same mistake, or why none does.
+    pub counterpart: String,
 }
 
 impl Rule {
@@ -35,7 +48,11 @@ impl Rule {
         let verifier = if self.verifier.is_empty() { "nothing" } else { &self.verifier };
         writeln!(out, "  Driver Verifier: {verifier}")?;
         writeln!(out, "  enforced by:     {}", self.homes.join("; "))?;
-        writeln!(out, "  sources:         {}", self.sources.join("\n                   "))
+        writeln!(out, "  sources:         {}", self.sources.join("\n                   "))?;
+        if self.dma_debug.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "  Linux dma-debug: {}", self.dma_debug.join("\n                   "))
     }
 }
 

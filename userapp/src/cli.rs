@@ -1,12 +1,16 @@
 //! The command line.
 
+use std::ffi::OsStr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use dmaproof_protocol::Direction;
+use dmaproof_protocol::{Direction, Path};
 
+use crate::lab::select::{self, Skipped};
+use crate::lab::table::MachineKind;
 use crate::route::Route;
 use crate::target::TargetOptions;
 
@@ -52,6 +56,11 @@ pub enum Command {
     ///
     /// The copy appears under its name only when all of it is intact.
     Copy(CopyArgs),
+    /// Show what breaks when the driver makes a mistake, and that it is noticed.
+    ///
+    /// Runs the real driver on simulated machines with one call left out, falsified, repeated or
+    /// moved, and compares what comes of it with what the documents say (docs/sabotage.md).
+    Lab(LabArgs),
     /// Show the rules that a DMA driver must follow, and who enforces them.
     Rules(RulesArgs),
 }
@@ -106,7 +115,7 @@ pub struct TestArgs {
     /// Let notes and unexplained counts fail the test too.
     #[arg(long)]
     pub strict: bool,
-    /// Print one JSON object instead of the report.
+    /// Print one JSON object instead of the report; one for each machine that is tested.
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -179,6 +188,41 @@ pub struct PathOption {
     pub path: Option<Route>,
 }
 
+/// `lab`
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status 0: every row came out as the documents say. 1: a row differs.")]
+pub struct LabArgs {
+    /// Only rows that leave this out: a call, FLUSH for every flush, or a rule such as DMA-85 for
+    /// the calls that it demands.
+    #[arg(long, value_name = "CALL|RULE", value_parser = SkippedParser, ignore_case = true)]
+    pub skip: Option<Skipped>,
+    /// Only rows on these paths.
+    #[arg(long, value_delimiter = ',', value_name = "PATH,...", value_parser = path)]
+    pub path: Vec<Path>,
+    /// Only rows in these directions: to-device, from-device.
+    #[arg(long, value_delimiter = ',', value_name = "DIRECTION,...", value_parser = direction)]
+    pub direction: Vec<Direction>,
+    /// Only rows on these machines: x64, x64-dmar, arm64, nt.
+    #[arg(long, value_delimiter = ',', value_name = "PROFILE,...", value_parser = machine)]
+    pub profile: Vec<MachineKind>,
+    /// Only this row, by the name that the report prints.
+    #[arg(long, value_name = "NAME")]
+    pub case: Option<String>,
+    /// The first seed; each row takes the next ones too until its mistake is caught.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = number)]
+    pub seed: u64,
+    /// Print one JSON object instead of the report.
+    #[arg(long)]
+    pub json: bool,
+    /// Draw one of the runs in which data is lost: caches, memory and device, step by step (on
+    /// arm64 and nt).
+    #[arg(long, value_name = "FILE.html")]
+    pub html: Option<PathBuf>,
+    /// Print the whole table in Markdown, and run nothing.
+    #[arg(long, conflicts_with_all = ["json", "html", "skip", "path", "direction", "profile", "case"])]
+    pub page: bool,
+}
+
 /// `rules`
 #[derive(Debug, Args)]
 pub struct RulesArgs {
@@ -205,6 +249,50 @@ fn positive(text: &str) -> Result<u64, String> {
     match number(text)? {
         0 => Err("at least 1".to_owned()),
         number => Ok(number),
+    }
+}
+
+fn path(text: &str) -> Result<Path, String> {
+    text.parse().map_err(|unknown: dmaproof_protocol::UnknownName| unknown.to_string())
+}
+
+fn machine(text: &str) -> Result<MachineKind, String> {
+    MachineKind::ALL
+        .into_iter()
+        .find(|machine| machine.name() == text)
+        .ok_or_else(|| "the machines are x64, x64-dmar, arm64 and nt".to_owned())
+}
+
+/// Offers the calls and rules of the table; the help shows the calls only.
+#[derive(Clone, Copy, Debug)]
+struct SkippedParser;
+
+impl SkippedParser {
+    fn values() -> PossibleValuesParser {
+        let flush = PossibleValue::new(select::FLUSH).help("every flush of caches and adapters");
+        let calls = select::calls().map(PossibleValue::new);
+        let rules =
+            select::rules().into_iter().map(|rule| PossibleValue::new(rule.name()).hide(true));
+        std::iter::once(flush).chain(calls).chain(rules).collect::<Vec<_>>().into()
+    }
+}
+
+impl TypedValueParser for SkippedParser {
+    type Value = Skipped;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        let name = Self::values().parse_ref(command, argument, value)?;
+        Ok(Skipped::named(&name).expect("each value that is offered has a meaning"))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values: Vec<_> = Self::values().possible_values()?.collect();
+        Some(Box::new(values.into_iter()))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{interrupt, target};
 mod copy;
 mod files;
 mod info;
+mod lab;
 mod list;
 mod read;
 mod rules;
@@ -63,9 +64,12 @@ fn finish(result: Result<Exit, AppError>) -> Exit {
 fn run(command: Command, out: &mut dyn Write) -> Result<Exit, AppError> {
     match command {
         Command::List(arguments) => list::run(&arguments, &target::real_devices(), out),
+        Command::Lab(arguments) => lab::run(&arguments, out),
         Command::Rules(arguments) => rules::run(&arguments, &target::rules(), out),
         Command::Info(arguments) => info::run(&arguments, &*target::open(&arguments.target)?, out),
-        Command::Test(arguments) => test::run(&arguments, &*target::open(&arguments.target)?, out),
+        Command::Test(arguments) => {
+            test::run_each(&arguments, &target::open_all(&arguments.target)?, out)
+        }
         Command::Write(arguments) => {
             write::run(&arguments, &*target::open(&arguments.target)?, out)
         }

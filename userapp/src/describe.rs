@@ -36,14 +36,17 @@ pub fn driver_version(reply: &QueryReply) -> String {
 /// One line about driver and device.
 #[must_use]
 pub fn summary(reply: &QueryReply) -> String {
+    // A device that is no PCI function has no numbers.
+    let function = match (reply.pci_vendor, reply.pci_device) {
+        (0, 0) => String::new(),
+        (vendor, device) => {
+            format!(" {vendor:04x}:{device:04x} revision {:#04x}", reply.pci_revision)
+        }
+    };
     format!(
-        "driver {}, {} {:04x}:{:04x} revision {:#04x}, {} bytes of memory, transfers up to {} \
-         bytes, {}",
+        "driver {}, {}{function}, {} bytes of memory, transfers up to {} bytes, {}",
         driver_version(reply),
         device(reply),
-        reply.pci_vendor,
-        reply.pci_device,
-        reply.pci_revision,
         reply.memory_length,
         reply.transfer_length_max,
         interrupt(reply)

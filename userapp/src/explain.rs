@@ -16,13 +16,15 @@ use crate::route::Route;
 mod class;
 mod classify;
 mod diff;
+mod loss;
 mod rule;
 mod segment;
 #[cfg(test)]
 mod tests;
 
 pub use class::Class;
-pub use rule::usual_rule;
+pub use loss::{Missing, Seen};
+pub use rule::{missing_call, usual_rule};
 pub use segment::{Kind, Segment};
 
 /// How many segments a report lists.
@@ -51,6 +53,8 @@ pub struct Evidence<'a> {
     pub codec: &'a Codec,
     /// What happened before.
     pub history: &'a History,
+    /// What the machine saw of the transfer besides its data.
+    pub seen: &'a Seen,
 }
 
 /// What wrong data looks like.
@@ -62,6 +66,10 @@ pub struct Explanation {
     pub text: String,
     /// The rule that is usually broken when data looks like this.
     pub rule: Option<&'static str>,
+    /// The call that is usually missing or misplaced then.
+    pub call: Option<&'static str>,
+    /// How and where the rule was broken in this transfer, if the machine saw it.
+    pub breach: Option<String>,
     /// The first wrong byte, counted from the start of the transfer.
     pub first_wrong: u64,
     /// How many bytes are wrong.
@@ -77,17 +85,29 @@ pub struct Explanation {
 pub fn explain(evidence: &Evidence<'_>) -> Option<Explanation> {
     let segments = segment::cut(evidence);
     let first = segments.first()?;
-    let class = classify::classify(evidence, &segments);
+    let seen = evidence.seen.class(&segments);
+    let class = seen.unwrap_or_else(|| classify::classify(evidence, &segments));
     let mut described: Vec<String> =
         segments.iter().take(SEGMENTS_MAX).map(|segment| segment.describe(evidence)).collect();
     if segments.len() > SEGMENTS_MAX {
         described.push(format!("and {} more", segments.len() - SEGMENTS_MAX));
     }
     let wrong = evidence.expected.iter().zip(evidence.actual).filter(|(e, a)| e != a).count();
+    let text = match seen {
+        Some(class) => loss::sentence(class, evidence, first),
+        None => classify::sentence(class, evidence, &segments),
+    };
+    let broken = evidence.seen.breaches.first();
+    let rule = broken.map_or_else(
+        || usual_rule(class, evidence.route, evidence.direction),
+        |breach| Some(breach.rule),
+    );
     Some(Explanation {
         class,
-        text: classify::sentence(class, evidence, &segments),
-        rule: usual_rule(class, evidence.route, evidence.direction),
+        text,
+        rule,
+        call: rule.and_then(missing_call),
+        breach: broken.map(|breach| format!("{}, at {}", breach.text, breach.call_site)),
         first_wrong: first.start as u64,
         wrong_bytes: wrong as u64,
         segments: described,
@@ -138,10 +158,13 @@ pub fn explain_breach(
         _ => format!("bytes {place} changed, where the transfer has no business"),
     };
     let wrong = breach.expected.iter().zip(&breach.actual).filter(|(e, a)| e != a).count();
+    let rule = usual_rule(class, route, direction);
     Explanation {
         class,
         text,
-        rule: usual_rule(class, route, direction),
+        rule,
+        call: rule.and_then(missing_call),
+        breach: None,
         first_wrong: breach.nearest as u64,
         wrong_bytes: wrong as u64,
         segments: Vec::new(),

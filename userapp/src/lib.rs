@@ -7,6 +7,7 @@
 //!   is around them, transfers that are remembered;
 //! - [`explain`]: from wrong bytes to the kind of mistake and the rule;
 //! - [`ledger`], [`report`]: what ran, what did not, and the verdict;
+//! - [`lab`]: the driver with mistakes made for it, and who notices;
 //! - [`cli`], [`commands`]: the command line.
 
 // Only `target::windows` may have some, and says why.
@@ -21,6 +22,7 @@ pub mod explain;
 pub mod guard;
 pub mod history;
 pub mod interrupt;
+pub mod lab;
 pub mod ledger;
 pub mod output;
 pub mod pattern;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dmaproof_protocol::{Direction, Path, QueryReply, Statistics};
 
-use crate::catalogue::Rule;
+use crate::catalogue::{DmaDebug, Rule};
 use crate::route::Route;
 
 mod machine;
@@ -23,7 +23,9 @@ mod win32;
 mod windows;
 
 pub use machine::Machine;
+pub use nthost::cache::{Loss, Lost};
 pub use options::{Choice, Device, Profile, Scheduling, Simulation, TargetOptions};
+pub(crate) use simulated::{control_code, start};
 pub use status::NtStatus;
 
 /// An open handle of the driver.
@@ -78,6 +80,32 @@ pub trait Session {
     ///
     /// The status of the request; `STATUS_NOT_SUPPORTED` for a device without a reset.
     fn reset(&mut self) -> Result<(), NtStatus>;
+
+    /// What the machine itself saw since the last call: only a simulated machine whose caches are
+    /// not coherent can tell.
+    fn observe(&mut self) -> Observed {
+        Observed::default()
+    }
+}
+
+/// What a simulated machine saw besides the data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Data that was lost.
+    pub losses: Vec<Loss>,
+    /// Rules that were broken, on a machine that goes on.
+    pub breaches: Vec<BrokenRule>,
+}
+
+/// A rule that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenRule {
+    /// The rule, such as `DMA-85`.
+    pub rule: &'static str,
+    /// What was seen.
+    pub text: String,
+    /// Where in the driver.
+    pub call_site: String,
 }
 
 impl dyn Session + '_ {
@@ -112,6 +140,8 @@ pub struct Note {
     pub call_site: String,
     /// How often.
     pub count: u64,
+    /// Whether nothing can be lost by it on this machine.
+    pub harmless: bool,
 }
 
 /// A rule that was broken, where the machine stopped as by a bug check; or a device that never
@@ -230,13 +260,31 @@ pub fn open(options: &TargetOptions) -> Result<Box<dyn Target>, TargetError> {
             None => Ok(simulated_machine(Simulation::default())),
         },
         Choice::Simulation(simulation) => Ok(simulated_machine(simulation)),
-        Choice::Image(path) => Err(TargetError::Usage(format!(
-            "cannot load {}: running driver images is not available in this build; use --sim to \
-             run the driver that is built in",
-            path.display()
-        ))),
+        Choice::Image(path, simulation) => {
+            let image = simulated::Image::open(&path)?;
+            Ok(image_machine(&image, simulation.unwrap_or_default()))
+        }
         Choice::Device(path) => real_device(path),
     }
+}
+
+/// Finds the targets that the command line names for a test: one, or a machine of every profile
+/// for an image without a machine.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_all(options: &TargetOptions) -> Result<Vec<Box<dyn Target>>, TargetError> {
+    let Choice::Image(path, None) = options.choice() else {
+        return Ok(vec![open(options)?]);
+    };
+    let image = simulated::Image::open(&path)?;
+    let machines = Profile::ALL.into_iter().map(Simulation::of);
+    Ok(machines.map(|simulation| image_machine(&image, simulation)).collect())
+}
+
+fn image_machine(image: &simulated::Image, simulation: Simulation) -> Box<dyn Target> {
+    Box::new(simulated::SimulatedTarget::with_image(simulation, image.clone()))
 }
 
 fn simulated_machine(simulation: Simulation) -> Box<dyn Target> {
@@ -277,6 +325,12 @@ fn real_device(path: String) -> Result<Box<dyn Target>, TargetError> {
     )))
 }
 
+/// What corresponds in the catalogue to the errors of Linux's dma-debug.
+#[must_use]
+pub fn dma_debug() -> Vec<DmaDebug> {
+    simulated::dma_debug()
+}
+
 /// The catalogue of rules.
 #[must_use]
 pub fn rules() -> Vec<Rule> {
@@ -300,10 +354,15 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_not_available() {
+    fn an_image_that_is_not_there_is_named() {
         let error =
             error(TargetOptions { image: Some("x.sys".into()), ..TargetOptions::default() });
-        assert!(matches!(&error, TargetError::Usage(text) if text.contains("x.sys")));
+        let named = if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+            "x.sys"
+        } else {
+            "64-bit x86 Linux only"
+        };
+        assert!(matches!(&error, TargetError::Usage(text) if text.contains(named)), "{error}");
     }
 
     #[test]

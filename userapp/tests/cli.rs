@@ -27,7 +27,7 @@ fn help_goes_to_standard_output_and_names_every_command() {
     let output = app(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).unwrap();
-    for command in ["list", "info", "test", "write", "read", "copy", "rules"] {
+    for command in ["list", "info", "test", "write", "read", "copy", "lab", "rules"] {
         assert!(text.contains(&format!("\n  {command} ")), "{command}: {text}");
         assert_eq!(app(&[command, "--help"]).status.code(), Some(0));
     }
@@ -52,12 +52,13 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
     refused(&["test", "--cases", "9-3"], 2, &["range"]);
     refused(&["test", "--quick", "--full"], 2, &["--full"]);
     refused(&["test", "--stop-after", "0"], 2, &["--stop-after"]);
-    refused(&["test", "--sim", "x64", "--image", "a.sys"], 2, &["--image"]);
+    refused(&["test", "--sim", "x64", "--device", "a"], 2, &["--device"]);
+    refused(&["test", "--device", "a", "--image", "a.sys"], 2, &["--image"]);
 }
 
 #[test]
 fn profiles_that_are_not_there_are_answered_with_those_that_are() {
-    for profile in ["arm64", "nt", "x86"] {
+    for profile in ["mips", "x86"] {
         refused(&["test", "--sim", profile], 2, &[profile, "x64, x64-dmar"]);
     }
     refused(&["info", "--sim", "x64,device=toaster"], 2, &["toaster", "exerciser", "edu"]);
@@ -70,8 +71,20 @@ fn a_real_device_needs_windows() {
 }
 
 #[test]
-fn driver_images_are_not_available() {
-    refused(&["test", "--image", "dmaproof.sys"], 2, &["dmaproof.sys", "not available"]);
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn driver_images_need_linux() {
+    refused(&["test", "--image", "dmaproof.sys"], 2, &["64-bit x86 Linux only"]);
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn what_is_no_driver_image_is_refused_by_name() {
+    refused(&["test", "--image", "no/such/dmaproof.sys"], 2, &["dmaproof.sys", "No such file"]);
+    // The app itself is an executable of another system.
+    let itself = env!("CARGO_BIN_EXE_dmaproof");
+    for command in ["test", "info"] {
+        refused(&[command, "--image", itself], 2, &["dmaproof is not a sound driver image"]);
+    }
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn json(arguments: &[&str]) -> Value {
     serde_json::from_str(&good(arguments)).expect("one JSON object")
 }
 
-const MACHINES: [&str; 8] = [
+const MACHINES: [&str; 11] = [
     "x64",
     "x64-dmar",
     "x64,double-buffer=on",
@@ -39,6 +39,9 @@ const MACHINES: [&str; 8] = [
     "x64,msi=off",
     "x64-dmar,map-registers=2,seed=9",
     "x64,scheduling=threads,processors=4",
+    "arm64",
+    "nt",
+    "nt,map-registers=1,seed=3",
 ];
 
 #[test]
@@ -65,6 +68,69 @@ fn the_exerciser_is_intact_on_every_machine() {
         assert_eq!(report["verdict"], "intact", "{machine}");
         assert_eq!(report["failed"], 0, "{machine}");
         assert_eq!(report["count_disagreements"], serde_json::json!([]), "{machine}");
+    }
+}
+
+/// What a run with a flush left out has to say: the classes seen, and for each failure the rule, the
+/// call and where it was broken.
+fn without_flush(machine: &str, paths: &str) -> (Vec<String>, Vec<String>) {
+    let arguments = ["test", "--json", "--sim", machine, "--paths", paths, "--stop-after", "40"];
+    let output = app(&arguments);
+    assert_eq!(output.status.code(), Some(1), "{machine}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!(report["verdict"], "corrupted", "{machine}");
+    let failures = report["failures"].as_array().expect("a list").clone();
+    let string = |failure: &Value, key: &str| failure[key].as_str().unwrap_or("").to_owned();
+    // What changed beside the transfer on the device is another matter.
+    let seen = failures.iter().filter(|f| f["breach"].is_string() && f["class"] != "overrun");
+    let seen: Vec<&Value> = seen.collect();
+    assert!(!seen.is_empty(), "{machine}: {failures:#?}");
+    for failure in &seen {
+        assert!(string(failure, "call").contains("lush"), "{failure:#?}");
+        assert!(string(failure, "breach").contains(".rs:"), "{failure:#?}");
+        assert!(string(failure, "text").contains("the machine saw"), "{failure:#?}");
+    }
+    let of = |key| seen.iter().map(|failure| string(failure, key)).collect();
+    (of("class"), of("rule"))
+}
+
+#[test]
+fn what_a_missing_flush_did_is_explained_on_machines_that_go_on() {
+    for (machine, paths, classes, rule) in [
+        (
+            "arm64,leave-out=KeFlushIoBuffers",
+            "packet",
+            &["poison", "late-write-back"] as &[&str],
+            "DMA-85",
+        ),
+        ("nt,leave-out=KeFlushIoBuffers", "common-cached", &["late-write-back"], "DMA-90"),
+        ("nt,leave-out=FlushAdapterBuffers", "packet", &["tail-missing"], "DMA-42"),
+        ("arm64,leave-out=FlushAdapterBuffers", "packet", &["piece-not-copied"], "DMA-42"),
+        ("arm64,leave-out=PutScatterGatherList", "sg", &["piece-not-copied"], "DMA-100"),
+    ] {
+        let (seen, rules) = without_flush(&format!("{machine},go-on=on"), paths);
+        for class in classes {
+            assert!(seen.iter().any(|found| found == class), "{machine}: {class} in {seen:?}");
+        }
+        assert!(rules.iter().all(|found| found == rule), "{machine}: {rule} in {rules:?}");
+    }
+}
+
+#[test]
+fn caches_that_are_not_coherent_need_the_straight_scheduler() {
+    let output = app(&["test", "--sim", "arm64,scheduling=threads"]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("use scheduling=straight"), "{message}");
+}
+
+#[test]
+fn the_slave_device_moves_data_by_system_dma() {
+    for seed in ["1", "2"] {
+        let machine = format!("x64,device=slave,system-dma=on,seed={seed}");
+        let text = good(&["test", "--sim", &machine, "--strict"]);
+        assert!(text.starts_with("simulated machine x64, device slave"), "{text}");
+        assert!(text.contains("system DMA") && text.contains("INTACT"), "{text}");
     }
 }
 

@@ -48,6 +48,8 @@ register_accessors!(register_table);
 pub struct HostTable {
     /// The kernel functions.
     pub exports: KernelExports,
+    /// The DMA routines by NT's names.
+    pub legacy: crate::legacy::LegacyExports,
     /// The register accesses.
     pub registers: RegisterAccess,
     /// The KMDF function table of version 1.33, indexed as [`wdf_functions!`] says. Each entry

@@ -7,7 +7,8 @@
 //!
 //! Every crossing of the border between driver and kernel stands in one of four lists
 //! ([`kernel_exports!`], [`wdf_functions!`], [`dma_operations!`], [`callbacks!`]); a fifth,
-//! [`register_accessors!`], holds the register accesses that are inline functions on Windows.
+//! [`register_accessors!`], holds the register accesses that are inline functions on Windows, and
+//! a sixth, [`legacy_exports!`], the DMA routines by the names that old drivers import.
 //! Everything else is generated from them: the declarations here, the tables and the callback
 //! calls of a host. There are two kinds of build:
 //!
@@ -29,13 +30,19 @@
 mod constants;
 #[cfg(not(feature = "image"))]
 pub mod host;
+#[cfg(feature = "image")]
+pub mod image;
+#[cfg(not(feature = "image"))]
+pub mod legacy;
 mod lists;
 pub mod ntddk;
+mod resources;
 mod types;
 pub mod wdf;
 mod wdf_types;
 
 pub use constants::*;
+pub use resources::*;
 pub use types::*;
 pub use wdf_types::*;
 

@@ -195,6 +195,8 @@ macro_rules! callbacks {
             DMA_COMPLETION_ROUTINE = fn(DmaAdapter: PDMA_ADAPTER, DeviceObject: PDEVICE_OBJECT, CompletionContext: PVOID, Status: DMA_COMPLETION_STATUS) -> ();
             KDEFERRED_ROUTINE = fn(Dpc: *mut _KDPC, DeferredContext: PVOID, SystemArgument1: PVOID, SystemArgument2: PVOID) -> ();
             DRIVER_INITIALIZE = fn(DriverObject: PDRIVER_OBJECT, RegistryPath: PCUNICODE_STRING) -> NTSTATUS;
+            DRIVER_UNLOAD = fn(DriverObject: PDRIVER_OBJECT) -> ();
+            ETWENABLECALLBACK = fn(SourceId: LPCGUID, ControlCode: ULONG, Level: UCHAR, MatchAnyKeyword: ULONGLONG, MatchAllKeyword: ULONGLONG, FilterData: PVOID, CallbackContext: PVOID) -> ();
             PFN_WDF_DRIVER_DEVICE_ADD = fn(Driver: WDFDRIVER, DeviceInit: PWDFDEVICE_INIT) -> NTSTATUS;
             PFN_WDF_DRIVER_UNLOAD = fn(Driver: WDFDRIVER) -> ();
             PFN_WDF_DEVICE_D0_ENTRY = fn(Device: WDFDEVICE, PreviousState: WDF_POWER_DEVICE_STATE) -> NTSTATUS;

@@ -3,6 +3,7 @@
 use core::ffi::c_void;
 use core::marker::PhantomData;
 
+use crate::resources::*;
 use crate::wdf_types::*;
 
 macro_rules! alias {
@@ -41,7 +42,6 @@ macro_rules! opaque {
 
 opaque! {
     _DEVICE_OBJECT, DEVICE_OBJECT, PDEVICE_OBJECT, 336, 16;
-    _DRIVER_OBJECT, DRIVER_OBJECT, PDRIVER_OBJECT, 336, 8;
     _IRP, IRP, PIRP, 208, 16;
     _EPROCESS, EPROCESS, PEPROCESS, 16, 16;
 }
@@ -180,6 +180,46 @@ impl Default for _UNICODE_STRING {
         Self { Length: 0, MaximumLength: 0, Buffer: core::ptr::null_mut() }
     }
 }
+
+/// A loaded driver, as its entry point gets it (wdm.h). A KMDF driver passes it on only.
+#[repr(C)]
+#[derive(Debug)]
+pub struct _DRIVER_OBJECT {
+    /// `IO_TYPE_DRIVER`.
+    pub Type: CSHORT,
+    /// Bytes of the object.
+    pub Size: CSHORT,
+    /// The first of the driver's device objects.
+    pub DeviceObject: PDEVICE_OBJECT,
+    /// Private to the system.
+    pub Flags: ULONG,
+    /// First byte of the image.
+    pub DriverStart: PVOID,
+    /// Bytes of the image.
+    pub DriverSize: ULONG,
+    /// Private to the system.
+    pub DriverSection: PVOID,
+    /// Holds `AddDevice`.
+    pub DriverExtension: PVOID,
+    /// The driver's name.
+    pub DriverName: UNICODE_STRING,
+    /// Registry path of the hardware description.
+    pub HardwareDatabase: PUNICODE_STRING,
+    /// File systems only.
+    pub FastIoDispatch: PVOID,
+    /// The image's entry point.
+    pub DriverInit: PDRIVER_INITIALIZE,
+    /// The driver's StartIo routine.
+    pub DriverStartIo: PVOID,
+    /// Called before the image is unloaded.
+    pub DriverUnload: PDRIVER_UNLOAD,
+    /// Dispatch routines, by major function code.
+    pub MajorFunction: [PVOID; 28],
+}
+/// See [`_DRIVER_OBJECT`].
+pub type DRIVER_OBJECT = _DRIVER_OBJECT;
+/// Pointer to [`_DRIVER_OBJECT`].
+pub type PDRIVER_OBJECT = *mut _DRIVER_OBJECT;
 
 /// A memory descriptor list: the header; the page frame numbers follow it.
 ///
@@ -413,159 +453,6 @@ impl Default for _DMA_TRANSFER_INFO {
     }
 }
 
-/// One hardware resource; packed to 4, 20 bytes.
-#[repr(C, packed(4))]
-#[derive(Clone, Copy)]
-pub struct _CM_PARTIAL_RESOURCE_DESCRIPTOR {
-    /// `CmResourceType*`.
-    pub Type: UCHAR,
-    /// `CmResourceShare*`.
-    pub ShareDisposition: UCHAR,
-    /// Depends on the type.
-    pub Flags: USHORT,
-    /// The resource.
-    pub u: _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1,
-}
-
-impl Default for _CM_PARTIAL_RESOURCE_DESCRIPTOR {
-    fn default() -> Self {
-        Self {
-            Type: 0,
-            ShareDisposition: 0,
-            Flags: 0,
-            u: _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1 { Private: [0; 4] },
-        }
-    }
-}
-
-/// The kinds of [`_CM_PARTIAL_RESOURCE_DESCRIPTOR`].
-#[repr(C, packed(4))]
-#[derive(Clone, Copy)]
-pub union _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1 {
-    /// Any range.
-    pub Generic: _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_1,
-    /// A line-based interrupt.
-    pub Interrupt: _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_3,
-    /// A message-signalled interrupt.
-    pub MessageInterrupt: _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_4,
-    /// A memory range.
-    pub Memory: _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_5,
-    /// A system DMA channel, without CM_RESOURCE_DMA_V3.
-    pub Dma: _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_6,
-    /// A system DMA channel, with CM_RESOURCE_DMA_V3.
-    pub DmaV3: _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_7,
-    /// The raw words.
-    pub Private: [ULONG; 4],
-}
-
-/// A range of bus addresses.
-#[repr(C, packed(4))]
-#[derive(Clone, Copy)]
-pub struct _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_1 {
-    /// First address.
-    pub Start: PHYSICAL_ADDRESS,
-    /// Length, bytes.
-    pub Length: ULONG,
-}
-
-/// A line-based interrupt.
-#[repr(C, packed(4))]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_3 {
-    /// DIRQL (translated) or bus level (raw).
-    pub Level: ULONG,
-    /// Vector.
-    pub Vector: ULONG,
-    /// Target processors.
-    pub Affinity: KAFFINITY,
-}
-
-/// A message-signalled interrupt.
-#[repr(C, packed(4))]
-#[derive(Clone, Copy)]
-pub struct _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_4 {
-    /// Raw or translated view.
-    pub __bindgen_anon_1: _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_4__bindgen_ty_1,
-}
-
-/// The views of a message-signalled interrupt.
-#[repr(C, packed(4))]
-#[derive(Clone, Copy)]
-pub union _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_4__bindgen_ty_1 {
-    /// In the raw list.
-    pub Raw:
-        _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_4__bindgen_ty_1__bindgen_ty_1,
-    /// In the translated list.
-    pub Translated:
-        _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_4__bindgen_ty_1__bindgen_ty_2,
-}
-
-/// Raw view: how many messages.
-#[repr(C, packed(4))]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_4__bindgen_ty_1__bindgen_ty_1 {
-    /// Processor group.
-    pub Group: USHORT,
-    /// Messages granted.
-    pub MessageCount: USHORT,
-    /// First vector.
-    pub Vector: ULONG,
-    /// Target processors.
-    pub Affinity: KAFFINITY,
-}
-
-/// Translated view: level and vector.
-#[repr(C, packed(4))]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_4__bindgen_ty_1__bindgen_ty_2 {
-    /// DIRQL.
-    pub Level: ULONG,
-    /// Vector.
-    pub Vector: ULONG,
-    /// Target processors.
-    pub Affinity: KAFFINITY,
-}
-
-/// A memory range.
-#[repr(C, packed(4))]
-#[derive(Clone, Copy)]
-pub struct _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_5 {
-    /// First address.
-    pub Start: PHYSICAL_ADDRESS,
-    /// Length, bytes.
-    pub Length: ULONG,
-}
-
-/// A channel of the system's DMA controller.
-#[repr(C, packed(4))]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_6 {
-    /// The channel.
-    pub Channel: ULONG,
-    /// The port of an MCA device.
-    pub Port: ULONG,
-    /// Not used.
-    pub Reserved1: ULONG,
-}
-
-/// A channel and request line of a system DMA controller, since Windows 8.
-#[repr(C, packed(4))]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_7 {
-    /// The channel.
-    pub Channel: ULONG,
-    /// The request line.
-    pub RequestLine: ULONG,
-    /// `DMAV3_TRANFER_WIDTH_*`.
-    pub TransferWidth: UCHAR,
-    /// Not used.
-    pub Reserved1: UCHAR,
-    /// Not used.
-    pub Reserved2: UCHAR,
-    /// Not used.
-    pub Reserved3: UCHAR,
-}
-
 macro_rules! operations {
     ($($name:ident: $ty:ident = fn($($arg:ident: $argty:ty),*) -> $ret:ty, $version:literal;)*) => {
         $(#[doc = concat!("`", stringify!($name), "`; in tables of version ", $version, " and later.")]
@@ -594,5 +481,6 @@ crate::callbacks!(callback_types);
 alias! {
     PDRIVER_CONTROL = DRIVER_CONTROL; PDRIVER_LIST_CONTROL = DRIVER_LIST_CONTROL;
     PKDEFERRED_ROUTINE = KDEFERRED_ROUTINE; PDMA_COMPLETION_ROUTINE = DMA_COMPLETION_ROUTINE;
-    PDRIVER_INITIALIZE = DRIVER_INITIALIZE;
+    PDRIVER_INITIALIZE = DRIVER_INITIALIZE; PDRIVER_UNLOAD = DRIVER_UNLOAD;
+    PETWENABLECALLBACK = ETWENABLECALLBACK;
 }

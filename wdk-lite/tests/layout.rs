@@ -32,7 +32,11 @@ layout! {
     kdpc: KDPC, 64, 8 {}
     kevent: KEVENT, 24, 8 {}
     device_object: DEVICE_OBJECT, 336, 16 {}
-    driver_object: DRIVER_OBJECT, 336, 8 {}
+    driver_object: DRIVER_OBJECT, 336, 8 {
+        Type 0, Size 2, DeviceObject 8, Flags 16, DriverStart 24, DriverSize 32, DriverSection 40,
+        DriverExtension 48, DriverName 56, HardwareDatabase 72, FastIoDispatch 80, DriverInit 88,
+        DriverStartIo 96, DriverUnload 104, MajorFunction 112,
+    }
     irp: IRP, 208, 16 {}
     device_description: DEVICE_DESCRIPTION, 64, 8 {
         Version 0, Master 4, ScatterGather 5, DemandMode 6, AutoInitialize 7, Dma32BitAddresses 8,

@@ -16,9 +16,17 @@ use crate::machine::{DISPATCH, Kernel};
 use crate::memory::Opened;
 use crate::verifier::{Violation, broken};
 
-/// System address of the first mapping; each mapping has its own 4 GiB. Not canonical, so that a
-/// plain access faults at once.
-const BASE: u64 = 0x00FF_A000_0000_0000;
+/// System address of the first mapping; each mapping has its own 4 GiB. In the system half, so that
+/// a plain access faults at once; an image's is carried out then.
+const BASE: u64 = 0xFFFF_A000_0000_0000;
+/// Addresses that mappings may have.
+const LENGTH: u64 = 1 << 44;
+
+/// Whether an address may be a mapped register's.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) const fn is_window(address: u64) -> bool {
+    address.wrapping_sub(BASE) < LENGTH
+}
 
 #[derive(Clone, Debug)]
 struct Mapping {
@@ -124,7 +132,7 @@ impl Kernel {
 }
 
 fn index_of(address: u64) -> Option<usize> {
-    let above = address.checked_sub(BASE)?;
+    let above = address.checked_sub(BASE).filter(|&above| above < LENGTH)?;
     usize::try_from(above >> 32).ok()
 }
 

@@ -86,12 +86,12 @@ impl Bus for View<'_> {
 
     fn dma_from_device(&mut self, data: &[u8]) -> Acknowledge {
         let Some(system) = self.function.system else { return Acknowledge::NONE };
-        self.kernel.hal.controller.from_device(self.kernel, system.channel, data)
+        self.kernel.hal.controller.collect(self.kernel, system.channel, data)
     }
 
     fn dma_to_device(&mut self, data: &mut [u8]) -> Acknowledge {
         let Some(system) = self.function.system else { return Acknowledge::NONE };
-        self.kernel.hal.controller.to_device(self.kernel, system.channel, data)
+        self.kernel.hal.controller.deliver(self.kernel, system.channel, data)
     }
 
     fn end_dma(&mut self) {

@@ -1,10 +1,11 @@
 //! Calls of the driver's routines: one function for each entry of wdk-lite's list.
 
 // UNSAFETY: a routine's address comes from a structure the driver filled in.
-#![allow(non_snake_case, reason = "names are the WDK's")]
+#![allow(non_snake_case, clippy::too_many_arguments, reason = "names and shapes are the WDK's")]
 
 use wdk_lite::*;
 
+use super::log::Loggable;
 use crate::RuleId;
 use crate::machine::{Kernel, context};
 use crate::verifier::broken;
@@ -90,6 +91,36 @@ fn changed(kernel: &Kernel, name: &'static str, before: &Before, irql: u8, locks
     kernel.stop(broken(RuleId::Kmdf11, message).code(0x10D, parameters).returned_from(name))
 }
 
+/// Calls a routine of this type with the machine's calling convention.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+macro_rules! call {
+    ($kernel:ident, $routine:ident, fn($($ty:ty),*) -> $ret:ty, ($($arg:ident),*)) => {
+        if $kernel.image.is_loaded() {
+            crate::image::prepare_thread();
+            type Call = unsafe extern "win64" fn($($ty),*) -> $ret;
+            // SAFETY: the caller vouches for the type; the machine's driver is an image.
+            let call: Call = unsafe { std::mem::transmute($routine.0) };
+            // SAFETY: the caller vouches for the arguments.
+            unsafe { call($($arg),*) }
+        } else {
+            call_hosted!($routine, fn($($ty),*) -> $ret, ($($arg),*))
+        }
+    };
+}
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+macro_rules! call {
+    ($kernel:ident, $($rest:tt)*) => { call_hosted!($($rest)*) };
+}
+macro_rules! call_hosted {
+    ($routine:ident, fn($($ty:ty),*) -> $ret:ty, ($($arg:ident),*)) => {{
+        type Call = unsafe extern "C" fn($($ty),*) -> $ret;
+        // SAFETY: the caller vouches for the type.
+        let call: Call = unsafe { std::mem::transmute($routine.0) };
+        // SAFETY: the caller vouches for the arguments.
+        unsafe { call($($arg),*) }
+    }};
+}
+
 macro_rules! callers {
     ($($name:ident = fn($($arg:ident: $ty:ty),*) -> $ret:ty;)*) => {
         $(
@@ -101,11 +132,18 @@ macro_rules! callers {
             #[allow(dead_code, reason = "generated for every entry of the list")]
             pub(crate) unsafe fn $name(kernel: &Kernel, routine: Routine, $($arg: $ty),*) -> $ret {
                 let state = before(kernel, stringify!($name));
-                type Call = unsafe extern "C" fn($($ty),*) -> $ret;
-                // SAFETY: the caller vouches for the type.
-                let call: Call = unsafe { std::mem::transmute(routine.0) };
-                // SAFETY: the caller vouches for the arguments.
-                let result = unsafe { call($($arg),*) };
+                let result = if kernel.is_special() {
+                    if let Some(saboteur) = &kernel.saboteur {
+                        let names: &[&str] = &[$(stringify!($arg)),*];
+                        saboteur.heard(stringify!($name), names, &[$(super::Word::of($arg)),*]);
+                    }
+                    kernel.log.callback(kernel, stringify!($name), || [$($arg.log()),*]);
+                    let result = call!(kernel, routine, fn($($ty),*) -> $ret, ($($arg),*));
+                    kernel.log.callback_return(kernel, stringify!($name), result.log());
+                    result
+                } else {
+                    call_hosted!(routine, fn($($ty),*) -> $ret, ($($arg),*))
+                };
                 after(kernel, stringify!($name), &state);
                 result
             }

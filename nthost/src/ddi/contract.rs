@@ -154,6 +154,12 @@ pub(super) const fn operation(name: &'static str) -> Ddi {
     find(OPERATIONS, name, RuleId::Dma45, 0xE6)
 }
 
+/// A DMA routine by NT's name, at the level of today's.
+pub(super) const fn legacy(name: &'static str, today: &'static str) -> Ddi {
+    let Ddi { irql, rule, code, .. } = find(OPERATIONS, today, RuleId::Dma45, 0xE6);
+    Ddi { name, irql, rule, code }
+}
+
 /// A register access.
 pub(super) const fn register(name: &'static str) -> Ddi {
     Ddi { name, irql: Irql::Any, rule: RuleId::Kmdf04, code: 0 }

@@ -13,14 +13,25 @@
 
 pub(crate) mod callback;
 mod contract;
+mod functions;
+pub(crate) mod log;
+mod sabotage;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) mod win64;
 
 use std::sync::atomic::Ordering;
 
 use wdk_lite::host::{HostTable, KernelExports, RegisterAccess};
+use wdk_lite::legacy::LegacyExports;
 use wdk_lite::*;
 
 pub(crate) use contract::Ddi;
+use functions::Function;
+use log::{Loggable, Value, Way};
+pub use sabotage::{Calls, Deed, Forgery, Sabotage};
+pub(crate) use sabotage::{Saboteur, Word};
 
+use crate::hal::legacy;
 use crate::machine::{Kernel, context};
 use crate::verifier::Violation;
 
@@ -42,57 +53,118 @@ mod operations {
     pub(super) use crate::hal::operations::*;
 }
 
-/// What a call answers that the machine leaves out, see [`crate::Builder::leave_out`]; `None` if a
-/// driver could not go on after it.
-trait LeftOut: Sized {
-    fn left_out() -> Option<Self> {
-        None
+/// An argument of a call: for the log, and for who spoils calls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Argument {
+    value: Value,
+    word: Word,
+}
+
+impl Argument {
+    /// This argument.
+    fn of<T: Loggable + Copy + 'static>(argument: T) -> Self {
+        Self { value: argument.log(), word: Word::of(argument) }
+    }
+
+    /// The address of a register: for the log its offset in the window, whose number is small.
+    fn register<T: 'static>(register: *mut T) -> Self {
+        // CAST: addresses have 64 bits.
+        Self { value: window(register as u64), word: Word::of(register) }
     }
 }
-impl LeftOut for () {
-    fn left_out() -> Option<Self> {
-        Some(())
-    }
-}
-/// TRUE.
-impl LeftOut for u8 {
-    fn left_out() -> Option<Self> {
-        Some(1)
-    }
-}
-impl LeftOut for i8 {}
-impl LeftOut for u16 {}
-impl LeftOut for u32 {}
-impl LeftOut for i32 {}
-impl LeftOut for u64 {}
-impl LeftOut for LARGE_INTEGER {}
-impl<T> LeftOut for *mut T {}
 
 /// Passes a driver's call to its implementation.
 #[inline(always)]
-fn enter<R: LeftOut>(ddi: &'static Ddi, body: impl FnOnce(&Kernel) -> Result<R, Violation>) -> R {
-    let Some(kernel) = context::current() else { outside(ddi) };
-    let frame = context::frame_pointer();
+fn enter<R: Loggable + Copy + 'static, const N: usize>(
+    function: &'static Function,
+    arguments: impl FnOnce() -> [Argument; N],
+    body: impl FnOnce(&Kernel) -> Result<R, Violation>,
+) -> R {
+    enter_from(function, context::frame_pointer(), arguments, body)
+}
+
+/// The same for a call whose frame is at `frame`.
+#[inline(always)]
+fn enter_from<R: Loggable + Copy + 'static, const N: usize>(
+    function: &'static Function,
+    frame: usize,
+    arguments: impl FnOnce() -> [Argument; N],
+    body: impl FnOnce(&Kernel) -> Result<R, Violation>,
+) -> R {
+    let Some(kernel) = context::current() else { outside(&function.ddi) };
+    if kernel.is_watched() {
+        return watched(kernel, frame, function, arguments, body);
+    }
+    pass(kernel, frame, &function.ddi, || checked(kernel, &function.ddi, body))
+}
+
+/// Crosses the border: `call` is the call itself.
+#[inline(always)]
+fn pass<R>(kernel: &Kernel, frame: usize, ddi: &'static Ddi, call: impl FnOnce() -> R) -> R {
     let outer = context::with(|c| (c.ddi.replace(Some(ddi)), c.ddi_frame.replace(frame)));
     let event = kernel.events.fetch_add(1, Ordering::Relaxed) + 1;
     kernel.park_if_stopped();
     kernel.inject(event);
-    if let Some(name) = kernel.options.left_out
-        && name == ddi.name
-        && let Some(answer) = R::left_out()
-    {
-        return answer;
-    }
-    let result = match contract::check(kernel, ddi).and_then(|()| body(kernel)) {
-        Ok(result) => result,
-        Err(violation) => kernel.stop(violation),
-    };
+    let result = call();
     kernel.service();
     context::with(|c| {
         c.ddi.set(outer.0);
         c.ddi_frame.set(outer.1);
     });
     result
+}
+
+/// The call itself, if its level allows it.
+#[inline(always)]
+fn checked<R>(
+    kernel: &Kernel,
+    ddi: &'static Ddi,
+    body: impl FnOnce(&Kernel) -> Result<R, Violation>,
+) -> R {
+    match contract::check(kernel, ddi).and_then(|()| body(kernel)) {
+        Ok(result) => result,
+        Err(violation) => kernel.stop(violation),
+    }
+}
+
+/// The call on a machine that keeps a log, or where somebody spoils calls.
+#[cold]
+#[inline(never)]
+fn watched<R: Loggable + Copy + 'static, const N: usize>(
+    kernel: &Kernel,
+    frame: usize,
+    function: &'static Function,
+    arguments: impl FnOnce() -> [Argument; N],
+    body: impl FnOnce(&Kernel) -> Result<R, Violation>,
+) -> R {
+    match &kernel.saboteur {
+        Some(saboteur) => {
+            let words = arguments().map(|argument| argument.word).to_vec();
+            saboteur.cross(kernel, frame, function, words).get()
+        }
+        None => logged(kernel, frame, &function.ddi, arguments, body),
+    }
+}
+
+/// Crosses the border, and logs it if the machine keeps a log.
+fn logged<R: Loggable, const N: usize>(
+    kernel: &Kernel,
+    frame: usize,
+    ddi: &'static Ddi,
+    arguments: impl FnOnce() -> [Argument; N],
+    body: impl FnOnce(&Kernel) -> Result<R, Violation>,
+) -> R {
+    pass(kernel, frame, ddi, || {
+        if kernel.log.is_on() {
+            let values = arguments().map(|argument| argument.value);
+            kernel.log.keep(kernel, Way::Call, ddi.name, &values);
+        }
+        let result = checked(kernel, ddi, body);
+        if kernel.log.is_on() {
+            kernel.log.keep(kernel, Way::Return, ddi.name, &[result.log()]);
+        }
+        result
+    })
 }
 
 /// A driver's code ran on a thread that is not in kernel mode of any machine.
@@ -107,15 +179,41 @@ macro_rules! c_exports {
         mod c_exports {
             use super::*;
             $(pub(super) unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
-                const DDI: &Ddi = &contract::export(stringify!($name));
-                // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, |kernel| unsafe { exports::$name(kernel, $($arg),*) })
+                enter(
+                    &functions::exports::$name,
+                    || [$(Argument::of($arg)),*],
+                    // SAFETY: the driver's arguments, passed on; the implementation checks them.
+                    |kernel| unsafe { exports::$name(kernel, $($arg),*) },
+                )
             })*
         }
         const EXPORTS: KernelExports = KernelExports { $($name: c_exports::$name),* };
     };
 }
 wdk_lite::kernel_exports!(c_exports);
+
+/// A register's place for the log: its offset in the window, whose number is small.
+fn window(address: u64) -> Value {
+    (address & 0xFFFF_FFFF).log()
+}
+
+macro_rules! c_legacy {
+    ($($name:ident => $today:ident: fn($($arg:ident: $ty:ty),*) -> $ret:ty, $module:literal;)*) => {
+        mod c_legacy {
+            use super::*;
+            $(pub(super) unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
+                enter(
+                    &functions::legacy::$name,
+                    || [$(Argument::of($arg)),*],
+                    // SAFETY: the driver's arguments, passed on; the implementation checks them.
+                    |kernel| unsafe { legacy::$name(kernel, $($arg),*) },
+                )
+            })*
+        }
+        const LEGACY: LegacyExports = LegacyExports { $($name: c_legacy::$name),* };
+    };
+}
+wdk_lite::legacy_exports!(c_legacy);
 
 macro_rules! c_registers {
     ($(fn $name:ident($register:ident: *mut $unit:ty $(, $value:ident: $ty:ty)?) -> $ret:ty;)*) => {
@@ -124,8 +222,11 @@ macro_rules! c_registers {
             $(pub(super) unsafe extern "C" fn $name(
                 $register: *mut $unit $(, $value: $ty)?
             ) -> $ret {
-                const DDI: &Ddi = &contract::register(stringify!($name));
-                enter(DDI, |kernel| crate::bus::registers::$name(kernel, $register as u64 $(, $value)?))
+                enter(
+                    &functions::registers::$name,
+                    || [Argument::register($register) $(, Argument::of($value))?],
+                    |kernel| crate::bus::registers::$name(kernel, $register as u64 $(, $value)?),
+                )
             })*
         }
         const REGISTERS: RegisterAccess = RegisterAccess { $($name: c_registers::$name),* };
@@ -140,9 +241,12 @@ macro_rules! c_framework {
             $(pub(super) unsafe extern "C" fn $name(
                 _globals: PWDF_DRIVER_GLOBALS, $($arg: $ty),*
             ) -> $ret {
-                const DDI: &Ddi = &contract::framework(stringify!($name));
-                // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, |kernel| unsafe { framework::$name(kernel, $($arg),*) })
+                enter(
+                    &functions::framework::$name,
+                    || [$(Argument::of($arg)),*],
+                    // SAFETY: the driver's arguments, passed on; the implementation checks them.
+                    |kernel| unsafe { framework::$name(kernel, $($arg),*) },
+                )
             })*
         }
         const FRAMEWORK: [*const (); WDF_FUNCTION_COUNT] = {
@@ -165,24 +269,29 @@ macro_rules! c_operations {
         mod c_operations {
             use super::*;
             $(pub(super) unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
-                const DDI: &Ddi = &contract::operation(stringify!($name));
-                // SAFETY: the driver's arguments, passed on; the implementation checks them.
-                enter(DDI, |kernel| unsafe { operations::$name(kernel, $($arg),*) })
+                enter(
+                    &functions::operations::$name,
+                    || [$(Argument::of($arg)),*],
+                    // SAFETY: the driver's arguments, passed on; the implementation checks them.
+                    |kernel| unsafe { operations::$name(kernel, $($arg),*) },
+                )
             })*
         }
         /// The operations table of an adapter of this `DEVICE_DESCRIPTION.Version` (DMA-04):
         /// members of later versions are absent.
-        pub(crate) fn dma_operations(version: u32) -> DMA_OPERATIONS {
+        pub(crate) fn dma_operations(kernel: &Kernel, version: u32) -> DMA_OPERATIONS {
             // CAST: 320 bytes at most.
             let size = match version {
                 0 | 1 => std::mem::offset_of!(DMA_OPERATIONS, CalculateScatterGatherList),
                 2 => std::mem::offset_of!(DMA_OPERATIONS, GetDmaAdapterInfo),
                 _ => size_of::<DMA_OPERATIONS>(),
             } as u32;
-            DMA_OPERATIONS {
+            let mut table = DMA_OPERATIONS {
                 Size: size,
                 $($name: if version.max(1) >= $version { Some(c_operations::$name) } else { None },)*
-            }
+            };
+            kernel.image.adapt(&mut table);
+            table
         }
     };
 }
@@ -190,6 +299,7 @@ wdk_lite::dma_operations!(c_operations);
 
 static TABLE: HostTable = HostTable {
     exports: EXPORTS,
+    legacy: LEGACY,
     registers: REGISTERS,
     wdf: FRAMEWORK,
     driver_globals: std::ptr::null_mut,

@@ -13,8 +13,9 @@ use std::sync::atomic::Ordering;
 use testdev::bus::BusError;
 
 use super::Hal;
-use super::adapter::{Adapter, Retirement, State};
+use super::adapter::{Adapter, Paging, Retirement, State};
 use crate::RuleId;
+use crate::cache::{Cause, LINE};
 use crate::machine::Kernel;
 use crate::memory::{PAGE, PAGE_SHIFT};
 use crate::verifier::{Violation, broken};
@@ -58,6 +59,70 @@ impl BusMaster<'_> {
     }
 }
 
+/// The part of an access that lies in one page.
+struct Part<'a, 'b> {
+    access: &'a mut BusMaster<'b>,
+    at: usize,
+    length: usize,
+}
+
+impl Part<'_, '_> {
+    /// Moves it from or to host memory, past the processor's caches where they are not coherent.
+    fn copy(&mut self, kernel: &Kernel, host: usize) {
+        let (at, length) = (self.at, self.length);
+        if let Some(mut cache) = kernel.caches() {
+            let tracked = match self.access {
+                BusMaster::Read(data) => cache.device_reads(host, &mut data[at..at + length]),
+                BusMaster::Write(data) => {
+                    cache.device_writes(host, &data[at..at + length], Cause::DeviceWrite)
+                }
+            };
+            if tracked {
+                return;
+            }
+        }
+        self.access.copy(at, length, ptr::with_exposed_provenance_mut(host));
+    }
+
+    /// Moves it from or to a page that the adapter translates: some lines through the
+    /// bounce page, what is written elsewhere through the adapter's FIFO if it has one.
+    fn copy_by_line(
+        &mut self,
+        kernel: &Kernel,
+        adapter: &Adapter,
+        page: usize,
+        bounce: Option<*mut u8>,
+        lines: u64,
+        touch: Touch,
+    ) {
+        // CAST: an offset in a page.
+        let start = touch.offset() as usize;
+        if let (true, Some(mut cache)) = (adapter.has_fifo(kernel), kernel.caches()) {
+            let adapter = adapter.number;
+            if let BusMaster::Write(data) = self.access {
+                let data = &data[self.at..self.at + self.length];
+                cache.fifo_takes(adapter, page + start, data);
+                return;
+            }
+            cache.drain(adapter, Cause::FifoDrained);
+        }
+        let mut done = 0;
+        while done < self.length {
+            let offset = start + done;
+            let length = (LINE - offset % LINE).min(self.length - done);
+            let bounced = lines >> (offset / LINE) & 1 == 1;
+            match bounce.filter(|_| bounced) {
+                Some(bounce) => {
+                    self.access.copy(self.at + done, length, bounce.wrapping_add(offset));
+                }
+                None => Part { access: self.access, at: self.at + done, length }
+                    .copy(kernel, page + offset),
+            }
+            done += length;
+        }
+    }
+}
+
 /// What part of a page an access reaches.
 #[derive(Debug)]
 enum Reach {
@@ -65,6 +130,9 @@ enum Reach {
     Elsewhere,
     /// Host memory.
     Memory(usize),
+    /// A page that is translated: its host memory, its bounce page, and the lines that go through
+    /// that one.
+    Translated(usize, Option<*mut u8>, u64),
     /// Memory that still exists but must not be accessed so, or none.
     Forbidden { error: BusError, memory: Option<usize>, violation: Violation },
 }
@@ -126,7 +194,7 @@ impl Hal {
             let in_page = PAGE - (at % PAGE as u64) as usize;
             let length = in_page.min(access.len() - done);
             let touch = Touch { address: at, length, write: access.is_write(), transfer };
-            self.touch(kernel, slot, touch, |host| access.copy(done, length, host))?;
+            self.touch(kernel, slot, touch, &mut Part { access: &mut access, at: done, length })?;
             done += length;
         }
         Ok(())
@@ -137,7 +205,7 @@ impl Hal {
         kernel: &Kernel,
         slot: usize,
         touch: Touch,
-        copy: impl FnOnce(*mut u8),
+        part: &mut Part<'_, '_>,
     ) -> Result<(), BusError> {
         let adapters = self.adapters.read();
         for handle in adapters.iter().rev() {
@@ -149,12 +217,16 @@ impl Hal {
             match self.reach(kernel, adapter, &mut state, touch) {
                 Reach::Elsewhere => {}
                 Reach::Memory(host) => {
-                    copy(ptr::with_exposed_provenance_mut(host));
+                    part.copy(kernel, host);
+                    return Ok(());
+                }
+                Reach::Translated(page, bounce, lines) => {
+                    part.copy_by_line(kernel, adapter, page, bounce, lines, touch);
                     return Ok(());
                 }
                 Reach::Forbidden { error, memory, violation } => {
                     if let (Some(host), false) = (memory, kernel.options.profile.remaps()) {
-                        copy(ptr::with_exposed_provenance_mut(host));
+                        part.copy(kernel, host);
                         self.blame(violation);
                         return Ok(());
                     }
@@ -189,23 +261,33 @@ impl Hal {
                 || common.flushed > common.transfer.unwrap_or(0);
             common.transfer = Some(touch.transfer);
             // For system DMA MapTransfer begins the transfer, and looks.
-            let looks = adapter.traits.version < 3 && adapter.traits.slave.is_none();
-            if common.cached && !flushed && !common.noted && looks {
+            let looks = common.incoherent || adapter.traits.version < 3;
+            let looks = looks && adapter.traits.slave.is_none();
+            if common.cached && !flushed && looks && (common.incoherent || !common.noted) {
                 common.noted = true;
                 let message = "the device used a cached common buffer without a KeFlushIoBuffers \
                                for this transfer";
-                self.notes.lock().push((RuleId::Dma90, message.to_owned()));
-                self.unsettled.store(true, Ordering::Release);
+                if common.incoherent && !kernel.options.go_on {
+                    self.blame(broken(RuleId::Dma90, message).from(common.origin()));
+                } else {
+                    let note = broken(RuleId::Dma90, message).from(common.origin());
+                    self.notes.lock().push(note);
+                    self.unsettled.store(true, Ordering::Release);
+                }
             }
             // CAST: below the buffer's length.
             return Reach::Memory(common.host + (touch.address - common.address) as usize);
         }
         let register = touch.address.wrapping_sub(windows.registers) >> PAGE_SHIFT;
-        if adapter.bounces && register < u64::from(state.file.count()) {
+        if adapter.paging != Paging::Direct && register < u64::from(state.file.count()) {
             // CAST: a register number, as just checked.
-            return reach_bounce(state, register as u32, touch);
+            let register = register as u32;
+            return match adapter.paging {
+                Paging::Translated { .. } => reach_translated(kernel, state, register, touch),
+                _ => reach_bounce(state, register, touch),
+            };
         }
-        let direct = windows.direct.filter(|_| !adapter.bounces);
+        let direct = windows.direct.filter(|_| adapter.paging == Paging::Direct);
         let physical = direct.map(|offset| touch.address.wrapping_sub(offset));
         if let Some(physical) = physical.filter(|&p| kernel.memory.is_physical(p)) {
             return reach_direct(kernel, state, physical >> PAGE_SHIFT, touch);
@@ -234,6 +316,35 @@ fn reach_bounce(state: &State, register: u32, touch: Touch) -> Reach {
     }
 }
 
+/// What an access to a page that a map register translates reaches.
+fn reach_translated(kernel: &Kernel, state: &State, register: u32, touch: Touch) -> Reach {
+    let entry = state.file.get(register).copied();
+    let Some(entry) = entry.filter(|entry| entry.mapped) else {
+        return ended(explain(state, entry.map_or(0, |entry| entry.operation), touch), None);
+    };
+    if touch.write && entry.to_device {
+        let violation = wrong_direction(state, entry.operation, touch);
+        return Reach::Forbidden { error: BusError::Permission, memory: None, violation };
+    }
+    if entry.from <= touch.offset() && touch.end() <= entry.to {
+        let bounce = state.file.bounce_page(register);
+        return Reach::Translated(entry.page, bounce, state.file.bounced_lines(register));
+    }
+    beyond(kernel, touch)
+}
+
+/// An access to bytes of a mapped page that are not mapped.
+fn beyond(kernel: &Kernel, touch: Touch) -> Reach {
+    let message = format!(
+        "the device {} {} bytes at {:#x}, beyond the bytes mapped there",
+        touch.verb(),
+        touch.length,
+        touch.address
+    );
+    let violation = broken(unmapped_rule(kernel), message);
+    Reach::Forbidden { error: BusError::Miss, memory: None, violation }
+}
+
 /// What an access to a page behind an adapter's offset reaches.
 fn reach_direct(kernel: &Kernel, state: &State, frame: u64, touch: Touch) -> Reach {
     let (from, to) = (touch.offset(), touch.end());
@@ -249,14 +360,7 @@ fn reach_direct(kernel: &Kernel, state: &State, frame: u64, touch: Touch) -> Rea
     if state.file.covers(frame, from, to) {
         return Reach::Memory(entry.page + from as usize);
     }
-    let message = format!(
-        "the device {} {} bytes at {:#x}, beyond the bytes mapped there",
-        touch.verb(),
-        touch.length,
-        touch.address
-    );
-    let violation = broken(unmapped_rule(kernel), message);
-    Reach::Forbidden { error: BusError::Miss, memory: None, violation }
+    beyond(kernel, touch)
 }
 
 /// An access to what is mapped no more; another adapter may know more.
@@ -268,6 +372,12 @@ fn ended(violation: Option<Violation>, memory: Option<usize>) -> Reach {
 }
 
 impl Adapter {
+    /// Whether what the device writes waits in a buffer of the adapter's. The system's DMA
+    /// controller has its own.
+    fn has_fifo(&self, kernel: &Kernel) -> bool {
+        kernel.options.profile.has_fifos() && self.traits.slave.is_none()
+    }
+
     /// Whether an address lies in one of the adapter's windows.
     fn may_hold(&self, address: u64) -> bool {
         let windows = &self.windows;

@@ -36,8 +36,10 @@ pub(super) struct Adapter {
     pub windows: Windows,
     /// The area of its windows.
     pub area: u32,
-    /// Whether every transfer is bounced.
-    pub bounces: bool,
+    /// How its map registers work.
+    pub paging: Paging,
+    /// What GetDmaAlignment says, bytes.
+    pub alignment: u32,
     /// Whether it was put.
     pub is_put: AtomicBool,
     /// Whether it joined its domain.
@@ -50,6 +52,25 @@ pub(super) struct Adapter {
 // SAFETY: the public members are written before the adapter is shared and only read afterwards;
 // everything else is shareable by itself.
 unsafe impl Sync for Adapter {}
+
+/// How an adapter's map registers work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Paging {
+    /// They only count: the device reaches memory behind an offset.
+    Direct,
+    /// Each has a page that data is copied through.
+    Bounced,
+    /// Each translates a page's logical address, as NT's and an IOMMU's do. With `bounced_lines`,
+    /// cache lines that are mapped in part are copied through a page of the register's.
+    Translated { bounced_lines: bool },
+}
+
+impl Paging {
+    /// Whether every byte is copied.
+    pub(super) fn copies_all(self) -> bool {
+        self == Self::Bounced
+    }
+}
 
 /// Who holds the adapter's one channel (DMA-17).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,9 +157,24 @@ pub(super) struct State {
 
 impl Adapter {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { number, slot, traits, granted, registers, windows, area, bounces, origin } =
-            parts;
-        let table = crate::ddi::dma_operations(traits.version);
+        let Parts {
+            number,
+            slot,
+            traits,
+            table,
+            granted,
+            registers,
+            windows,
+            area,
+            paging,
+            origin,
+        } = parts;
+        let alignment = if paging == (Paging::Translated { bounced_lines: false }) {
+            // CAST: 64.
+            crate::cache::LINE as u32
+        } else {
+            1
+        };
         Self {
             public: UnsafeCell::new(DMA_ADAPTER {
                 Version: 1,
@@ -153,13 +189,14 @@ impl Adapter {
             granted,
             windows,
             area,
-            bounces,
+            paging,
+            alignment,
             is_put: AtomicBool::new(false),
             joined: AtomicBool::new(false),
             origin,
             state: Mutex::new(State {
                 released: None,
-                file: RegisterFile::new(registers, bounces),
+                file: RegisterFile::new(registers, paging),
                 grants: Vec::with_capacity(8),
                 lists: Vec::with_capacity(8),
                 commons: Vec::new(),
@@ -199,11 +236,12 @@ pub(super) struct Parts {
     pub number: usize,
     pub slot: usize,
     pub traits: Traits,
+    pub table: DMA_OPERATIONS,
     pub granted: u32,
     pub registers: u32,
     pub windows: Windows,
     pub area: u32,
-    pub bounces: bool,
+    pub paging: Paging,
     pub origin: CallStack,
 }
 

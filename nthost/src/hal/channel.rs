@@ -95,7 +95,9 @@ pub(crate) unsafe fn FreeMapRegisters(
             }
             _ => {}
         }
-        state.check_nothing_mapped(grant, RuleId::Dma42, "FreeMapRegisters")?;
+        if let Err(found) = state.check_nothing_mapped(grant, RuleId::Dma42, "FreeMapRegisters") {
+            state.discard_maps(kernel, adapter, grant, found)?;
+        }
         state.revoke(grant);
         state.kick(kernel, adapter);
     }
@@ -116,7 +118,9 @@ pub(super) fn free_channel(
         return Err(broken(rule, message).code(0xE6, [0x04, 1, 0, 0]));
     };
     if registers {
-        state.check_nothing_mapped(grant, rule, call)?;
+        if let Err(found) = state.check_nothing_mapped(grant, rule, call) {
+            state.discard_maps(kernel, adapter, grant, found)?;
+        }
         state.revoke(grant);
     }
     state.release_channel(kernel, adapter);
@@ -215,8 +219,7 @@ fn finish(
         }
         _IO_ALLOCATION_ACTION::DeallocateObjectKeepRegisters => {
             if adapter.traits.slave.is_some() {
-                let message =
-                    "AdapterControl returned DeallocateObjectKeepRegisters for a system DMA channel";
+                let message = "AdapterControl returned DeallocateObjectKeepRegisters for a system DMA channel";
                 return Err(broken(RuleId::Dma107, message).from(state.grants[grant].origin));
             }
         }

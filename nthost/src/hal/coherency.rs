@@ -1,10 +1,15 @@
-//! Notes about KeFlushIoBuffers: what a version 1 or 2 transfer should have had (RULES section H).
+//! Caches around a transfer: what KeFlushIoBuffers should have been called for (RULES section H),
+//! and what becomes of the lines that a device is given.
 
+use super::adapter::{Adapter, State};
 use super::mapping::Part;
+use super::registers::{Piece, Register};
 use crate::RuleId;
 use crate::machine::Kernel;
-use crate::memory::cache::Flushed;
-use crate::verifier::Violation;
+use crate::memory::cache::flush::Flushed;
+use crate::memory::cache::{Given, Spoiled, Spoiler};
+use crate::memory::mdl::Mdl;
+use crate::verifier::{CallStack, Violation, broken};
 
 /// What is wrong with KeFlushIoBuffers for some part.
 #[derive(Clone, Copy, Debug)]
@@ -49,21 +54,21 @@ impl Coherency {
         self.proper
     }
 
-    /// Notes what was found; without a host lock.
+    /// Reports what was found; without a host lock.
     pub(super) fn report(self, kernel: &Kernel, to_device: bool) -> Result<(), Violation> {
         match self.worst {
             None => Ok(()),
             Some(Lack::Never) if self.proper => {
                 let message = "KeFlushIoBuffers was called for some MDLs of the chain, not for all";
-                kernel.note(RuleId::Dma87, message)
+                kernel.lapse(RuleId::Dma87, message)
             }
             Some(Lack::Never) => {
                 let message = "no KeFlushIoBuffers before this transfer";
-                kernel.note(RuleId::Dma85, message)
+                kernel.lapse(RuleId::Dma85, message)
             }
             Some(Lack::UsedUp) => {
                 let message = "no KeFlushIoBuffers since the last transfer of these bytes";
-                kernel.note(RuleId::Dma85, message)
+                kernel.lapse(RuleId::Dma85, message)
             }
             Some(Lack::Otherwise(read, dma)) => {
                 let message = format!(
@@ -71,8 +76,115 @@ impl Coherency {
                      transfer {} the device",
                     if to_device { "to" } else { "from" }
                 );
-                kernel.note(RuleId::Dma84, message)
+                kernel.lapse(RuleId::Dma84, message)
             }
+        }
+    }
+}
+
+/// DMA-15: start and length are multiples of what GetDmaAlignment says.
+#[inline(always)]
+pub(super) fn check_alignment(
+    kernel: &Kernel,
+    adapter: &Adapter,
+    part: Part,
+) -> Result<(), Violation> {
+    if adapter.alignment == 1 { Ok(()) } else { check_lines(kernel, adapter, part) }
+}
+
+#[cold]
+fn check_lines(kernel: &Kernel, adapter: &Adapter, part: Part) -> Result<(), Violation> {
+    // CAST: a small number.
+    let unit = adapter.alignment as usize;
+    let address = part.start + part.offset;
+    let (kind, what) = if !address.is_multiple_of(unit) {
+        ([0x1F, 4, address as u64, part.mdl.pointer().addr() as u64], "begins")
+    } else if !part.length.is_multiple_of(unit) {
+        ([0x1F, 5, part.length as u64, part.mdl.pointer().addr() as u64], "ends")
+    } else {
+        return Ok(());
+    };
+    let message = format!(
+        "a mapping of {} bytes at {address:#x} {what} in a cache line that it shares with its \
+         neighbours; GetDmaAlignment is {unit}",
+        part.length
+    );
+    kernel.breach(broken(RuleId::Dma15, message).code(0xE6, kind))
+}
+
+/// A line that processor and device both wrote.
+pub(super) fn spoilt(spoiled: Spoiled, head: Option<Mdl>, origin: CallStack) -> Violation {
+    let Spoiled { who, address } = spoiled;
+    let place = match head.and_then(|mdl| address.checked_sub(mdl.start())) {
+        Some(offset) => format!("offset {offset:#x} of the buffer"),
+        None => format!("{address:#x}"),
+    };
+    let (rule, message) = match who {
+        Spoiler::Unflushed => (
+            RuleId::Dma85,
+            format!(
+                "the cache line at {place} was dirty when the device was given it: it was not \
+                 flushed, or stored into after KeFlushIoBuffers"
+            ),
+        ),
+        Spoiler::Store => (
+            RuleId::Dma94,
+            format!("the processor stored into the buffer, at {place}, while the device had it"),
+        ),
+        Spoiler::Neighbour => (
+            RuleId::Sim13,
+            format!(
+                "the processor stored at {place}, beside the bytes that the device had, in the \
+                 same cache line"
+            ),
+        ),
+    };
+    broken(rule, message).from(origin)
+}
+
+impl Register {
+    /// The register's bytes, as the cache model takes them.
+    fn given(&self, bounced: u64) -> Given {
+        // CAST: offsets in a page.
+        let (from, to) = (self.from as usize, self.to as usize);
+        Given { page: self.page, from, to, bounced, to_device: self.to_device }
+    }
+}
+
+impl State {
+    /// A device is given the bytes of a piece. Version 3's routines flush the caches themselves.
+    #[inline(always)]
+    pub(super) fn give(&self, kernel: &Kernel, adapter: &Adapter, register: u32, piece: Piece) {
+        let Some(mut cache) = kernel.caches() else { return };
+        // CAST: offsets in a page.
+        let (from, to) = (piece.from as usize, piece.to as usize);
+        let bounced = self.file.bounced_lines(register);
+        let given = Given { page: piece.page, from, to, bounced, to_device: piece.to_device };
+        cache.give(given, adapter.traits.version >= 3, kernel.present_call());
+    }
+
+    /// A device's bytes are taken back; tells the first line that somebody spoiled.
+    #[inline(always)]
+    pub(super) fn take_back(
+        &self,
+        kernel: &Kernel,
+        register: u32,
+        arrives: bool,
+    ) -> Option<Spoiled> {
+        let mut cache = kernel.caches()?;
+        let given = self.file.get(register)?.given(self.file.bounced_lines(register));
+        cache.take_back(&kernel.choices, given, arrives, kernel.present_call())
+    }
+
+    /// What waits in the adapter's FIFO goes on to memory, or is lost.
+    #[inline(always)]
+    pub(super) fn drain(&self, kernel: &Kernel, adapter: &Adapter, arrives: bool) {
+        let Some(mut cache) = kernel.caches() else { return };
+        let call = kernel.present_call();
+        if arrives {
+            cache.drain(adapter.number, call);
+        } else {
+            cache.spill(adapter.number, call);
         }
     }
 }

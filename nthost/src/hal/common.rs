@@ -29,6 +29,8 @@ pub(super) struct Common {
     /// Address of the first byte for the CPU.
     pub host: usize,
     pub cached: bool,
+    /// Whether the processor's cache has it and is not coherent.
+    pub incoherent: bool,
     /// When KeFlushIoBuffers was last called for an MDL of it (DMA-90), as the bus numbers it.
     pub flushed: u64,
     /// Number of the register write that began the transfer for which the device last used it.
@@ -99,6 +101,7 @@ fn allocate(kernel: &Kernel, adapter: &Adapter, wish: Wish) -> Option<(PVOID, u6
         length: wish.length,
         host: memory.addr(),
         cached: wish.cached,
+        incoherent: kernel.options.profile.caches_common_buffer(wish.cached),
         flushed: 0,
         transfer: None,
         noted: false,
@@ -107,6 +110,7 @@ fn allocate(kernel: &Kernel, adapter: &Adapter, wish: Wish) -> Option<(PVOID, u6
         backing: Some(backing),
         origin,
     });
+    kernel.memory.add_common(kernel, memory.addr(), pages as usize, wish.cached);
     Some((memory.cast(), address))
 }
 
@@ -300,13 +304,21 @@ pub(crate) unsafe fn FreeCommonBuffer(
         return Err(broken(RuleId::Dma27, message).from(common.origin));
     }
     kernel.memory.check_not_mapped(host, common.length, "a common buffer was freed")?;
-    state.free_common(at, context::stack())
+    state.free_common(kernel, at, context::stack())
 }
 
 impl State {
     /// Frees a common buffer after looking at its tags.
-    pub(super) fn free_common(&mut self, at: usize, from: CallStack) -> Result<(), Violation> {
+    pub(super) fn free_common(
+        &mut self,
+        kernel: &Kernel,
+        at: usize,
+        from: CallStack,
+    ) -> Result<(), Violation> {
         let common = self.commons.swap_remove(at);
+        if common.backing.is_some() {
+            kernel.memory.remove_common(kernel, common.host, common.pages as usize);
+        }
         common.check_tags()?;
         self.common_pages.give(common.page, common.pages + 1);
         let to = common.address + common.span();
@@ -370,6 +382,7 @@ pub(crate) unsafe fn CreateCommonBufferFromMdl(
         length: mdl.byte_count(),
         host: mdl.start(),
         cached: false,
+        incoherent: false,
         flushed: 0,
         transfer: None,
         noted: false,
@@ -416,6 +429,7 @@ mod tests {
             length,
             host: backing.at(PAGE).addr(),
             cached: true,
+            incoherent: false,
             flushed: 0,
             transfer: None,
             noted: false,

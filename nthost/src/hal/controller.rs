@@ -120,8 +120,7 @@ impl Owed {
 
 impl Controller {
     pub(super) fn new() -> Self {
-        let channel =
-            || Channel { owner: AtomicUsize::new(NOBODY), program: Mutex::new(None) };
+        let channel = || Channel { owner: AtomicUsize::new(NOBODY), program: Mutex::new(None) };
         Self { channels: std::array::from_fn(|_| channel()) }
     }
 
@@ -164,12 +163,12 @@ impl Controller {
     }
 
     /// A request of the device with bytes for memory.
-    pub(crate) fn from_device(&self, kernel: &Kernel, channel: u32, data: &[u8]) -> Acknowledge {
+    pub(crate) fn collect(&self, kernel: &Kernel, channel: u32, data: &[u8]) -> Acknowledge {
         self.answer(kernel, channel, false, |program| program.collect(kernel, data))
     }
 
     /// A request of the device for bytes from memory.
-    pub(crate) fn to_device(&self, kernel: &Kernel, channel: u32, data: &mut [u8]) -> Acknowledge {
+    pub(crate) fn deliver(&self, kernel: &Kernel, channel: u32, data: &mut [u8]) -> Acknowledge {
         self.answer(kernel, channel, true, |program| program.deliver(kernel, data))
     }
 

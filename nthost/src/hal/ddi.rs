@@ -5,7 +5,7 @@
 
 use wdk_lite::*;
 
-use super::adapter::Parts;
+use super::adapter::{Paging, Parts};
 use super::description::{Traits, examine};
 use crate::RuleId;
 use crate::machine::{Kernel, context};
@@ -61,10 +61,13 @@ pub(crate) unsafe fn IoGetDmaAdapter(
 }
 
 fn make(kernel: &Kernel, slot: usize, traits: Traits) -> Option<&super::Adapter> {
-    let limit = kernel.options.map_registers;
+    let profile = kernel.options.profile;
+    let limit = kernel.options.map_registers.or(profile.map_registers());
+    let translates = profile.translates() && !kernel.options.double_buffer;
     let parts = |number, area| {
         // CAST: a slot number.
-        let windows = traits.class().windows(area, mix(kernel.options.seed ^ mix(slot as u64)));
+        let mut windows = traits.class().windows(area, mix(kernel.options.seed ^ mix(slot as u64)));
+        windows.direct = windows.direct.filter(|_| !profile.translates());
         let granted =
             traits.registers().min(limit.unwrap_or(u32::MAX)).min(windows.register_limit).max(1);
         let registers = if limit.is_some() { granted } else { granted.saturating_mul(PLENTY) };
@@ -73,11 +76,20 @@ fn make(kernel: &Kernel, slot: usize, traits: Traits) -> Option<&super::Adapter>
             number,
             slot,
             traits,
+            table: crate::ddi::dma_operations(kernel, traits.version),
             granted,
             registers: registers.min(windows.register_limit),
             windows,
             area,
-            bounces: !direct || kernel.options.double_buffer,
+            paging: if translates {
+                // Slave devices take what the controller moves, of any length.
+                let bounced_lines = profile.bounces_partial_lines() || traits.slave.is_some();
+                Paging::Translated { bounced_lines }
+            } else if direct && !kernel.options.double_buffer {
+                Paging::Direct
+            } else {
+                Paging::Bounced
+            },
             origin: context::stack(),
         })
     };
@@ -86,7 +98,7 @@ fn make(kernel: &Kernel, slot: usize, traits: Traits) -> Option<&super::Adapter>
 
 /// Makes the CPU's caches and memory agree for one MDL (RULES section H; wdm, KeFlushIoBuffers).
 /// Nothing happens on coherent machines but that it is remembered: a version 1 or 2 transfer
-/// without it is noted (DMA-85).
+/// without it is noted there, and a violation elsewhere (DMA-85).
 pub(crate) unsafe fn KeFlushIoBuffers(
     kernel: &Kernel,
     Mdl: PMDL,
@@ -96,7 +108,12 @@ pub(crate) unsafe fn KeFlushIoBuffers(
     kernel.hal.settle(kernel)?;
     let mdl = kernel.memory.usable(Mdl, "KeFlushIoBuffers")?;
     mdl.cache_flushed(ReadOperation != 0, DmaOperation != 0);
-    if let Some((adapter, buffer)) = mdl.common_buffer() {
+    if let Some(mut cache) = kernel.caches() {
+        let call = kernel.present_call();
+        cache.flush(mdl.start(), mdl.byte_count(), ReadOperation != 0, call);
+    }
+    // A flush for programmed I/O is not the one that a transfer needs (DMA-84, DMA-90).
+    if let Some((adapter, buffer)) = mdl.common_buffer().filter(|_| DmaOperation != 0) {
         kernel.hal.common_buffer_flushed(adapter, buffer, kernel.bus.next_number());
     }
     Ok(())

@@ -73,12 +73,13 @@ pub(crate) unsafe fn PutDmaAdapter(
     Ok(())
 }
 
-/// Tells the alignment of DMA buffers (DMA-15; wdm, PGET_DMA_ALIGNMENT): any, on these machines.
+/// Tells the alignment of DMA buffers (DMA-15; wdm, PGET_DMA_ALIGNMENT): whole cache lines where
+/// the HAL does not bounce the lines that a transfer shares with its neighbours, else any.
 pub(crate) unsafe fn GetDmaAlignment(
     kernel: &Kernel,
     DmaAdapter: PDMA_ADAPTER,
 ) -> Result<ULONG, Violation> {
-    kernel.hal.adapter(kernel, DmaAdapter).map(|_| 1)
+    kernel.hal.adapter(kernel, DmaAdapter).map(|adapter| adapter.alignment)
 }
 
 /// Tells facts about the adapter (DMA-16; wdm, PGET_DMA_ADAPTER_INFO). STATUS_NOT_SUPPORTED for

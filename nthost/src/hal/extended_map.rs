@@ -6,8 +6,8 @@
 use wdk_lite::*;
 
 use super::adapter::{Adapter, State};
-use super::extended::check_offset;
 use super::controller::Completion;
+use super::extended::check_offset;
 use super::list_memory::{Buffer, elements_in, first_address, write_list};
 use super::mapping::{Mapping, Part, examine, walk};
 use super::packet::{Wanted, flush, no_registers, too_long};

@@ -346,7 +346,7 @@ impl State {
             buffer.forget();
             self.buffers.push(buffer);
         }
-        self.unmap(adapter, mapping, true, context::stack())?;
+        self.unmap(kernel, adapter, mapping, true, context::stack())?;
         self.revoke(grant);
         self.kick(kernel, adapter);
         Ok(())
@@ -418,7 +418,7 @@ pub(crate) unsafe fn BuildMdlFromScatterGatherList(
         let message = "BuildMdlFromScatterGatherList was given a list that is not outstanding";
         return Err(broken(RuleId::Dma82, message));
     }
-    if adapter.bounces {
+    if adapter.paging.copies_all() {
         return Ok(STATUS_INSUFFICIENT_RESOURCES);
     }
     // SAFETY: not null, and the page promises a valid pointer.

@@ -2,7 +2,8 @@
 
 use wdk_lite::*;
 
-use super::adapter::{Adapter, Retired, Retirement, State};
+use super::adapter::{Adapter, Paging, Retired, Retirement, State};
+use super::coherency::{check_alignment, spoilt};
 use super::registers::{Piece, Stray};
 use crate::RuleId;
 use crate::machine::Kernel;
@@ -177,6 +178,7 @@ impl State {
             part.mdl.begin_mapping(mapping.origin);
             mapping.mdls.push((part.mdl, part.mdl.next().addr()));
         }
+        check_alignment(kernel, adapter, part)?;
         let (mut address, end) = (part.start + part.offset, part.start + part.offset + part.length);
         while address < end {
             let page = (address >> PAGE_SHIFT) - (part.start >> PAGE_SHIFT);
@@ -187,7 +189,8 @@ impl State {
             if self.file.overlapping(piece.frame, from, to).is_some() {
                 return Err(self.already_mapped(address, piece));
             }
-            let logical = self.map_piece(adapter, mapping, piece, part.length)?;
+            let (register, logical) = self.map_piece(adapter, mapping, piece, part.length)?;
+            self.give(kernel, adapter, register, piece);
             tell(logical, to - from);
             address += (to - from) as usize;
         }
@@ -218,7 +221,7 @@ impl State {
         mapping: &mut Mapping,
         piece: Piece,
         length: usize,
-    ) -> Result<u64, Violation> {
+    ) -> Result<(u32, u64), Violation> {
         let last = (mapping.register + mapping.registers).wrapping_sub(1);
         let continues = piece.from != 0
             && mapping.registers != 0
@@ -233,10 +236,13 @@ impl State {
             mapping.registers += 1;
             register
         };
-        Ok(match (adapter.bounces, adapter.windows.direct) {
-            (false, Some(offset)) => (piece.frame << PAGE_SHIFT) + u64::from(piece.from) + offset,
+        let logical = match (adapter.paging, adapter.windows.direct) {
+            (Paging::Direct, Some(offset)) => {
+                (piece.frame << PAGE_SHIFT) + u64::from(piece.from) + offset
+            }
             _ => adapter.register_address(register) + u64::from(piece.from),
-        })
+        };
+        Ok((register, logical))
     }
 
     fn already_mapped(&self, address: usize, piece: Piece) -> Violation {
@@ -269,14 +275,19 @@ impl State {
     /// DMA-97 if something was written beside the mapped bytes.
     pub(super) fn unmap(
         &mut self,
+        kernel: &Kernel,
         adapter: &Adapter,
         mapping: Mapping,
         copy_back: bool,
         at: CallStack,
     ) -> Result<(), Violation> {
+        self.drain(kernel, adapter, copy_back);
+        let mut spoiled = None;
         for register in mapping.register..mapping.register + mapping.registers {
             let ended = self.file.unmap(register, copy_back);
             ended.map_err(|stray| strayed(stray, mapping.origin))?;
+            let found = self.take_back(kernel, register, copy_back);
+            spoiled = spoiled.or(found);
         }
         for &(mdl, _) in &mapping.mdls {
             mdl.end_mapping();
@@ -285,8 +296,9 @@ impl State {
         let to = from + (u64::from(mapping.registers) << PAGE_SHIFT);
         let Mapping { operation, .. } = mapping;
         self.retire(Retired { operation, from, to, how: Retirement::Flushed, origin: at });
+        let (origin, head) = (mapping.origin, mapping.head);
         self.spare.push(mapping);
-        Ok(())
+        spoiled.map_or(Ok(()), |spoiled| kernel.breach(spoilt(spoiled, head, origin)))
     }
 }
 

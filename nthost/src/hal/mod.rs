@@ -4,8 +4,10 @@
 //! * [`registers`], [`mapping`]: map registers and bounce pages, one operation's mapping
 //! * [`channel`], [`packet`], [`lists`], [`list_memory`]: versions 1 and 2 of the operations
 //! * [`extended`], [`extended_map`], [`extended_lists`], [`contexts`]: version 3
+//! * [`legacy`]: versions 1 and 2 by NT's names
 //! * [`common`], [`backing`], [`vectors`]: common buffers
-//! * [`coherency`]: notes about KeFlushIoBuffers
+//! * [`coherency`]: what the processor's caches owe a transfer
+//! * [`discard`]: mappings that end without their flush
 //! * [`system`], [`controller`]: slave devices, and the controller that moves their data
 //! * [`access`]: the device's side
 //!
@@ -24,11 +26,13 @@ mod contexts;
 mod controller;
 pub(crate) mod ddi;
 mod description;
+mod discard;
 mod domains;
 mod extended;
 mod extended_lists;
 mod extended_map;
 mod extents;
+pub(crate) mod legacy;
 mod list_memory;
 mod lists;
 mod mapping;
@@ -66,7 +70,7 @@ pub(crate) struct Hal {
     /// The first access of a device that the driver is to blame for.
     fault: Mutex<Option<Violation>>,
     /// Notes that were found on a device's side.
-    notes: Mutex<Vec<(RuleId, String)>>,
+    notes: Mutex<Vec<Violation>>,
     /// Whether `fault` or `notes` hold something.
     unsettled: AtomicBool,
     /// Bus-master writes so far.
@@ -250,7 +254,11 @@ impl Hal {
             return Err(fault);
         }
         let notes = std::mem::take(&mut *self.notes.lock());
-        notes.into_iter().try_for_each(|(rule, message)| kernel.note(rule, message))
+        let matters = kernel.options.profile.caches_common_buffer(true);
+        notes.into_iter().try_for_each(|found| match matters {
+            true => kernel.breach(found),
+            false => kernel.note(found.rule, found.message),
+        })
     }
 
     /// What a driver left behind at removal or unload: an adapter that was not put (DMA-20), with

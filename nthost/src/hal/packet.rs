@@ -5,7 +5,7 @@
 
 use wdk_lite::*;
 
-use super::adapter::{Adapter, Grant, State};
+use super::adapter::{Adapter, Grant, Paging, State};
 use super::coherency::Coherency;
 use super::logical;
 use super::mapping::{Mapping, Part, examine};
@@ -54,7 +54,11 @@ pub(crate) unsafe fn MapTransfer(
     };
     if lacks {
         let message = "no KeFlushIoBuffers before system DMA with a cached common buffer";
-        kernel.note(RuleId::Dma90, message)?;
+        if kernel.options.profile.caches_common_buffer(true) {
+            kernel.lapse(RuleId::Dma90, message)?;
+        } else {
+            kernel.note(RuleId::Dma90, message)?;
+        }
     }
     program(kernel, adapter, (address, mapped), to_device, None);
     if adapter.traits.version < 3 {
@@ -254,7 +258,7 @@ fn run(kernel: &Kernel, adapter: &Adapter, part: Part) -> u32 {
     let pages = part.pages();
     if !adapter.traits.scatter_gather {
         pages
-    } else if !adapter.bounces {
+    } else if adapter.paging == Paging::Direct {
         contiguous(part, pages)
     } else if kernel.choices.coin(4) {
         // Contiguous, but a HAL may give less.
@@ -309,7 +313,7 @@ pub(super) fn flush(kernel: &Kernel, adapter: &Adapter, wanted: Wanted) -> Resul
     if state.grants[grant].maps.is_empty() {
         state.grants[grant].hint = state.grants[grant].first;
     }
-    state.unmap(adapter, mapping, arrives, context::stack())?;
+    state.unmap(kernel, adapter, mapping, arrives, context::stack())?;
     Ok(arrives)
 }
 

@@ -9,7 +9,9 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::{self, NonNull};
 
+use super::adapter::Paging;
 use super::extents::Extents;
+use crate::cache::LINE;
 use crate::memory::PAGE;
 use crate::memory::pages::NumberMap;
 
@@ -107,6 +109,9 @@ pub(super) struct RegisterFile {
     bounce: Option<Bounce>,
     /// First register that maps a frame.
     frames: NumberMap<u64, u32>,
+    /// The lines of each register's page that go through its bounce page, one bit each; `None`
+    /// if whole pages do.
+    lines: Option<Vec<u64>>,
 }
 
 /// The part of a page that is to be mapped.
@@ -121,8 +126,10 @@ pub(super) struct Piece {
 }
 
 impl RegisterFile {
-    /// `count` registers, with bounce pages if `bounces`.
-    pub(super) fn new(count: u32, bounces: bool) -> Self {
+    /// `count` registers, with bounce pages if something is copied.
+    pub(super) fn new(count: u32, paging: Paging) -> Self {
+        let by_line = paging == Paging::Translated { bounced_lines: true };
+        let bounces = by_line || paging.copies_all();
         // CAST: a count of registers.
         let length = count as usize;
         Self {
@@ -130,6 +137,17 @@ impl RegisterFile {
             registers: vec![UNUSED; length],
             bounce: bounces.then(|| Bounce::new(length)),
             frames: NumberMap::with_capacity_and_hasher(2 * length, Default::default()),
+            lines: by_line.then(|| vec![0; length]),
+        }
+    }
+
+    /// The lines of a register's page that are copied, one bit each.
+    #[inline]
+    pub(super) fn bounced_lines(&self, register: u32) -> u64 {
+        match (&self.lines, &self.bounce) {
+            (Some(lines), _) => lines[register as usize],
+            (None, Some(_)) => u64::MAX,
+            (None, None) => 0,
         }
     }
 
@@ -191,6 +209,10 @@ impl RegisterFile {
         self.registers[register as usize] =
             Register { frame, page, from, to, to_device, mapped: true, operation, next: head };
         let Some(bounce) = self.bounce_page(register) else { return Ok(()) };
+        if self.lines.is_some() {
+            self.copy_partial_lines(register, (from, to), bounce);
+            return Ok(());
+        }
         // CAST: offsets in a page.
         fill(bounce, 0, from as usize);
         fill(bounce, to as usize, PAGE);
@@ -207,6 +229,12 @@ impl RegisterFile {
         let entry = &mut self.registers[register as usize];
         let from = std::mem::replace(&mut entry.to, to);
         let (page, to_device) = (entry.page, entry.to_device);
+        if self.lines.is_some() {
+            if let Some(bounce) = self.bounce_page(register) {
+                self.copy_partial_lines(register, (from, to), bounce);
+            }
+            return;
+        }
         if let (Some(bounce), true) = (self.bounce_page(register), to_device) {
             copy(page, bounce, from, to);
         }
@@ -219,6 +247,10 @@ impl RegisterFile {
         let Register { frame, page, from, to, to_device, next, .. } = *entry;
         self.unlink(frame, register, next);
         let Some(bounce) = self.bounce_page(register) else { return Ok(()) };
+        if self.lines.is_some() {
+            self.copy_lines_back(register, bounce, copy_back);
+            return Ok(());
+        }
         // CAST: offsets in a page.
         let (start, end) = (from as usize, to as usize);
         if let Some(at) = changed(bounce, 0, start) {
@@ -234,6 +266,51 @@ impl RegisterFile {
             fill(bounce, sample, sample + 8);
         }
         Ok(())
+    }
+
+    /// Bounces the lines that bytes `from..to` of a register's page fill in part, besides those
+    /// that are bounced already.
+    fn copy_partial_lines(&mut self, register: u32, (from, to): (u32, u32), bounce: *mut u8) {
+        let entry = self.registers[register as usize];
+        let Some(lines) = &mut self.lines else { return };
+        let bounced = &mut lines[register as usize];
+        if entry.from == from {
+            *bounced = 0;
+        }
+        // CAST: a constant.
+        let line = LINE as u32;
+        for start in (from - from % line..to).step_by(LINE) {
+            let (first, end) = (from.max(start), to.min(start + line));
+            if end - first == line {
+                continue;
+            }
+            *bounced |= 1 << (start / line);
+            if entry.to_device {
+                copy(entry.page, bounce, first, end);
+            } else {
+                // CAST: offsets in a page.
+                fill(bounce, first as usize, end as usize);
+            }
+        }
+    }
+
+    /// Copies the bounced lines of a register's page back, if `copy_back`, and fills them.
+    fn copy_lines_back(&self, register: u32, bounce: *mut u8, copy_back: bool) {
+        let Register { page, from, to, to_device, .. } = self.registers[register as usize];
+        let bounced = self.bounced_lines(register);
+        // CAST: a constant.
+        let line = LINE as u32;
+        for start in (from - from % line..to).step_by(LINE) {
+            if bounced >> (start / line) & 1 == 0 {
+                continue;
+            }
+            let (first, end) = (from.max(start), to.min(start + line));
+            if copy_back && !to_device {
+                copy_out(bounce, page, first, end);
+            }
+            // CAST: offsets in a page.
+            fill(bounce, first as usize, end as usize);
+        }
     }
 
     fn unlink(&mut self, frame: u64, register: u32, next: u32) {
@@ -326,7 +403,7 @@ mod tests {
 
     #[test]
     fn data_is_copied_in_at_map_and_out_at_flush_only() {
-        let mut file = RegisterFile::new(2, true);
+        let mut file = RegisterFile::new(2, Paging::Bounced);
         let (_memory, page) = page_of(0x55);
         file.map(0, piece(page, 100, 200, true), true).expect("it is free");
         let bounce = file.bounce_page(0).expect("it bounces");
@@ -347,7 +424,7 @@ mod tests {
 
     #[test]
     fn a_write_beside_the_mapped_bytes_is_found() {
-        let mut file = RegisterFile::new(1, true);
+        let mut file = RegisterFile::new(1, Paging::Bounced);
         let (_memory, page) = page_of(0);
         file.map(0, piece(page, 100, 200, false), true).expect("it is free");
         let bounce = file.bounce_page(0).expect("it bounces");
@@ -359,7 +436,7 @@ mod tests {
 
     #[test]
     fn a_write_to_a_free_register_is_found() {
-        let mut file = RegisterFile::new(1, true);
+        let mut file = RegisterFile::new(1, Paging::Bounced);
         let bounce = file.bounce_page(0).expect("it bounces");
         // SAFETY: within the bounce page.
         unsafe { bounce.write_bytes(3, PAGE) };
@@ -372,7 +449,7 @@ mod tests {
 
     #[test]
     fn overlaps_are_seen_byte_by_byte_through_one_page() {
-        let mut file = RegisterFile::new(3, false);
+        let mut file = RegisterFile::new(3, Paging::Direct);
         file.map(0, piece(0x1000, 0, 100, true), true).expect("it is free");
         file.map(1, piece(0x1000, 200, 300, true), true).expect("it is free");
 

@@ -60,10 +60,15 @@ fn at_dispatch(builder: Builder, body: impl FnOnce(&Rig<'_>)) {
     kernel.kernel_mode(|| kernel.at_irql(2, || body(&Rig { kernel, slot })));
 }
 
-/// On every profile, with a number of seeds.
+/// On every coherent profile, with a number of seeds.
 fn everywhere(body: impl Fn(&Rig<'_>)) {
+    on(&Profile::COHERENT, body);
+}
+
+/// On these profiles, with a number of seeds.
+fn on(profiles: &[Profile], body: impl Fn(&Rig<'_>)) {
     let seeds = if cfg!(miri) { 1 } else { 8 };
-    for profile in Profile::ALL {
+    for &profile in profiles {
         for seed in 0..seeds {
             at_dispatch(Machine::builder(profile).seed(seed), &body);
         }
@@ -176,11 +181,26 @@ impl Rig<'_> {
         (adapter.expect("the description is right"), count)
     }
 
+    /// What buffers have to be multiples of.
+    fn unit(&self) -> usize {
+        if self.kernel.options.profile == Profile::Nt { crate::cache::LINE } else { 1 }
+    }
+
     fn buffer(&self, length: usize, offset: usize, writable: bool) -> Buffer {
-        let mut bytes: Vec<u8> = (0..length + offset).map(|n| (n * 7 + n / 251) as u8).collect();
+        let unit = self.unit();
+        let room = length + offset + unit;
+        let mut bytes: Vec<u8> = (0..room).map(|n| (n * 7 + n / 251) as u8).collect();
+        let offset = offset + bytes.as_ptr().align_offset(unit);
+        bytes.truncate(length + offset);
         let address = bytes.as_mut_ptr().wrapping_add(offset);
-        let mdl = self.kernel.memory.lock_user_buffer(address, length, writable);
+        let mdl = self.kernel.memory.lock_user_buffer(self.kernel, address, length, writable);
         Buffer { bytes, offset, mdl }
+    }
+
+    /// A buffer's length and offset, made whole where the machine asks for whole lines.
+    fn fit(&self, length: usize, offset: usize) -> (usize, usize) {
+        let unit = self.unit();
+        (length.next_multiple_of(unit), offset.next_multiple_of(unit))
     }
 
     fn cache_flush(&self, mdl: PMDL, read: bool) {

@@ -75,7 +75,7 @@ pub(crate) unsafe fn AllocateCommonBufferVector(
         let made = allocate_element(kernel, adapter, size as usize, cached, bounds);
         let Some((memory, _)) = made else {
             let mut state = adapter.state.lock();
-            elements.into_iter().try_for_each(|host| state.free_element(host))?;
+            elements.into_iter().try_for_each(|host| state.free_element(kernel, host))?;
             return Ok(STATUS_INSUFFICIENT_RESOURCES);
         };
         elements.push(memory.addr());
@@ -89,9 +89,9 @@ pub(crate) unsafe fn AllocateCommonBufferVector(
 }
 
 impl State {
-    fn free_element(&mut self, host: usize) -> Result<(), Violation> {
+    fn free_element(&mut self, kernel: &Kernel, host: usize) -> Result<(), Violation> {
         match self.commons.iter().position(|common| common.host == host) {
-            Some(at) => self.free_common(at, context::stack()),
+            Some(at) => self.free_common(kernel, at, context::stack()),
             None => Ok(()),
         }
     }
@@ -139,7 +139,7 @@ pub(crate) unsafe fn FreeCommonBufferFromVector(
     let host = state.element(vector, Index)?;
     // CAST: an index.
     state.vectors[vector].elements[Index as usize] = 0;
-    state.free_element(host)
+    state.free_element(kernel, host)
 }
 
 /// Frees a vector (wdm, PFREE_COMMON_BUFFER_VECTOR): when it is empty.

@@ -139,13 +139,13 @@ fn lock_buffer(kernel: &Kernel, irp: IrpRef) {
     let (user, length) = (body.user.0, body.length);
     let owned = body.take_owned();
     let Some(mut request) = owned else {
-        body.mdl.0 = kernel.memory.lock_user_buffer(user, length, write);
+        body.mdl.0 = kernel.memory.lock_user_buffer(kernel, user, length, write);
         return;
     };
     let mut last = std::ptr::null_mut();
     for segment in request.segments.iter_mut().filter(|segment| !segment.is_empty()) {
         let length = segment.len();
-        let mdl = kernel.memory.lock_user_buffer(segment.address(), length, write);
+        let mdl = kernel.memory.lock_user_buffer(kernel, segment.address(), length, write);
         if body.mdl.0.is_null() {
             body.mdl.0 = mdl;
         } else {

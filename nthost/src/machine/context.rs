@@ -82,7 +82,11 @@ impl Drop for Entered {
 
 /// The driver's call stack at its last call into the host.
 pub(crate) fn stack() -> CallStack {
-    CONTEXT.with(|c| CallStack::walk(c.ddi_frame.get(), c.driver_frame.get()))
+    let (frame, bottom) = CONTEXT.with(|c| (c.ddi_frame.get(), c.driver_frame.get()));
+    let image = current().and_then(|kernel| kernel.image.instance());
+    image
+        .and_then(|image| crate::image::walk(image, frame, bottom))
+        .unwrap_or_else(|| CallStack::walk(frame, bottom))
 }
 
 /// The frame pointer of the function this is inlined into; zero where it cannot be read.

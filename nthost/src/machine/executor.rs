@@ -187,6 +187,12 @@ impl Kernel {
         if let Some(fault) = self.hal.take_fault() {
             self.stop(fault);
         }
+        // On a machine that goes on the breach belongs to the transfer that showed it.
+        if self.options.go_on
+            && let Err(found) = self.hal.settle(self)
+        {
+            self.stop(found);
+        }
         ran
     }
 

@@ -20,13 +20,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Condvar, Mutex};
 
 use crate::bus::Bus;
+use crate::ddi::Saboteur;
+use crate::ddi::log::Log;
 use crate::hal::Hal;
 use crate::io::Io;
 use crate::memory::Memory;
 use crate::pnp::Pnp;
 use crate::verifier::{Report, Verifier, Violation, broken};
 use crate::wdf::Wdf;
-use crate::{RuleId, verifier};
+use crate::{RuleId, image, verifier};
 use choices::Choices;
 use clock::{Clock, Deferred};
 use interrupts::Interrupts;
@@ -41,6 +43,8 @@ pub(crate) struct Kernel {
     /// This machine, for handles given to tests.
     this: std::sync::Weak<Self>,
     pub options: Options,
+    /// Who spoils the driver's calls, if somebody is to.
+    pub saboteur: Option<Saboteur>,
     pub choices: Choices,
     pub clock: Clock,
     pub processors: Vec<Processor>,
@@ -52,6 +56,12 @@ pub(crate) struct Kernel {
     pub io: Io,
     pub pnp: Pnp,
     pub wdf: Wdf,
+    pub image: image::Slot,
+    pub log: Log,
+    /// Whether calls of the driver are logged or spoiled.
+    watched: bool,
+    /// Whether callbacks are logged or listened to, or follow the convention of an image.
+    special: AtomicBool,
     /// Crossings so far.
     pub events: AtomicU64,
     pub injections: Injections,
@@ -62,11 +72,26 @@ pub(crate) struct Kernel {
     harness: (Mutex<()>, Condvar),
 }
 
-/// Actions of a test at chosen crossings.
+/// Who acts at crossings besides the driver and the host: a test, at a chosen one; caches that are
+/// not coherent, at each.
 #[derive(Default)]
 pub(crate) struct Injections {
+    /// The first crossing at which somebody may act; 0 if nobody will.
     at: AtomicU64,
+    /// The one at which the test does.
+    due: AtomicU64,
     action: Mutex<Option<Injected>>,
+}
+
+impl Injections {
+    fn of(options: &Options) -> Self {
+        Self { at: AtomicU64::new(Self::always(options)), ..Self::default() }
+    }
+
+    /// The crossing from which on somebody acts without a test's wish.
+    fn always(options: &Options) -> u64 {
+        u64::from(!options.profile.is_coherent())
+    }
 }
 
 /// What a test does at a crossing.
@@ -82,6 +107,7 @@ impl Kernel {
     pub(crate) fn new(options: Options, this: std::sync::Weak<Self>) -> Self {
         Self {
             this,
+            saboteur: Saboteur::new(&options.sabotage),
             choices: Choices::new(options.seed),
             clock: Clock::new(),
             processors: (0..options.processors()).map(|_| Processor::new()).collect(),
@@ -93,14 +119,35 @@ impl Kernel {
             io: Io::new(),
             pnp: Pnp::new(),
             wdf: Wdf::new(),
+            image: image::Slot::default(),
+            log: Log::new(options.log),
+            watched: options.log || !options.sabotage.is_empty(),
+            special: AtomicBool::new(options.log || !options.sabotage.is_empty()),
             events: AtomicU64::new(0),
-            injections: Injections::default(),
+            injections: Injections::of(&options),
             stopped: AtomicBool::new(false),
             idle: executor::Idle::default(),
             work: Mutex::new(std::collections::VecDeque::with_capacity(32)),
             harness: (Mutex::new(()), Condvar::new()),
             options,
         }
+    }
+
+    /// Whether calls of the driver are logged or spoiled.
+    #[inline(always)]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched
+    }
+
+    /// Whether callbacks are logged or listened to, or follow the convention of an image.
+    #[inline(always)]
+    pub(crate) fn is_special(&self) -> bool {
+        self.special.load(Ordering::Relaxed)
+    }
+
+    /// The machine's driver is an image.
+    pub(crate) fn becomes_special(&self) {
+        self.special.store(true, Ordering::Release);
     }
 
     /// The processor the calling thread holds.
@@ -175,9 +222,29 @@ impl Kernel {
         if self.options.strict {
             return Err(broken(rule, message));
         }
-        let report = self.report(*broken(rule, message));
+        let report = Report { harmless: true, ..self.report(*broken(rule, message)) };
         self.verifier.note(report);
         Ok(())
+    }
+
+    /// A breach that loses nothing but data: what `found` says stops the machine, unless the
+    /// machine is to go on.
+    pub(crate) fn breach(&self, found: Violation) -> Result<(), Violation> {
+        if !self.options.go_on {
+            return Err(found);
+        }
+        let report = self.report(*found);
+        self.verifier.note(report);
+        Ok(())
+    }
+
+    /// A rule about caches that was not followed: a note where caches are coherent, a breach where
+    /// they are not.
+    pub(crate) fn lapse(&self, rule: RuleId, message: impl Into<String>) -> Result<(), Violation> {
+        if self.options.profile.is_coherent() {
+            return self.note(rule, message);
+        }
+        self.breach(broken(rule, message))
     }
 
     fn report(&self, broken: verifier::Broken) -> Report {
@@ -194,6 +261,7 @@ impl Kernel {
             event: self.events.load(Ordering::Relaxed),
             seed: self.options.seed,
             count: 1,
+            harmless: false,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Kernel, Machine};
+use crate::ddi::{Deed, Sabotage};
 
 /// A kind of machine, see the design's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,11 +13,21 @@ pub enum Profile {
     X64,
     /// As [`Profile::X64`], behind an IOMMU that lets a device reach mapped ranges only.
     X64Dmar,
+    /// Caches are not coherent with devices and prefetch; common buffers are never cached; lines
+    /// that a transfer shares with its neighbours are bounced. Map registers translate.
+    Arm64,
+    /// Caches are not coherent with devices; CacheEnabled is honoured; few map registers, which
+    /// translate; buffers of whole lines only; adapters have FIFOs. The world of the documents.
+    Nt,
 }
 
 impl Profile {
     /// All profiles.
-    pub const ALL: [Self; 2] = [Self::X64, Self::X64Dmar];
+    pub const ALL: [Self; 4] = [Self::X64, Self::X64Dmar, Self::Arm64, Self::Nt];
+    /// Those on which processor and devices see the same memory.
+    pub const COHERENT: [Self; 2] = [Self::X64, Self::X64Dmar];
+    /// Those on which they do not.
+    pub const NOT_COHERENT: [Self; 2] = [Self::Arm64, Self::Nt];
 
     /// The name on command lines and in reports.
     #[must_use]
@@ -24,6 +35,8 @@ impl Profile {
         match self {
             Self::X64 => "x64",
             Self::X64Dmar => "x64-dmar",
+            Self::Arm64 => "arm64",
+            Self::Nt => "nt",
         }
     }
 
@@ -31,6 +44,44 @@ impl Profile {
     #[must_use]
     pub const fn remaps(self) -> bool {
         matches!(self, Self::X64Dmar)
+    }
+
+    /// Whether processor and devices see the same memory.
+    #[must_use]
+    pub const fn is_coherent(self) -> bool {
+        matches!(self, Self::X64 | Self::X64Dmar)
+    }
+
+    /// Whether the processor prefetches lines that a device was given.
+    pub(crate) const fn prefetches(self) -> bool {
+        matches!(self, Self::Arm64)
+    }
+
+    /// Whether map registers are hardware: a page is reached through its register, whatever the
+    /// adapter decodes, and nothing has to be bounced for reach or contiguity.
+    pub(crate) const fn translates(self) -> bool {
+        !self.is_coherent()
+    }
+
+    /// Whether lines that are mapped in part go through a bounce page.
+    pub(crate) const fn bounces_partial_lines(self) -> bool {
+        matches!(self, Self::Arm64)
+    }
+
+    /// Whether a common buffer that was asked for with this CacheEnabled is in the processor's
+    /// cache, incoherently.
+    pub(crate) const fn caches_common_buffer(self, cache_enabled: bool) -> bool {
+        matches!(self, Self::Nt) && cache_enabled
+    }
+
+    /// Whether what devices write waits in the adapter's FIFO.
+    pub(crate) const fn has_fifos(self) -> bool {
+        matches!(self, Self::Nt)
+    }
+
+    /// Most map registers of an adapter, where nothing else was asked for.
+    pub(crate) const fn map_registers(self) -> Option<u32> {
+        if matches!(self, Self::Nt) { Some(16) } else { None }
     }
 }
 
@@ -76,7 +127,11 @@ pub(crate) struct Options {
     pub versions: u32,
     pub messages: bool,
     pub flush_failure: Option<u64>,
-    pub left_out: Option<&'static str>,
+    pub sabotage: Vec<Sabotage>,
+    pub log: bool,
+    pub trace: bool,
+    pub record_caches: bool,
+    pub go_on: bool,
     pub system_dma: Option<SystemDma>,
 }
 
@@ -106,8 +161,12 @@ impl Builder {
             versions: 3,
             messages: true,
             flush_failure: None,
-            left_out: None,
-            system_dma: None,
+            sabotage: Vec::new(),
+            log: false,
+            trace: false,
+            record_caches: false,
+            go_on: false,
+            system_dma: matches!(profile, Profile::Nt).then(SystemDma::default),
         })
     }
 
@@ -169,11 +228,51 @@ impl Builder {
         self
     }
 
-    /// Sabotage: calls of this function by the driver do nothing, as if its author had forgotten
-    /// them. Takes effect for functions that return nothing or a BOOLEAN, which is then TRUE.
+    /// Spoils the driver's calls, as if its author had written them so.
+    ///
+    /// [`Builder::build`] panics if the plan names no function, or no argument of it, or leaves
+    /// out a call without whose answer a driver could not go on.
     #[must_use]
-    pub fn leave_out(mut self, function: &'static str) -> Self {
-        self.0.left_out = Some(function);
+    pub fn sabotage(mut self, plan: Sabotage) -> Self {
+        self.0.sabotage.push(plan);
+        self
+    }
+
+    /// Sabotage: calls of this function by the driver do nothing, as if its author had forgotten
+    /// them.
+    #[must_use]
+    pub fn leave_out(self, function: &'static str) -> Self {
+        self.sabotage(Sabotage::of(function, Deed::LeaveOut))
+    }
+
+    /// Keeps a log of all crossings between driver and host, see [`Machine::crossings`].
+    #[must_use]
+    pub fn log_crossings(mut self, log: bool) -> Self {
+        self.0.log = log;
+        self
+    }
+
+    /// Records what a driver image writes to event traces, see [`Machine::trace_events`].
+    #[must_use]
+    pub fn record_trace(mut self, record: bool) -> Self {
+        self.0.trace = record;
+        self
+    }
+
+    /// Records every step of the cache model, for [`Machine::cache_steps`]. Nothing is recorded,
+    /// and nothing spent on it, unless asked for.
+    #[must_use]
+    pub fn record_caches(mut self, record: bool) -> Self {
+        self.0.record_caches = record;
+        self
+    }
+
+    /// Breaches that lose nothing but data do not stop the machine: they are recorded among
+    /// [`Machine::notes`], and the data shows what they did. These are the rules about caches
+    /// (RULES section H, DMA-15, DMA-94, SIM-13), and a mapping that ends without its flush.
+    #[must_use]
+    pub fn go_on(mut self, go_on: bool) -> Self {
+        self.0.go_on = go_on;
         self
     }
 
@@ -190,8 +289,19 @@ impl Builder {
     }
 
     /// Builds the machine.
+    ///
+    /// # Panics
+    /// For a profile that is not coherent on real threads: caches are simulated one step at a
+    /// time.
     #[must_use]
     pub fn build(self) -> Machine {
+        let threads = matches!(self.0.scheduling, Scheduling::Threads { .. });
+        assert!(
+            self.0.profile.is_coherent() || !threads,
+            "profile {} is not coherent and cannot run on the threads scheduler; use the straight \
+             one",
+            self.0.profile.name()
+        );
         crate::ddi::install();
         Machine { kernel: Arc::new_cyclic(|this| Kernel::new(self.0, this.clone())) }
     }

@@ -7,8 +7,12 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
-use super::profile::{Builder, Profile};
-use super::{Kernel, context};
+use super::profile::{Builder, Profile, Scheduling};
+use super::{Injections, Kernel, context};
+use crate::cache::{Loss, Step};
+use crate::ddi::Saboteur;
+use crate::ddi::log::Crossing;
+use crate::image::TraceEvent;
 use crate::verifier::Report;
 
 /// A simulated NT machine.
@@ -89,6 +93,13 @@ impl Machine {
         self.kernel.verifier.notes()
     }
 
+    /// The calls of the driver's that were spoiled, see [`Builder::sabotage`]: for each the number
+    /// of crossings before it.
+    #[must_use]
+    pub fn spoiled_calls(&self) -> Vec<u64> {
+        self.kernel.saboteur.as_ref().map_or_else(Vec::new, Saboteur::spoiled)
+    }
+
     /// Machine time, nanoseconds.
     #[must_use]
     pub fn now(&self) -> u64 {
@@ -101,35 +112,92 @@ impl Machine {
         self.kernel.events.load(Ordering::Relaxed)
     }
 
+    /// The log of crossings; empty unless [`Builder::log_crossings`] was asked for.
+    #[must_use]
+    pub fn crossings(&self) -> Vec<Crossing> {
+        self.kernel.log.crossings()
+    }
+
+    /// What a driver image wrote to event traces; empty unless [`Builder::record_trace`] was asked
+    /// for.
+    #[must_use]
+    pub fn trace_events(&self) -> Vec<TraceEvent> {
+        self.kernel.image.trace_events()
+    }
+
+    /// Who decides what runs next.
+    #[must_use]
+    pub fn scheduling(&self) -> Scheduling {
+        self.kernel.options.scheduling
+    }
+
     /// Lets `nanoseconds` of machine time pass, running what is due.
     pub fn sleep(&self, nanoseconds: u64) {
         let due = self.kernel.clock.now().saturating_add(nanoseconds);
         self.kernel.wait(Some(due), || false);
     }
 
+    /// The steps of the cache model so far, if [`Builder::record_caches`] asked for them.
+    #[must_use]
+    pub fn cache_steps(&self) -> Vec<Step> {
+        self.kernel.caches().map_or_else(Vec::new, |cache| cache.steps().to_vec())
+    }
+
+    /// The losses of data that the cache model saw so far: none with a correct driver.
+    #[must_use]
+    pub fn cache_losses(&self) -> Vec<Loss> {
+        self.kernel.caches().map_or_else(Vec::new, |cache| cache.losses().to_vec())
+    }
+
+    /// Takes the losses that the cache model saw so far.
+    #[must_use]
+    pub fn take_cache_losses(&self) -> Vec<Loss> {
+        self.kernel.caches().map_or_else(Vec::new, |mut cache| cache.take_losses())
+    }
+
+    /// What an instruction fetch sees of this memory, now if it is locked, or else as it was when
+    /// it was unlocked last: on a machine that is not coherent, RAM. Data that was read from
+    /// registers and not flushed (DMA-86) is not there.
+    #[must_use]
+    pub fn instruction_view(&self, memory: &[u8]) -> Vec<u8> {
+        let start = memory.as_ptr().addr();
+        let seen = self.kernel.caches().and_then(|cache| cache.fetch(start, memory.len()));
+        seen.unwrap_or_else(|| memory.to_vec())
+    }
+
     /// Runs `action` at the first crossing not before number `event` at which the driver holds no
     /// lock, as if another processor did it.
     pub fn inject(&self, event: u64, action: impl FnOnce(&Self) + Send + 'static) {
-        *self.kernel.injections.action.lock() = Some(Box::new(action));
-        self.kernel.injections.at.store(event.max(1), Ordering::Release);
+        let injections = &self.kernel.injections;
+        *injections.action.lock() = Some(Box::new(action));
+        injections.due.store(event.max(1), Ordering::Release);
+        let always = Injections::always(&self.kernel.options);
+        let at = if always == 0 { event.max(1) } else { always };
+        injections.at.store(at, Ordering::Release);
     }
 }
 
 impl Kernel {
-    /// Runs a pending injection if this is its crossing.
+    /// Lets whoever acts at this crossing do so: the caches, a pending injection.
     #[inline]
     pub(crate) fn inject(&self, event: u64) {
         let at = self.injections.at.load(Ordering::Relaxed);
-        if at != 0 && event >= at && context::with(|c| c.locks.get()) == 0 {
-            self.inject_now();
+        if at != 0 && event >= at {
+            self.inject_now(event);
         }
     }
 
     #[cold]
-    fn inject_now(&self) {
+    fn inject_now(&self, event: u64) {
+        self.adversary_step();
+        let due = self.injections.due.load(Ordering::Relaxed);
+        if due == 0 || event < due || context::with(|c| c.locks.get()) != 0 {
+            return;
+        }
         let Some(kernel) = self.this.upgrade() else { return };
         let Some(action) = self.injections.action.lock().take() else { return };
-        self.injections.at.store(0, Ordering::Release);
+        self.injections.due.store(0, Ordering::Release);
+        self.injections.at.store(Injections::always(&self.options), Ordering::Release);
         self.on_another_processor(|| action(&Machine { kernel }));
     }
 }

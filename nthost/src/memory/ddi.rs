@@ -121,7 +121,7 @@ pub(crate) unsafe fn IoFreeMdl(kernel: &Kernel, Mdl: PMDL) -> Result<(), Violati
         let message = "an MDL was freed while its pages were still locked";
         return Err(broken(RuleId::Dma105, message).from(mdl.origin()));
     }
-    kernel.memory.empty(mdl);
+    kernel.memory.empty(kernel, mdl);
     kernel.memory.mdls.give_back(mdl);
     Ok(())
 }
@@ -141,7 +141,7 @@ pub(crate) unsafe fn MmBuildMdlForNonPagedPool(
             return Err(broken(RuleId::Dma103, message).from(mdl.origin()));
         }
     }
-    kernel.memory.fill(mdl, Content::Nonpaged);
+    kernel.memory.fill(kernel, mdl, Content::Nonpaged);
     mdl.set_common_buffer(kernel.hal.common_buffer_at(mdl.start(), mdl.byte_count()));
     Ok(())
 }
@@ -198,7 +198,7 @@ pub(crate) unsafe fn MmProbeAndLockPages(
     let (rule, code, what) = match mdl.content() {
         Content::Empty => {
             let write = Operation != _LOCK_OPERATION::IoReadAccess;
-            kernel.memory.fill(mdl, Content::Locked { write });
+            kernel.memory.fill(kernel, mdl, Content::Locked { write });
             return Ok(());
         }
         Content::Locked { .. } => (RuleId::Dma105, 0xB0, "that is locked already"),
@@ -222,7 +222,7 @@ pub(crate) unsafe fn MmUnlockPages(
                 found.rule = RuleId::Dma105;
                 return Err(found);
             }
-            kernel.memory.empty(mdl);
+            kernel.memory.empty(kernel, mdl);
             return Ok(());
         }
         Content::Empty => (RuleId::Dma105, 0x7C, "whose pages are not locked"),

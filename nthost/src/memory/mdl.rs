@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 use wdk_lite::*;
 
-use super::cache::{CacheFlush, Flushed};
+use super::cache::flush::{CacheFlush, Flushed};
 use super::pages::{PAGE, PAGE_SHIFT, span};
 use crate::RuleId;
 use crate::verifier::{CallStack, Violation, broken};

@@ -9,12 +9,14 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
+use parking_lot::Mutex;
 use wdk_lite::PMDL;
 
 use crate::RuleId;
 use crate::machine::{Kernel, Options, context};
 use crate::verifier::{Violation, broken};
 use blocks::Mdls;
+use cache::Cache;
 pub(crate) use mdl::Opened;
 use mdl::{Content, Kind, Mdl};
 pub(crate) use pages::{PAGE, PAGE_SHIFT};
@@ -27,49 +29,91 @@ pub(crate) struct Memory {
     pub pages: PageTable,
     mdls: Mdls,
     pool: Pool,
+    /// `None` where processor and devices see the same memory.
+    pub cache: Option<Mutex<Cache>>,
 }
 
 impl Memory {
     pub(crate) fn new(options: &Options) -> Self {
-        Self { pages: PageTable::new(options.seed), mdls: Mdls::default(), pool: Pool::default() }
+        Self {
+            pages: PageTable::new(options.seed),
+            mdls: Mdls::default(),
+            pool: Pool::default(),
+            cache: Cache::new(options.profile, options.record_caches).map(Mutex::new),
+        }
     }
 
     /// Locks a requester's buffer and describes it by an MDL, as the I/O manager does for direct
     /// I/O: `write` if the device may write it (DMA-104). Null for an empty buffer.
-    pub(crate) fn lock_user_buffer(&self, address: *mut u8, length: usize, write: bool) -> PMDL {
-        self.describe(address, length, Content::Locked { write })
+    pub(crate) fn lock_user_buffer(
+        &self,
+        kernel: &Kernel,
+        address: *mut u8,
+        length: usize,
+        write: bool,
+    ) -> PMDL {
+        self.describe(kernel, address, length, Content::Locked { write })
     }
 
     /// Describes nonpaged memory of the I/O manager's, as IoAllocateMdl and
     /// MmBuildMdlForNonPagedPool do. Null for an empty buffer.
-    pub(crate) fn describe_nonpaged(&self, address: *mut u8, length: usize) -> PMDL {
-        self.describe(address, length, Content::Nonpaged)
+    pub(crate) fn describe_nonpaged(
+        &self,
+        kernel: &Kernel,
+        address: *mut u8,
+        length: usize,
+    ) -> PMDL {
+        self.describe(kernel, address, length, Content::Nonpaged)
     }
 
-    fn describe(&self, address: *mut u8, length: usize, content: Content) -> PMDL {
+    fn describe(&self, kernel: &Kernel, address: *mut u8, length: usize, content: Content) -> PMDL {
         if length == 0 {
             return std::ptr::null_mut();
         }
         let exposed = address.expose_provenance();
         let mdl = self.mdls.take(span(exposed, length));
         mdl.initialise(exposed, length, Kind::Request, context::stack());
-        self.fill(mdl, content);
+        self.fill(kernel, mdl, content);
         mdl.pointer()
     }
 
     /// Locks the pages an MDL describes and writes their frames into it.
-    fn fill(&self, mdl: Mdl, content: Content) {
+    fn fill(&self, kernel: &Kernel, mdl: Mdl, content: Content) {
         let (first, count) = mdl.page_range();
         self.pages.lock(first, count, |page, frame| mdl.set_frame(page, frame));
         mdl.become_filled(content);
+        if let Some(mut cache) = kernel.caches() {
+            cache.lock(&kernel.choices, mdl.start(), mdl.byte_count(), |page| mdl.frame(page));
+        }
     }
 
     /// Unlocks what [`Memory::fill`] locked.
-    fn empty(&self, mdl: Mdl) {
+    fn empty(&self, kernel: &Kernel, mdl: Mdl) {
         if mdl.become_empty() {
+            if let Some(mut cache) = kernel.caches() {
+                cache.unlock(&kernel.choices, mdl.start(), mdl.byte_count());
+            }
             let (first, count) = mdl.page_range();
             self.pages.unlock(first, count);
         }
+    }
+
+    /// A common buffer was allocated: pages of its own, which have frames and lines where caches
+    /// are not coherent.
+    pub(crate) fn add_common(&self, kernel: &Kernel, start: usize, pages: usize, cached: bool) {
+        let Some(mut cache) = kernel.caches() else { return };
+        let mut frames = Vec::with_capacity(pages);
+        self.pages.lock(start >> PAGE_SHIFT, pages, |_, frame| frames.push(frame));
+        let cached = kernel.options.profile.caches_common_buffer(cached);
+        let frame = |page: usize| frames[page];
+        cache.add_common(&kernel.choices, start, pages * PAGE, frame, cached);
+    }
+
+    /// That common buffer is freed.
+    pub(crate) fn remove_common(&self, kernel: &Kernel, start: usize, pages: usize) {
+        let Some(mut cache) = kernel.caches() else { return };
+        cache.unlock(&kernel.choices, start, pages * PAGE);
+        self.pages.unlock(start >> PAGE_SHIFT, pages);
     }
 
     /// Appends `next` to the chain that ends with `last`.
@@ -107,15 +151,21 @@ impl Memory {
     ///
     /// # Errors
     /// DMA-100 if a mapping still names one, SIM-12 if a list is still being built for one.
-    pub(crate) fn release_mdl(&self, _kernel: &Kernel, mdl: PMDL) -> Result<(), Violation> {
+    pub(crate) fn release_mdl(&self, kernel: &Kernel, mdl: PMDL) -> Result<(), Violation> {
         let mut next = self.mdls.find(mdl);
         while let Some(current) = next {
             if current.is_free() {
                 break;
             }
-            current.check_unmapped("its request was completed")?;
+            if let Err(found) = current.check_unmapped("its request was completed") {
+                if found.rule != RuleId::Dma100 {
+                    return Err(found);
+                }
+                kernel.breach(found)?;
+                kernel.hal.discard(kernel, current);
+            }
             next = self.mdls.find(current.recorded_next());
-            self.empty(current);
+            self.empty(kernel, current);
             self.mdls.give_back(current);
         }
         Ok(())
@@ -162,7 +212,7 @@ impl Memory {
         if !found.lacks_pio_flush(kernel.device_activity(), length) {
             return Ok(());
         }
-        kernel.note(
+        kernel.lapse(
             RuleId::Dma86,
             "registers were read into a request's buffer, and the request was completed without \
              KeFlushIoBuffers(Mdl, TRUE, FALSE)",

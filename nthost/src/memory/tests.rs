@@ -127,7 +127,7 @@ fn system_mappings_are_not_executable() {
     let machine = machine();
     let kernel = &*machine.kernel;
     let mut bytes = vec![0u8; 100];
-    let list = kernel.memory.lock_user_buffer(bytes.as_mut_ptr(), bytes.len(), true);
+    let list = kernel.memory.lock_user_buffer(kernel, bytes.as_mut_ptr(), bytes.len(), true);
     let map = |priority| {
         // SAFETY: the arguments are a driver's.
         unsafe {
@@ -152,7 +152,7 @@ fn a_locked_buffer_is_described_byte_by_byte() {
     let mut buffer = vec![0u8; 10_000];
     let address = buffer.as_mut_ptr();
 
-    let mdl = kernel.memory.lock_user_buffer(address, buffer.len(), true);
+    let mdl = kernel.memory.lock_user_buffer(kernel, address, buffer.len(), true);
 
     let mdl = kernel.memory.usable(mdl, "a test").expect("it is live");
     assert_eq!(mdl.start(), address.addr());
@@ -167,8 +167,9 @@ fn a_released_chain_is_forgotten_and_still_recognised() {
     let machine = machine();
     let kernel = &*machine.kernel;
     let mut buffers = [vec![0u8; 100], vec![0u8; 9000]];
-    let [first, second] =
-        buffers.each_mut().map(|b| kernel.memory.lock_user_buffer(b.as_mut_ptr(), b.len(), false));
+    let [first, second] = buffers
+        .each_mut()
+        .map(|b| kernel.memory.lock_user_buffer(kernel, b.as_mut_ptr(), b.len(), false));
     kernel.memory.chain(first, second);
 
     kernel.memory.release_mdl(kernel, first).expect("nothing is mapped");
@@ -183,7 +184,7 @@ fn completion_under_a_mapping_names_who_mapped() {
     let machine = machine();
     let kernel = &*machine.kernel;
     let mut buffer = vec![0u8; 100];
-    let mdl = kernel.memory.lock_user_buffer(buffer.as_mut_ptr(), buffer.len(), false);
+    let mdl = kernel.memory.lock_user_buffer(kernel, buffer.as_mut_ptr(), buffer.len(), false);
     let handle = kernel.memory.usable(mdl, "a test").expect("it is live");
     handle.begin_mapping(Default::default());
 
@@ -201,7 +202,7 @@ fn changed_flags_are_noticed() {
     let machine = machine();
     let kernel = &*machine.kernel;
     let mut buffer = vec![0u8; 100];
-    let mdl = kernel.memory.lock_user_buffer(buffer.as_mut_ptr(), buffer.len(), false);
+    let mdl = kernel.memory.lock_user_buffer(kernel, buffer.as_mut_ptr(), buffer.len(), false);
     // SAFETY: a live MDL made above.
     unsafe { (*mdl).MdlFlags = 0 };
 

@@ -9,6 +9,8 @@ use testdev::bus::Device;
 use wdk_lite::{GUID, STATUS_NO_SUCH_DEVICE};
 
 use super::{Driver, DriverEntry, Event, Node, Slot, load, start};
+use crate::image::Image;
+use crate::image_error::LoadError;
 use crate::machine::{Kernel, Machine};
 use crate::status::NtStatus;
 use crate::verifier::Report;
@@ -20,6 +22,15 @@ impl Machine {
     /// What DriverEntry returned; STATUS_UNSUCCESSFUL if it succeeded without making a WDFDRIVER.
     pub fn load(&self, name: &str, entry: DriverEntry) -> Result<Driver, NtStatus> {
         self.kernel.kernel_mode(|| load::load(&self.kernel, name, entry))
+    }
+
+    /// Loads a driver image: maps it, binds its imports and calls its entry point. The machine runs
+    /// no other driver.
+    ///
+    /// # Errors
+    /// [`LoadError`], for instance what the entry point returned.
+    pub fn load_image(&self, name: &str, image: &Image) -> Result<Driver, LoadError> {
+        self.kernel.kernel_mode(|| load::load_image(&self.kernel, name, image))
     }
 
     /// Plugs a device in and starts it with the driver loaded last.

@@ -125,5 +125,6 @@ fn outcome(kernel: &Kernel, node: &Node) -> Report {
         event: kernel.events.load(Ordering::Relaxed),
         seed: kernel.options.seed,
         count: 1,
+        harmless: true,
     }
 }

@@ -4,10 +4,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wdk_lite::{NT_SUCCESS, PCUNICODE_STRING, PDRIVER_OBJECT, STATUS_UNSUCCESSFUL, UNICODE_STRING};
+use wdk_lite::{
+    NT_SUCCESS, NTSTATUS, PCUNICODE_STRING, PDRIVER_OBJECT, STATUS_NOT_SUPPORTED,
+    STATUS_UNSUCCESSFUL, UNICODE_STRING,
+};
 
 use super::Pnp;
-use crate::ddi::callback::{self, routine};
+use crate::ddi::callback::{self, Routine, routine};
+use crate::image::Image;
+use crate::image_error::LoadError;
 use crate::machine::Kernel;
 use crate::status::NtStatus;
 use crate::wdf::device;
@@ -41,7 +46,13 @@ impl Pnp {
     }
 
     /// WdfDriverCreate made this driver's WDFDRIVER.
-    pub(crate) fn driver_created(&self, object: PDRIVER_OBJECT, framework: Handle) {
+    pub(crate) fn driver_created(
+        &self,
+        kernel: &Kernel,
+        object: PDRIVER_OBJECT,
+        framework: Handle,
+    ) {
+        kernel.image.driver_created(framework);
         let mut drivers = self.drivers.lock();
         let driver = drivers.iter_mut().find(|driver| driver.object == object.addr());
         if let Some(driver) = driver {
@@ -64,23 +75,61 @@ impl Pnp {
     }
 }
 
-/// Loads a driver: calls its entry point at PASSIVE_LEVEL.
+/// Loads a hosted driver: calls its entry point at PASSIVE_LEVEL. STATUS_NOT_SUPPORTED on a machine
+/// that runs an image.
 pub(super) fn load(kernel: &Kernel, name: &str, entry: DriverEntry) -> Result<Driver, NtStatus> {
     static NEXT: AtomicUsize = AtomicUsize::new(1);
 
+    if kernel.image.instance().is_some() {
+        return Err(NtStatus(STATUS_NOT_SUPPORTED));
+    }
     let object = OBJECTS + (NEXT.fetch_add(1, Ordering::Relaxed) << 12);
+    let object = std::ptr::without_provenance_mut(object);
+    start(kernel, name, routine(Some(entry)), object)
+        .map_err(|status| NtStatus(if NT_SUCCESS(status) { STATUS_UNSUCCESSFUL } else { status }))
+}
+
+/// Loads a driver image: maps it and calls its entry point at PASSIVE_LEVEL.
+pub(super) fn load_image(kernel: &Kernel, name: &str, image: &Image) -> Result<Driver, LoadError> {
+    if !kernel.pnp.loaded().is_empty() {
+        return Err(LoadError::Occupied);
+    }
+    let loaded = kernel.image.load(image).map_err(LoadError::Memory)?;
+    kernel.becomes_special();
+    let status = match start(kernel, name, loaded.entry(), loaded.object()) {
+        Ok(driver) => {
+            loaded.discard().map_err(LoadError::Memory)?;
+            return Ok(driver);
+        }
+        Err(status) => status,
+    };
+    let refusal = loaded.refusal();
+    kernel.image.clear();
+    Err(match refusal {
+        Some(reason) => LoadError::Bind(reason),
+        None if NT_SUCCESS(status) => LoadError::NoFramework,
+        None => LoadError::Entry(NtStatus(status)),
+    })
+}
+
+/// Calls a driver's entry point with its object. An error is what it returned: a success if it made
+/// no WDFDRIVER.
+fn start(
+    kernel: &Kernel,
+    name: &str,
+    entry: Routine,
+    object: PDRIVER_OBJECT,
+) -> Result<Driver, NTSTATUS> {
     let path = format!(r"\Registry\Machine\System\CurrentControlSet\Services\{name}");
     let mut units: Vec<u16> = path.encode_utf16().collect();
     // CAST: a short path.
     let length = (units.len() * 2) as u16;
     let path = UNICODE_STRING { Length: length, MaximumLength: length, Buffer: units.as_mut_ptr() };
-    kernel.pnp.drivers.lock().push(Loaded { object, loading: true, framework: None });
-    let entry = routine(Some(entry));
+    let loaded = Loaded { object: object.addr(), loading: true, framework: None };
+    kernel.pnp.drivers.lock().push(loaded);
     // SAFETY: the driver's entry point with its object and a string that lives over the call.
-    let status = unsafe {
-        let object = std::ptr::without_provenance_mut(object);
-        callback::DRIVER_INITIALIZE(kernel, entry, object, &raw const path)
-    };
+    let status = unsafe { callback::DRIVER_INITIALIZE(kernel, entry, object, &raw const path) };
+    let object = object.addr();
     let mut drivers = kernel.pnp.drivers.lock();
     let index = drivers.iter().position(|driver| driver.object == object);
     let framework = index.and_then(|index| {
@@ -99,7 +148,7 @@ pub(super) fn load(kernel: &Kernel, name: &str, entry: DriverEntry) -> Result<Dr
         kernel.wdf.delete(kernel, framework);
         kernel.wdf.forget_driver(kernel.pnp.newest());
     }
-    Err(NtStatus(if NT_SUCCESS(status) { STATUS_UNSUCCESSFUL } else { status }))
+    Err(status)
 }
 
 /// Unloads a driver without devices: EvtDriverUnload, then its WDFDRIVER goes with all that is
@@ -111,6 +160,21 @@ pub(super) fn unload(kernel: &Kernel, driver: Driver) {
         index.and_then(|index| drivers.remove(index).framework)
     };
     let Some(framework) = framework else { return };
+    // An image's framework is called by way of the driver object and the driver's own stub.
+    match kernel.image.instance() {
+        Some(image) if image.unload_routine().is_some() => {
+            // SAFETY: the unload routine in the driver object, with that object.
+            unsafe { callback::DRIVER_UNLOAD(kernel, image.unload_routine(), image.object()) }
+        }
+        _ => unload_framework(kernel, framework),
+    }
+    kernel.wait(None, || kernel.wdf.deferred_disposals() == 0);
+    kernel.wdf.forget_driver(kernel.pnp.newest());
+    kernel.image.clear();
+}
+
+/// What the framework does when a driver is unloaded.
+pub(crate) fn unload_framework(kernel: &Kernel, framework: Handle) {
     if let Some(payload) = kernel.wdf.payload::<device::Driver>(framework) {
         let unload = payload.routines().unload;
         if unload.is_some() {
@@ -119,6 +183,4 @@ pub(super) fn unload(kernel: &Kernel, driver: Driver) {
         }
     }
     kernel.wdf.delete(kernel, framework);
-    kernel.wait(None, || kernel.wdf.deferred_disposals() == 0);
-    kernel.wdf.forget_driver(kernel.pnp.newest());
 }

@@ -23,6 +23,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use parking_lot::Mutex;
 use wdk_lite::PDEVICE_OBJECT;
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) use load::unload_framework;
 pub use load::{Driver, DriverEntry};
 pub(crate) use resources::interrupt_resource;
 

@@ -6,7 +6,7 @@
 
 pub mod catalogue;
 mod report;
-mod stack;
+pub(crate) mod stack;
 
 pub use catalogue::RuleId;
 pub use report::{BugCheck, Report};

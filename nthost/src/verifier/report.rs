@@ -42,6 +42,9 @@ pub struct Report {
     pub seed: u64,
     /// How often it happened at this call site (notes only).
     pub count: u64,
+    /// Whether nothing can be lost by it on this machine: a note, and not a breach on a machine
+    /// that goes on.
+    pub harmless: bool,
 }
 
 impl Report {

@@ -60,7 +60,13 @@ impl CallStack {
         Self { frames }
     }
 
-    /// The return addresses.
+    /// These places, innermost first.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    pub(crate) const fn of(frames: [usize; Self::DEPTH]) -> Self {
+        Self { frames }
+    }
+
+    /// The return addresses; for a driver image, numbers that name image and RVA.
     pub fn addresses(&self) -> impl Iterator<Item = usize> + '_ {
         self.frames.iter().copied().take_while(|&address| address != 0)
     }
@@ -87,6 +93,9 @@ fn is_drivers(place: &str) -> bool {
 
 /// The places of the call that returns to `address`: innermost first where functions are inlined.
 fn places(address: usize) -> Vec<String> {
+    if let Some(places) = crate::image::symbols::places(address) {
+        return places;
+    }
     let mut found = Vec::new();
     // One less: the return address may already belong to the next line.
     backtrace::resolve((address - 1) as *mut _, |symbol| {
@@ -103,7 +112,7 @@ fn places(address: usize) -> Vec<String> {
 }
 
 /// The path from the crate's folder on, so that a report does not depend on the checkout.
-fn shorten(file: &std::path::Path) -> String {
+pub(crate) fn shorten(file: &std::path::Path) -> String {
     let parts: Vec<_> = file.iter().map(|part| part.to_string_lossy()).collect();
     let source = parts.iter().rposition(|part| part == "src" || part == "tests");
     let from = source.map_or(0, |at| at.saturating_sub(1));

@@ -137,6 +137,16 @@ impl Edu {
         &self.memory
     }
 
+    /// The device buffer, to be filled without the driver.
+    pub const fn memory_mut(&mut self) -> &mut [u8; 4096] {
+        &mut self.memory
+    }
+
+    /// What the liveness register reads.
+    pub const fn liveness(&self) -> u32 {
+        self.liveness
+    }
+
     /// DMA commands accepted so far.
     pub const fn commands(&self) -> u64 {
         self.commands

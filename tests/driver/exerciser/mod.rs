@@ -5,9 +5,10 @@ mod faults;
 mod pnp;
 mod transfers;
 
-use dmaproof_protocol::{Direction, Path};
-use nthost::Builder;
+use dmaproof_protocol::{Direction, Ioctl, Path, VersionRequest};
+use nthost::{Builder, NtStatus};
 use testdev::model::exerciser::{Exerciser, ExerciserConfig};
+use zerocopy::IntoBytes;
 
 use crate::common::{Bench, bytes, with_device};
 
@@ -18,15 +19,15 @@ pub use crate::common::PATHS;
 pub fn with_config<T: Send + 'static>(
     builder: Builder,
     config: ExerciserConfig,
-    body: impl FnOnce(&Bench) -> T + Send + 'static,
+    body: impl Fn(&Bench) -> T + Send + Sync + 'static,
 ) -> T {
-    with_device(builder, Box::new(Exerciser::new(config)), body)
+    with_device(builder, move || Box::new(Exerciser::new(config)), body)
 }
 
 /// The same with a healthy device.
 pub fn with_exerciser<T: Send + 'static>(
     builder: Builder,
-    body: impl FnOnce(&Bench) -> T + Send + 'static,
+    body: impl Fn(&Bench) -> T + Send + Sync + 'static,
 ) -> T {
     with_config(builder, ExerciserConfig::default(), body)
 }
@@ -61,4 +62,10 @@ pub fn round_trip(bench: &Bench, path: Path, offset: u64, length: usize, seed: u
     let moved = bench.transfer(path, Direction::FromDevice, offset, &mut back);
     assert_eq!(moved, Ok(length), "{path} at {offset}, {length} bytes back");
     assert!(back == source, "{path} at {offset}, {length} bytes: data differ");
+}
+
+/// Asks for a reset of the device.
+pub fn reset(bench: &Bench) -> Result<usize, NtStatus> {
+    let request = VersionRequest::new();
+    bench.file.device_io_control(Ioctl::Reset.code(), request.as_bytes(), &mut [])
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use testdev::model::exerciser::Exerciser;
 use zerocopy::IntoBytes;
 
-use super::{PATHS, card, round_trip, slow, with_config, with_exerciser};
+use super::{PATHS, card, reset, round_trip, slow, with_config, with_exerciser};
 use crate::common::{bytes, code, open, shut_down, x64};
 
 const MEMORY: u64 = 16 << 20;
@@ -173,7 +173,7 @@ fn a_reset_on_request_loses_nothing() {
             .collect();
         bench.machine.sleep(30_000);
 
-        assert_eq!(bench.reset(), Ok(0));
+        assert_eq!(reset(bench), Ok(0));
 
         for (i, pending) in pending.into_iter().enumerate() {
             assert_eq!(pending.wait().0.status.0, 0, "request {i}");
@@ -181,7 +181,7 @@ fn a_reset_on_request_loses_nothing() {
         }
         assert_eq!(bench.statistics().resets, 1);
         for _ in 0..10 {
-            assert_eq!(bench.reset(), Ok(0));
+            assert_eq!(reset(bench), Ok(0));
         }
         round_trip(bench, Path::Packet, 0, 5000, 1);
     });

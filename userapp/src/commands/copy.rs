@@ -12,7 +12,7 @@ use super::files::{NewFile, Way, check_end, file_error, open, read_piece};
 use crate::cli::CopyArgs;
 use crate::describe::count;
 use crate::exit::{AppError, Exit, Fate};
-use crate::explain::{Evidence, Explanation, explain, explain_breach};
+use crate::explain::{Evidence, Explanation, Seen, explain, explain_breach};
 use crate::guard::Arena;
 use crate::history::History;
 use crate::pattern::Codec;
@@ -150,6 +150,7 @@ fn round_trip(
             device_offset: 0,
             codec,
             history: &history,
+            seen: &Seen::NOTHING,
         };
         if let Some(explanation) = explain(&evidence) {
             return Err(Found::Data(Box::new(explanation)));

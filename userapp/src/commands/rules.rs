@@ -2,9 +2,10 @@
 
 use std::io::Write;
 
-use crate::catalogue::Rule;
+use crate::catalogue::{DmaDebug, Rule};
 use crate::cli::RulesArgs;
 use crate::exit::{AppError, Exit};
+use crate::target::dma_debug;
 
 pub(super) fn run(
     arguments: &RulesArgs,
@@ -17,7 +18,11 @@ pub(super) fn run(
             writeln!(out)?;
         } else {
             for rule in rules {
-                writeln!(out, "{:<9} {}", rule.id, rule.title)?;
+                writeln!(out, "{:<9} {} [{}]", rule.id, rule.title, rule.enforced)?;
+            }
+            writeln!(out, "\nLinux's dma-debug reports, and the rules that forbid the same:")?;
+            for DmaDebug { error, counterpart } in dma_debug() {
+                writeln!(out, "  {error} [{counterpart}]")?;
             }
             writeln!(out, "\n{} rules; `dmaproof rules ID` shows one of them", rules.len())?;
         }

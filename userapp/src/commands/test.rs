@@ -13,6 +13,29 @@ use crate::sweep::{self, Depth, Recorder, Selection, Settings};
 use crate::target::{Target, TargetError};
 use crate::{interrupt, progress};
 
+/// Runs the test on one target after the other; the exit status is intact if all of them are.
+pub(super) fn run_each(
+    arguments: &TestArgs,
+    targets: &[Box<dyn Target>],
+    out: &mut dyn Write,
+) -> Result<Exit, AppError> {
+    let mut end = Exit::Intact;
+    for (index, target) in targets.iter().enumerate() {
+        if index != 0 && !arguments.json {
+            writeln!(out)?;
+        }
+        let exit = run(arguments, &**target, out)?;
+        if exit != Exit::Intact {
+            end = exit;
+        }
+        if exit == Exit::Interrupted {
+            break;
+        }
+    }
+    Ok(end)
+}
+
+/// Runs the test on one target.
 pub(super) fn run(
     arguments: &TestArgs,
     target: &dyn Target,

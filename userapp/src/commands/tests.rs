@@ -22,6 +22,7 @@ fn app(target: &dyn Target, arguments: &[&str]) -> (Result<Exit, AppError>, Stri
         Command::Copy(arguments) => copy::run(&arguments, target, &mut out),
         Command::List(arguments) => list::run(&arguments, &Ok(Vec::new()), &mut out),
         Command::Rules(arguments) => rules::run(&arguments, &catalogue(), &mut out),
+        Command::Lab(arguments) => lab::run(&arguments, &mut out),
     };
     (result, String::from_utf8(out).unwrap())
 }
@@ -33,6 +34,8 @@ fn catalogue() -> Vec<crate::catalogue::Rule> {
         text: "Flush before anybody looks.".to_owned(),
         verifier: String::new(),
         homes: vec!["check".to_owned()],
+        enforced: "check".to_owned(),
+        dma_debug: vec!["9: a message".to_owned()],
         sources: vec!["DDI/a.md".to_owned(), "DDI/b.md".to_owned()],
     }]
 }
@@ -111,6 +114,7 @@ fn test_takes_notes_seriously_only_when_strict() {
         text: "missing".to_owned(),
         call_site: "packet.rs:9".to_owned(),
         count: 1,
+        harmless: true,
     };
     let target = MemoryTarget::new().with_note(note);
     let (result, text) = app(&target, &["test", "--cases", "0-20"]);
@@ -233,6 +237,7 @@ fn test_keeps_the_notes_when_the_machine_stops() {
         text: "missing".to_owned(),
         call_site: "packet.rs:9".to_owned(),
         count: 1,
+        harmless: true,
     };
     let target = MemoryTarget::new().with_note(note).with_defect(
         Path::ScatterGather,
@@ -248,6 +253,7 @@ fn rules_lists_shows_one_and_refuses_unknown_ones() {
     let target = MemoryTarget::new();
     assert!(app(&target, &["rules"]).1.contains("DMA-54    Flush timing"));
     assert!(app(&target, &["rules", "dma-54"]).1.contains("Flush before anybody looks."));
+    assert!(app(&target, &["rules", "dma-54"]).1.contains("Linux dma-debug: 9: a message"));
     assert_eq!(exit(app(&target, &["rules", "DMA-999"]).0), Exit::Usage);
     let value: Value = serde_json::from_str(&app(&target, &["rules", "--json"]).1).unwrap();
     assert_eq!(value[0]["id"], "DMA-54");

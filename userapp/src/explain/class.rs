@@ -9,6 +9,8 @@ use serde::{Serialize, Serializer};
 pub enum Class {
     /// Whole cache lines hold what memory or cache held before.
     StaleLine,
+    /// The processor's older copy was written back over what the device had written.
+    LateWriteBack,
     /// Only the part of a cache line that the buffer shares with its neighbours is wrong.
     TornEdge,
     /// Bytes next to the buffer, in a line shared with it, lost what was stored there.
@@ -53,8 +55,9 @@ pub enum Class {
 
 impl Class {
     /// All classes.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::StaleLine,
+        Self::LateWriteBack,
         Self::TornEdge,
         Self::NeighbourStore,
         Self::Poison,
@@ -82,6 +85,7 @@ impl Class {
     pub const fn name(self) -> &'static str {
         match self {
             Self::StaleLine => "stale-line",
+            Self::LateWriteBack => "late-write-back",
             Self::TornEdge => "torn-edge",
             Self::NeighbourStore => "neighbour-store",
             Self::Poison => "poison",

@@ -226,6 +226,9 @@ pub(super) fn sentence(class: Class, evidence: &Evidence<'_>, segments: &[Segmen
             "whole {LINE}-byte cache lines are stale: {description} (the line at {:#x} of its page)",
             (evidence.position + first.start) % PAGE / LINE * LINE
         ),
+        Class::LateWriteBack => format!(
+            "the processor's older copy was written back over the device's data: {description}"
+        ),
         Class::TornEdge => format!(
             "only the part of a cache line that the buffer shares with its neighbours is wrong: \
              {description}"

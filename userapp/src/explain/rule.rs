@@ -10,7 +10,7 @@ use crate::route::Route;
 pub const fn usual_rule(class: Class, route: Route, direction: Direction) -> Option<&'static str> {
     let path = route.path();
     Some(match class {
-        Class::StaleLine | Class::OldData => cache_rule(path, direction),
+        Class::StaleLine | Class::LateWriteBack | Class::OldData => cache_rule(path, direction),
         Class::TornEdge => "DMA-88",
         Class::NeighbourStore => "DMA-94",
         Class::Poison => match direction {
@@ -53,6 +53,26 @@ pub const fn usual_rule(class: Class, route: Route, direction: Direction) -> Opt
         Class::BitFlips | Class::RequestFailed | Class::WrongRegister | Class::Unknown => {
             return None;
         }
+    })
+}
+
+/// The call that is missing or misplaced when this rule is broken, with its arguments.
+#[must_use]
+pub fn missing_call(rule: &'static str) -> Option<&'static str> {
+    Some(match rule {
+        "DMA-85" | "DMA-90" => {
+            "KeFlushIoBuffers(Mdl, ReadOperation, TRUE) right before the transfer, for every MDL"
+        }
+        "DMA-86" => "KeFlushIoBuffers(Mdl, TRUE, FALSE) at the end of the read",
+        "DMA-42" | "DMA-53" | "DMA-54" => {
+            "FlushAdapterBuffers with the first CurrentVa and the whole length, after the device \
+             is done"
+        }
+        "DMA-66" | "DMA-67" => "FlushAdapterBuffersEx after each MapTransferEx",
+        "DMA-75" | "DMA-76" => "PutScatterGatherList after the device is done",
+        "DMA-100" => "the flush that ends the mapping, before the request is completed",
+        "DMA-58" => "MapTransferEx, which makes the caches and memory agree, for each piece",
+        _ => return None,
     })
 }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::guard::{GUARD_TAG, PAGE};
 use crate::history::Record;
 use crate::pattern::Family;
+use crate::target::{BrokenRule, Loss, Lost};
 
 /// The transfer under test.
 const TAG: Tag = Tag { transfer: 41, family: Family::Plain };
@@ -21,6 +22,7 @@ struct Scene {
     before: Vec<u8>,
     actual: Vec<u8>,
     tag: Option<Tag>,
+    seen: Seen,
 }
 
 impl Scene {
@@ -42,7 +44,8 @@ impl Scene {
         codec.fill(TAG, 0, &mut expected);
         let before = expected.iter().map(|byte| !byte).collect();
         let actual = expected.clone();
-        Self { codec, history, position, expected, before, actual, tag: Some(TAG) }
+        let (tag, seen) = (Some(TAG), Seen::default());
+        Self { codec, history, position, expected, before, actual, tag, seen }
     }
 
     fn evidence(&self) -> Evidence<'_> {
@@ -57,6 +60,7 @@ impl Scene {
             device_offset: 0,
             codec: &self.codec,
             history: &self.history,
+            seen: &self.seen,
         }
     }
 
@@ -405,4 +409,71 @@ fn overrun() {
     assert_eq!(breach_class(&breach(Side::Before, 0, &[9; 3]), &[9; 64]), Class::Overrun);
     assert_eq!(breach_class(&breach(Side::After, 0, &[1; 100]), &[9; 64]), Class::Overrun);
     assert_eq!(breach_class(&breach(Side::After, 28, &[1; 1]), &[9; 64]), Class::Overrun);
+}
+
+/// A loss of this many bytes at a place in the buffer.
+fn lost(how: Lost, at: std::ops::Range<usize>) -> Missing {
+    Missing { how, bytes: at.len(), at: Some(at), step: "evict" }
+}
+
+#[test]
+fn what_the_machine_saw_decides() {
+    for (how, class) in [
+        (Lost::ReadPoison, Class::Poison),
+        (Lost::ReadOld, Class::StaleLine),
+        (Lost::KeptStale, Class::StaleLine),
+        (Lost::WrittenOver, Class::LateWriteBack),
+        (Lost::StoreDropped, Class::NeighbourStore),
+        (Lost::LeftInFifo, Class::TailMissing),
+        (Lost::LeftInBounce, Class::PieceNotCopied),
+    ] {
+        let mut scene = Scene::new(0, 1000).keep(448..512);
+        // Without it the shape says stale line.
+        assert_eq!(scene.class(), Class::StaleLine);
+        scene.seen.missing.push(lost(how, 448..512));
+        let explanation = scene.explanation();
+        assert_eq!(explanation.class, class, "{how}");
+        assert!(explanation.text.contains("64 bytes"), "{}", explanation.text);
+        assert!(explanation.text.contains("transfer 41 (packet)"), "{}", explanation.text);
+    }
+}
+
+#[test]
+fn a_loss_elsewhere_explains_nothing_and_one_without_a_place_may() {
+    let mut scene = Scene::new(0, 1000).keep(448..512);
+    scene.seen.missing.push(lost(Lost::WrittenOver, 0..64));
+    assert_eq!(scene.class(), Class::StaleLine);
+    scene.seen.missing.push(Missing { at: None, ..lost(Lost::ReadPoison, 0..64) });
+    assert_eq!(scene.class(), Class::Poison);
+}
+
+#[test]
+fn the_broken_rule_replaces_the_usual_one() {
+    let mut scene = Scene::new(0, 1000).keep(448..512);
+    scene.seen.missing.push(lost(Lost::LeftInFifo, 448..512));
+    assert_eq!(scene.explanation().rule, Some("DMA-54"));
+    scene.seen.breaches.push(BrokenRule {
+        rule: "DMA-42",
+        text: "freed while mapped".to_owned(),
+        call_site: "packet.rs:1".to_owned(),
+    });
+    let explanation = scene.explanation();
+    assert_eq!(explanation.rule, Some("DMA-42"));
+    assert_eq!(explanation.breach.as_deref(), Some("freed while mapped, at packet.rs:1"));
+    assert!(explanation.call.is_some_and(|call| call.starts_with("FlushAdapterBuffers")));
+}
+
+#[test]
+fn a_loss_knows_its_place_in_the_buffer() {
+    let place = nthost::cache::Place { page: 0, line: 2, address: 0x1080 };
+    let loss = Loss {
+        moment: nthost::cache::Moment::default(),
+        place,
+        how: Lost::KeptStale,
+        cause: nthost::cache::Cause::Forgotten,
+        bytes: 0xFF00,
+    };
+    let missing = Missing::of(&loss, &(0x1000..0x1100));
+    assert_eq!((missing.at, missing.bytes), (Some(0x88..0x90), 8));
+    assert_eq!(Missing::of(&loss, &(0x2000..0x2100)).at, None);
 }

@@ -100,7 +100,14 @@ fn write_failure(out: &mut dyn Write, report: &Report, failure: &Failure) -> io:
     writeln!(out, "  {}", explanation.text)?;
     writeln!(out, "  blamed on it because: {}", failure.blame)?;
     if let Some(rule) = explanation.rule {
-        writeln!(out, "  usual cause: {rule} (`dmaproof rules {rule}`)")?;
+        let cause = if explanation.breach.is_some() { "broken rule" } else { "usual cause" };
+        writeln!(out, "  {cause}: {rule} (`dmaproof rules {rule}`)")?;
+        if let Some(breach) = &explanation.breach {
+            writeln!(out, "    {breach}")?;
+        }
+        if let Some(call) = explanation.call {
+            writeln!(out, "  look for: {call}")?;
+        }
     }
     for segment in explanation.segments.iter().skip(1) {
         writeln!(out, "  also {segment}")?;
@@ -154,9 +161,10 @@ fn write_notes(out: &mut dyn Write, notes: &[Note]) -> io::Result<()> {
     if !notes.is_empty() {
         writeln!(out, "\nnotes")?;
     }
-    for Note { rule, text, call_site, count } in notes {
+    for Note { rule, text, call_site, count, harmless } in notes {
         let times = if *count > 1 { format!(" ({count} times)") } else { String::new() };
-        writeln!(out, "  {rule} not followed at {call_site}; harmless on this machine{times}")?;
+        let effect = if *harmless { "; harmless on this machine" } else { "" };
+        writeln!(out, "  {rule} not followed at {call_site}{effect}{times}")?;
         writeln!(out, "    {text}")?;
     }
     Ok(())

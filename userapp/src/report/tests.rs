@@ -44,6 +44,7 @@ fn note() -> Note {
         text: "no flush".to_owned(),
         call_site: "a.rs:1".to_owned(),
         count: 3,
+        harmless: true,
     }
 }
 

@@ -42,6 +42,8 @@ impl Verdict {
             Self::RuleBroken
         } else if outcome.failures_total > 0 || outcome.end == End::NotPrepared {
             Self::Corrupted
+        } else if broken(report).is_some() {
+            Self::RuleBroken
         } else if !report.never_stopped.is_empty() {
             Self::DeviceNeverStopped
         } else if outcome.accounts.iter().any(Account::is_short) {
@@ -98,13 +100,7 @@ impl Verdict {
                     None => format!("INTACT: {data}{rest}"),
                 }
             }
-            Self::RuleBroken => match &report.violation {
-                Some(violation) => format!(
-                    "RULE BROKEN: {}; the machine stopped after {} of {} cases",
-                    violation.rule, outcome.done, outcome.planned
-                ),
-                None => "RULE BROKEN: the machine stopped".to_owned(),
-            },
+            Self::RuleBroken => rule_broken(report),
             Self::Corrupted if outcome.end == End::NotPrepared => {
                 "FAILED: the device's memory could not be filled by any path".to_owned()
             }
@@ -145,6 +141,22 @@ impl Verdict {
                 .to_owned(),
         }
     }
+}
+
+fn rule_broken(report: &Report) -> String {
+    match (&report.violation, broken(report)) {
+        (Some(violation), _) => format!(
+            "RULE BROKEN: {}; the machine stopped after {} of {} cases",
+            violation.rule, report.outcome.done, report.outcome.planned
+        ),
+        (None, Some(rule)) => format!("RULE BROKEN: {rule}; the machine went on"),
+        (None, None) => "RULE BROKEN: the machine stopped".to_owned(),
+    }
+}
+
+/// The first rule that was broken on a machine that went on.
+fn broken(report: &Report) -> Option<&str> {
+    report.notes.iter().find(|note| !note.harmless).map(|note| note.rule.as_str())
 }
 
 fn data_intact(intact: u64) -> String {

@@ -9,7 +9,7 @@ use dmaproof_protocol::{DeviceKind, Direction, Limits, Path, PioKind, QueryReply
 use super::outcome::Failure;
 use super::plan::{Case, Selection, is_allowed};
 use super::run::Runner;
-use crate::explain::{Class, Explanation, usual_rule};
+use crate::explain::{Class, Explanation, missing_call, usual_rule};
 use crate::guard::PAGE;
 use crate::pattern::Family;
 use crate::route::Route;
@@ -105,7 +105,7 @@ fn reads(limits: &Limits) -> Vec<(u64, usize)> {
 
 /// What was found wrong.
 enum Wrong {
-    Request(Explanation),
+    Request(Box<Explanation>),
     Data(Class, String, Vec<u8>),
 }
 
@@ -122,11 +122,13 @@ impl Check {
             return;
         };
         let explanation = match wrong {
-            Wrong::Request(explanation) => explanation,
+            Wrong::Request(explanation) => *explanation,
             Wrong::Data(class, text, actual) => Explanation {
                 class,
                 text,
                 rule: usual_rule(class, PIO, direction),
+                call: usual_rule(class, PIO, direction).and_then(missing_call),
+                breach: None,
                 first_wrong: 0,
                 // CAST: a length of memory fits in 64 bits.
                 wrong_bytes: actual.len() as u64,

@@ -10,7 +10,7 @@ use super::outcome::{End, Failure, Recorder, Settings};
 use super::plan::{Case, Plan, reaches_memory};
 use super::registers;
 use super::shadow::Shadow;
-use crate::explain::{Class, Explanation, explain_breach, usual_rule};
+use crate::explain::{Class, Explanation, Seen, explain_breach, missing_call, usual_rule};
 use crate::guard::Arena;
 use crate::history::{History, Record};
 use crate::ledger::Ledger;
@@ -86,6 +86,9 @@ pub(super) struct Runner<'a> {
     pub(super) source: Arena,
     pub(super) sink: Arena,
     asked: Statistics,
+    /// What the machine saw of the last transfers to and from the device.
+    pub(super) seen_there: Seen,
+    pub(super) seen_back: Seen,
     /// Set when the device is gone.
     unavailable: Option<NtStatus>,
     /// Set when the user interrupted a transfer: what the case found means nothing then.
@@ -116,6 +119,8 @@ impl<'a> Runner<'a> {
             source: Arena::new(codec, longest),
             sink: Arena::new(codec, longest),
             asked: Statistics::new(),
+            seen_there: Seen::default(),
+            seen_back: Seen::default(),
             unavailable: None,
             cancelled: false,
         }
@@ -271,7 +276,13 @@ impl<'a> Runner<'a> {
             Place::Sink => self.sink.buffer_mut(),
         };
         let asked = buffer.len();
+        let start = buffer.as_ptr().addr();
         let result = self.session.move_by(route, direction, offset, buffer);
+        let seen = Seen::of(self.session.observe(), &(start..start + asked));
+        match direction {
+            Direction::ToDevice => self.seen_there = seen,
+            Direction::FromDevice => self.seen_back = seen,
+        }
         self.recorder.update(|outcome| {
             outcome.transfers += 1;
             outcome.bytes += asked as u64;
@@ -345,14 +356,14 @@ impl<'a> Runner<'a> {
         &mut self,
         direction: Direction,
         offset: u64,
-    ) -> Result<Vec<u8>, Explanation> {
+    ) -> Result<Vec<u8>, Box<Explanation>> {
         let route = Route::Path(Path::Pio);
         self.ask(Place::Sink, route, direction, offset)
-            .map_err(|problem| problem.explanation(route, direction))?;
+            .map_err(|problem| Box::new(problem.explanation(route, direction)))?;
         if let Some(breach) = self.sink.breaches().first() {
             let start = self.sink.position();
             let buffer = start..start + self.sink.buffer().len();
-            return Err(explain_breach(breach, buffer, &[], route, direction));
+            return Err(Box::new(explain_breach(breach, buffer, &[], route, direction)));
         }
         Ok(self.sink.buffer().to_vec())
     }
@@ -406,6 +417,8 @@ impl Problem {
             class,
             text,
             rule: usual_rule(class, route, direction),
+            call: usual_rule(class, route, direction).and_then(missing_call),
+            breach: None,
             first_wrong: 0,
             wrong_bytes: 0,
             segments: Vec::new(),

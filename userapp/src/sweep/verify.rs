@@ -79,11 +79,15 @@ impl Runner<'_> {
         let (there, back) = (Direction::ToDevice, Direction::FromDevice);
         let actual = self.sink.buffer().to_vec();
         let sink_position = SINK_BASE + self.sink.position();
+        let seen = self.seen_back.clone();
         let other = self.reread(reader, wide);
         if other.as_deref() == Some(self.shadow.bytes(wide.clone())) {
             let prefill = complement(self.shadow.bytes(wide.clone()));
             let blamed = (reader, back);
-            let evidence = self.evidence(wide, &actual, &prefill, None, blamed, sink_position);
+            let evidence = Evidence {
+                seen: &seen,
+                ..self.evidence(wide, &actual, &prefill, None, blamed, sink_position)
+            };
             return explain(&evidence).map(|found| (reader, back, BY_REREAD_RIGHT, found));
         }
         let blame = if other.is_some() { BY_REREAD_WRONG } else { UNSURE };
@@ -146,6 +150,10 @@ impl Runner<'_> {
             device_offset: range.start,
             codec: &self.codec,
             history: &self.history,
+            seen: match blamed.1 {
+                Direction::ToDevice => &self.seen_there,
+                Direction::FromDevice => &self.seen_back,
+            },
         }
     }
 
@@ -222,7 +230,8 @@ impl Runner<'_> {
                  offset {first:#x}, the transfer is {:#x}..{:#x}",
                 range.start, range.end
             );
-            let rule = usual_rule(Class::Overrun, route, direction);
+            let usual = usual_rule(Class::Overrun, route, direction);
+            let rule = if found.breach.is_some() { found.rule } else { usual };
             Explanation { class: Class::Overrun, text, rule, ..found }
         })
     }

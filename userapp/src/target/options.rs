@@ -8,22 +8,25 @@ use std::str::FromStr;
 /// else the simulated machine x64 with the exerciser.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Target")]
-#[group(multiple = false)]
 pub struct TargetOptions {
     /// A simulated machine: x64 or x64-dmar (behind an IOMMU), then options separated by commas.
     ///
-    /// Options: device=exerciser or edu, scheduling=straight or threads, processors=N (with threads), seed=N,
+    /// Options: device=exerciser, edu or slave, scheduling=straight or threads, processors=N (with
+    /// threads), seed=N,
     /// map-registers=N (at most N for each adapter), double-buffer=on (bounce every transfer),
-    /// versions=1..3 (newest DMA adapter version offered), msi=off (line-based interrupt).
+    /// versions=1..3 (newest DMA adapter version offered), msi=off (line-based interrupt),
+    /// system-dma=on (a system DMA controller, which device=slave needs).
     #[arg(long, value_name = "PROFILE[,OPTION=VALUE]...")]
     pub sim: Option<Simulation>,
 
     /// A real device by its interface path (Windows, as administrator); `dmaproof list` shows the
     /// paths.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["sim", "image"])]
     pub device: Option<String>,
 
-    /// A driver image to run on a simulated machine (not available in this build).
+    /// A driver image to run on the simulated machine that --sim names (64-bit x86 Linux).
+    ///
+    /// Without --sim, `test` runs it on a machine of every profile, one after the other.
     #[arg(long, value_name = "FILE.sys")]
     pub image: Option<PathBuf>,
 }
@@ -37,8 +40,8 @@ pub enum Choice {
     Simulation(Simulation),
     /// A real device.
     Device(String),
-    /// A driver image.
-    Image(PathBuf),
+    /// A driver image, and the simulated machine to run it on if one was named.
+    Image(PathBuf, Option<Simulation>),
 }
 
 impl TargetOptions {
@@ -49,7 +52,7 @@ impl TargetOptions {
             return Choice::Device(path.clone());
         }
         if let Some(path) = &self.image {
-            return Choice::Image(path.clone());
+            return Choice::Image(path.clone(), self.sim.clone());
         }
         self.sim.clone().map_or(Choice::Default, Choice::Simulation)
     }
@@ -63,11 +66,15 @@ pub enum Profile {
     X64,
     /// The same behind an IOMMU.
     X64Dmar,
+    /// Caches that are not coherent with devices, and prefetch.
+    Arm64,
+    /// Caches that are not coherent, few map registers, adapters with FIFOs.
+    Nt,
 }
 
 impl Profile {
     /// All profiles.
-    pub const ALL: [Self; 2] = [Self::X64, Self::X64Dmar];
+    pub const ALL: [Self; 4] = [Self::X64, Self::X64Dmar, Self::Arm64, Self::Nt];
 
     /// The name on the command line.
     #[must_use]
@@ -75,7 +82,15 @@ impl Profile {
         match self {
             Self::X64 => "x64",
             Self::X64Dmar => "x64-dmar",
+            Self::Arm64 => "arm64",
+            Self::Nt => "nt",
         }
+    }
+
+    /// Whether processor and devices see the same memory.
+    #[must_use]
+    pub const fn is_coherent(self) -> bool {
+        matches!(self, Self::X64 | Self::X64Dmar)
     }
 
     /// What the machine is like.
@@ -84,6 +99,11 @@ impl Profile {
         match self {
             Self::X64 => "coherent caches; bounces what an adapter cannot reach",
             Self::X64Dmar => "as x64, behind an IOMMU that lets devices reach mapped ranges only",
+            Self::Arm64 => "caches are not coherent with devices and prefetch",
+            Self::Nt => {
+                "caches are not coherent; few map registers, buffers of whole lines, adapters with \
+                 FIFOs: the world of the documents"
+            }
         }
     }
 }
@@ -96,11 +116,13 @@ pub enum Device {
     /// The project's own exerciser.
     #[default]
     Exerciser,
+    /// The device without bus mastering.
+    Slave,
 }
 
 impl Device {
     /// All devices.
-    pub const ALL: [Self; 2] = [Self::Exerciser, Self::Edu];
+    pub const ALL: [Self; 3] = [Self::Exerciser, Self::Edu, Self::Slave];
 
     /// The name on the command line.
     #[must_use]
@@ -108,6 +130,7 @@ impl Device {
         match self {
             Self::Edu => "edu",
             Self::Exerciser => "exerciser",
+            Self::Slave => "slave",
         }
     }
 
@@ -119,6 +142,7 @@ impl Device {
             Self::Exerciser => {
                 "the project's own device: 64 address bits, lists, four queues, 16 MiB of memory"
             }
+            Self::Slave => "a device without bus mastering, served by a system DMA controller",
         }
     }
 }
@@ -155,7 +179,17 @@ pub struct Simulation {
     pub adapter_versions: u32,
     /// Whether the device gets message interrupts.
     pub messages: bool,
+    /// A function whose calls by the driver do nothing, as if its author had forgotten them.
+    pub leave_out: Option<&'static str>,
+    /// Whether the machine goes on after a breach that loses nothing but data.
+    pub go_on: bool,
+    /// Whether a system DMA controller is added.
+    pub system_dma: bool,
 }
+
+/// The functions that can be left out.
+const FLUSHES: [&str; 4] =
+    ["KeFlushIoBuffers", "FlushAdapterBuffers", "FlushAdapterBuffersEx", "PutScatterGatherList"];
 
 impl Default for Simulation {
     fn default() -> Self {
@@ -168,11 +202,39 @@ impl Default for Simulation {
             double_buffer: false,
             adapter_versions: 3,
             messages: true,
+            leave_out: None,
+            go_on: false,
+            system_dma: false,
         }
     }
 }
 
 impl Simulation {
+    /// A machine of this profile, otherwise as it comes.
+    #[must_use]
+    pub fn of(profile: Profile) -> Self {
+        Self { profile, ..Self::default() }
+    }
+
+    /// Whether the machine has a system DMA controller.
+    #[must_use]
+    pub const fn has_system_dma(&self) -> bool {
+        self.system_dma || matches!(self.profile, Profile::Nt)
+    }
+
+    /// Whether this machine can have this device.
+    fn check_device(&self) -> Result<(), String> {
+        if self.device != Device::Slave || self.has_system_dma() {
+            return Ok(());
+        }
+        Err(format!(
+            "device slave is not available on {}, which has no system DMA controller; \
+             system-dma=on adds one: --sim {},device=slave,system-dma=on",
+            self.profile.name(),
+            self.profile.name()
+        ))
+    }
+
     /// The differences from the default machine, in the form that the command line takes.
     fn settings(&self) -> Vec<String> {
         let mut settings = Vec::new();
@@ -194,6 +256,15 @@ impl Simulation {
         }
         if !self.messages {
             settings.push("msi=off".to_owned());
+        }
+        if let Some(function) = self.leave_out {
+            settings.push(format!("leave-out={function}"));
+        }
+        if self.go_on {
+            settings.push("go-on=on".to_owned());
+        }
+        if self.system_dma {
+            settings.push("system-dma=on".to_owned());
         }
         settings
     }
@@ -235,9 +306,27 @@ impl Simulation {
             "double-buffer" => self.double_buffer = switch(name, value)?,
             "versions" => self.adapter_versions = number(name, value, 1, 3)? as u32,
             "msi" => self.messages = switch(name, value)?,
+            "leave-out" => {
+                let known = FLUSHES.into_iter().find(|function| *function == value);
+                self.leave_out = Some(known.ok_or_else(|| unknown("flush", value, &FLUSHES))?);
+            }
+            "go-on" => self.go_on = switch(name, value)?,
+            "system-dma" => self.system_dma = switch(name, value)?,
             _ => return Err(unknown("option", name, OPTIONS)),
         }
         Ok(())
+    }
+
+    /// Caches that are not coherent are simulated one step at a time.
+    fn check(&self) -> Result<(), String> {
+        if self.profile.is_coherent() || self.scheduling == Scheduling::Straight {
+            return Ok(());
+        }
+        Err(format!(
+            "the caches of profile {} are not coherent, which scheduling=threads cannot simulate; \
+             use scheduling=straight",
+            self.profile.name()
+        ))
     }
 
     fn processors(&self) -> Option<usize> {
@@ -257,6 +346,9 @@ const OPTIONS: &[&str] = &[
     "double-buffer",
     "versions",
     "msi",
+    "leave-out",
+    "go-on",
+    "system-dma",
 ];
 
 impl fmt::Display for Simulation {
@@ -279,13 +371,15 @@ impl FromStr for Simulation {
             .into_iter()
             .find(|profile| profile.name() == name)
             .ok_or_else(|| unknown("profile", name, &Profile::ALL.map(Profile::name)))?;
-        let mut simulation = Self { profile, ..Self::default() };
+        let mut simulation = Self::of(profile);
         for part in parts {
             let (name, value) = part
                 .split_once('=')
                 .ok_or_else(|| format!("`{part}` is not of the form OPTION=VALUE"))?;
             simulation.set(name, value)?;
         }
+        simulation.check()?;
+        simulation.check_device()?;
         Ok(simulation)
     }
 }
@@ -327,6 +421,9 @@ mod tests {
             "x64-dmar,device=edu",
             "x64,scheduling=threads,processors=4,seed=9,map-registers=2,double-buffer=on",
             "x64,processors=3,scheduling=threads,versions=2,msi=off",
+            "arm64,leave-out=KeFlushIoBuffers,go-on=on",
+            "nt,seed=4",
+            "x64,device=slave,system-dma=on",
         ] {
             let simulation: Simulation = text.parse().unwrap();
             assert_eq!(simulation.option().parse(), Ok(simulation));
@@ -335,10 +432,12 @@ mod tests {
 
     #[test]
     fn what_does_not_exist_is_answered_with_what_does() {
-        let error = "arm64".parse::<Simulation>().unwrap_err();
-        assert!(error.contains("`arm64`") && error.contains("x64, x64-dmar"), "{error}");
+        let error = "mips".parse::<Simulation>().unwrap_err();
+        assert!(error.contains("`mips`") && error.contains("x64, x64-dmar"), "{error}");
         let error = "x64,device=toaster".parse::<Simulation>().unwrap_err();
-        assert!(error.contains("exerciser, edu"), "{error}");
+        assert!(error.contains("exerciser, edu, slave"), "{error}");
+        let error = "x64-dmar,device=slave".parse::<Simulation>().unwrap_err();
+        assert!(error.contains("not available on x64-dmar") && error.contains("system-dma=on"));
         for text in ["", "x64,", "x64,edu", "x64,colour=red", "x64,seed=-1", "x64,versions=4"] {
             assert!(text.parse::<Simulation>().is_err(), "{text}");
         }

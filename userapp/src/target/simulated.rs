@@ -1,35 +1,66 @@
-//! A simulated machine: nthost runs the driver against a model of the device.
+//! A simulated machine: nthost runs the driver against a model of the device, the driver that is
+//! built in or one that is loaded from a file.
+
+use std::path::{Path as FilePath, PathBuf};
 
 use dmaproof_protocol::{
     Direction, GUID_FIELDS, Ioctl, Path, QueryReply, QueryRequest, ResetRequest, Statistics,
     StatisticsRequest, TransferHeader,
 };
 use nthost::verifier::Report;
-use nthost::verifier::catalogue::{self, Home};
-use nthost::{Access, File, Machine};
+use nthost::verifier::catalogue::{self, Counterpart, Home};
+use nthost::{Access, File, LoadError, Machine, Slot, SystemDma};
 use testdev::model::edu::{Edu, EduConfig};
 use testdev::model::exerciser::{Exerciser, ExerciserConfig};
+use testdev::model::slave::{Slave, SlaveConfig};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
-    Body, Device, Ended, Note, NtStatus, Profile, Scheduling, Session, Simulation, Target,
-    TargetError, Violation,
+    Body, BrokenRule, Device, Ended, Note, NtStatus, Observed, Profile, Scheduling, Session,
+    Simulation, Target, TargetError, Violation,
 };
-use crate::catalogue::Rule;
+use crate::catalogue::{DmaDebug, Rule};
 
 /// The driver's name, as a service is named.
 const DRIVER: &str = "dmaproof";
+
+/// A driver image, read and checked.
+#[derive(Clone, Debug)]
+pub(super) struct Image {
+    path: PathBuf,
+    image: nthost::Image,
+}
+
+impl Image {
+    /// Reads an image.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError::Usage`] with what is wrong with the file.
+    pub(super) fn open(path: &FilePath) -> Result<Self, TargetError> {
+        match nthost::Image::open(path) {
+            Ok(image) => Ok(Self { path: path.to_owned(), image }),
+            Err(error) => Err(TargetError::Usage(error.to_string())),
+        }
+    }
+}
 
 /// A machine as the command line describes it, not built yet.
 #[derive(Clone, Debug)]
 pub(super) struct SimulatedTarget {
     simulation: Simulation,
+    image: Option<Image>,
 }
 
 impl SimulatedTarget {
-    /// The machine to build.
+    /// The machine to build, for the driver that is built in.
     pub(super) const fn new(simulation: Simulation) -> Self {
-        Self { simulation }
+        Self { simulation, image: None }
+    }
+
+    /// The machine to build, for a driver image.
+    pub(super) const fn with_image(simulation: Simulation, image: Image) -> Self {
+        Self { simulation, image: Some(image) }
     }
 
     fn build(&self) -> Machine {
@@ -42,41 +73,70 @@ impl SimulatedTarget {
             double_buffer,
             adapter_versions,
             messages,
+            leave_out,
+            go_on,
+            system_dma: _,
         } = self.simulation;
         let profile = match profile {
             Profile::X64 => nthost::Profile::X64,
             Profile::X64Dmar => nthost::Profile::X64Dmar,
+            Profile::Arm64 => nthost::Profile::Arm64,
+            Profile::Nt => nthost::Profile::Nt,
         };
         let scheduling = match scheduling {
             Scheduling::Straight => nthost::Scheduling::Straight,
             Scheduling::Threads { processors } => nthost::Scheduling::Threads { processors },
         };
-        Machine::builder(profile)
+        let builder = Machine::builder(profile)
             .scheduling(scheduling)
             .seed(seed)
             .map_registers(map_registers)
             .double_buffer(double_buffer)
             .adapter_versions(adapter_versions)
             .message_interrupts(messages)
-            .build()
+            .system_dma(self.simulation.has_system_dma().then(SystemDma::default));
+        let builder = match leave_out {
+            Some(function) => builder.leave_out(function),
+            None => builder,
+        };
+        builder.go_on(go_on).build()
     }
 }
 
 impl Target for SimulatedTarget {
     fn describe(&self) -> String {
-        self.simulation.to_string()
+        let Some(Image { image, .. }) = &self.image else { return self.simulation.to_string() };
+        let mut text = format!("{}, driver image {}", self.simulation, image.name());
+        let missing = image.missing_imports();
+        if !missing.is_empty() {
+            text += &format!(", without {}", missing.join(", "));
+        }
+        text
     }
 
     fn options(&self) -> String {
-        format!("--sim {}", self.simulation.option())
+        let simulation = format!("--sim {}", self.simulation.option());
+        match &self.image {
+            Some(image) => format!("--image {} {simulation}", image.path.display()),
+            None => simulation,
+        }
     }
 
     fn run(&self, body: Body) -> Ended {
         let machine = self.build();
         let device = self.simulation.device;
+        let image = self.image.clone();
+        let observes = !self.simulation.profile.is_coherent();
         let result = machine.run(move |machine| -> Result<(), TargetError> {
-            let file = start(machine, device)?;
-            let mut session = SimulatedSession { file };
+            load(machine, image.as_ref())?;
+            let (_, file) = start(machine, device)?;
+            let machine_of_session = machine.clone();
+            let mut session = SimulatedSession {
+                file,
+                machine: machine_of_session,
+                observes,
+                counts: Vec::new(),
+            };
             body(&mut session);
             drop(session);
             // What the driver leaves behind is a violation like any other.
@@ -92,17 +152,30 @@ impl Target for SimulatedTarget {
     }
 }
 
-/// Loads the driver, plugs the device in and opens it.
-fn start(machine: &Machine, device: Device) -> Result<File, TargetError> {
-    let failed = |step| {
-        move |status: nthost::NtStatus| TargetError::Start { step, status: NtStatus(status.0) }
+fn failed(step: &'static str) -> impl Fn(nthost::NtStatus) -> TargetError {
+    move |status| TargetError::Start { step, status: NtStatus(status.0) }
+}
+
+/// Loads the image, or the driver that is built in.
+fn load(machine: &Machine, image: Option<&Image>) -> Result<(), TargetError> {
+    let step = failed("loading the driver");
+    let Some(Image { image, .. }) = image else {
+        return machine.load(DRIVER, dmaproof_driver::driver_entry).map(|_| ()).map_err(step);
     };
-    machine.load(DRIVER, dmaproof_driver::driver_entry).map_err(failed("loading the driver"))?;
+    machine.load_image(DRIVER, image).map(|_| ()).map_err(|error| match error {
+        LoadError::Entry(status) => step(status),
+        other => TargetError::Unavailable(format!("cannot load {}: {other}", image.name())),
+    })
+}
+
+/// Plugs the device in and opens it.
+pub(crate) fn start(machine: &Machine, device: Device) -> Result<(Slot, File), TargetError> {
     let model: Box<dyn testdev::bus::Device> = match device {
         Device::Edu => Box::new(Edu::new(EduConfig::default())),
         Device::Exerciser => Box::new(Exerciser::new(ExerciserConfig::default())),
+        Device::Slave => Box::new(Slave::new(SlaveConfig::default())),
     };
-    machine.plug(model).map_err(failed("starting the device"))?;
+    let slot = machine.plug(model).map_err(failed("starting the device"))?;
     let (data1, data2, data3, data4) = GUID_FIELDS;
     let interface = wdk_lite::GUID { Data1: data1, Data2: data2, Data3: data3, Data4: data4 };
     let path = machine.interfaces(&interface).into_iter().next().ok_or_else(|| {
@@ -110,7 +183,8 @@ fn start(machine: &Machine, device: Device) -> Result<File, TargetError> {
             "the driver started the device but offers no interface to open".to_owned(),
         )
     })?;
-    machine.open(&path, Access::READ_WRITE).map_err(failed("opening the device"))
+    let file = machine.open(&path, Access::READ_WRITE).map_err(failed("opening the device"))?;
+    Ok((slot, file))
 }
 
 fn violation(report: &Report) -> Violation {
@@ -122,18 +196,40 @@ fn violation(report: &Report) -> Violation {
     }
 }
 
+/// The line that made the call; or, for what a device showed, the one that made the object.
+fn site(report: &Report) -> String {
+    match report.origin {
+        Some(origin) if report.call.is_empty() => origin.call_site(),
+        _ => report.call_site(),
+    }
+}
+
 fn note(report: Report) -> Note {
     Note {
         rule: report.rule.to_string(),
         call_site: report.call_site(),
         text: report.message,
         count: report.count,
+        harmless: report.harmless,
+    }
+}
+
+/// The control code of a transfer.
+pub(crate) const fn control_code(direction: Direction) -> u32 {
+    match direction {
+        Direction::ToDevice => Ioctl::ToDevice.code(),
+        Direction::FromDevice => Ioctl::FromDevice.code(),
     }
 }
 
 /// An open handle on the simulated machine.
 struct SimulatedSession {
     file: File,
+    machine: Machine,
+    /// Whether the machine has something to tell besides the data.
+    observes: bool,
+    /// How often each note had happened when somebody looked last.
+    counts: Vec<u64>,
 }
 
 impl SimulatedSession {
@@ -167,13 +263,11 @@ impl Session for SimulatedSession {
         offset: u64,
         buffer: &mut [u8],
     ) -> Result<usize, NtStatus> {
-        let code = match direction {
-            Direction::ToDevice => Ioctl::ToDevice,
-            Direction::FromDevice => Ioctl::FromDevice,
-        };
         // CAST: the length of a buffer fits in 64 bits.
         let header = TransferHeader::new(path, offset, buffer.len() as u64);
-        self.file.device_io_control(code.code(), header.as_bytes(), buffer).map_err(status)
+        self.file
+            .device_io_control(control_code(direction), header.as_bytes(), buffer)
+            .map_err(status)
     }
 
     fn read_file(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, NtStatus> {
@@ -195,19 +289,69 @@ impl Session for SimulatedSession {
             .map(|_| ())
             .map_err(status)
     }
+
+    fn observe(&mut self) -> Observed {
+        if !self.observes {
+            return Observed::default();
+        }
+        let notes = self.machine.notes();
+        self.counts.resize(notes.len(), 0);
+        let news = notes
+            .iter()
+            .zip(&mut self.counts)
+            .filter(|(note, known)| !note.harmless && note.count > **known);
+        let breaches = news.map(|(note, known)| {
+            *known = note.count;
+            BrokenRule { rule: note.rule.name(), text: note.message.clone(), call_site: site(note) }
+        });
+        let breaches = breaches.collect();
+        Observed { losses: self.machine.take_cache_losses(), breaches }
+    }
 }
 
 /// nthost's catalogue, as the app shows it.
 pub(super) fn rules() -> Vec<Rule> {
-    let rule = |rule: &catalogue::Rule| Rule {
+    let rule = |rule: &catalogue::Rule| {
+        Rule {
         id: rule.id.to_string(),
         title: rule.title.to_owned(),
         text: rule.text.to_owned(),
         verifier: rule.verifier.to_owned(),
         homes: rule.homes.iter().map(home).collect(),
+        enforced: rule.homes.iter().map(kind).collect::<Vec<_>>().join(", "),
         sources: rule.sources.iter().map(|source| (*source).to_owned()).collect(),
+        dma_debug: catalogue::DMA_DEBUG
+            .iter()
+            .filter(|error| matches!(error.counterpart, Counterpart::Rules(ids) if ids.contains(&rule.id)))
+            .map(|error| format!("{}: {}", error.number, error.message))
+            .collect(),
+    }
     };
     catalogue::all().iter().map(rule).collect()
+}
+
+/// The errors of Linux's dma-debug, with what corresponds.
+pub(super) fn dma_debug() -> Vec<DmaDebug> {
+    let counterpart = |counterpart: Counterpart| match counterpart {
+        Counterpart::Rules(ids) => ids.iter().map(|id| id.name()).collect::<Vec<_>>().join(", "),
+        Counterpart::None(reason) => format!("none: {reason}"),
+    };
+    let errors = catalogue::DMA_DEBUG.iter().map(|error| DmaDebug {
+        error: format!("{:>2}: {}", error.number, error.message),
+        counterpart: counterpart(error.counterpart),
+    });
+    errors.collect()
+}
+
+/// A home in a word.
+const fn kind(home: &Home) -> &'static str {
+    match home {
+        Home::Type(_) => "type",
+        Home::Check => "check",
+        Home::Note => "note",
+        Home::Inf => "inf",
+        Home::Review(_) => "review",
+    }
 }
 
 fn home(home: &Home) -> String {

@@ -58,10 +58,11 @@ fn put(
 
 #[test]
 fn lists_cover_the_buffer_and_move_data_both_ways() {
-    everywhere(|rig| {
+    on(&Profile::ALL, |rig| {
         for description in [wide(), narrow(), DEVICE_DESCRIPTION { ScatterGather: 1, ..narrow() }] {
             let (adapter, _) = rig.adapter(description);
-            let buffer = rig.buffer(50_000, 99, true);
+            let (length, offset) = rig.fit(50_000, 99);
+            let buffer = rig.buffer(length, offset, true);
             rig.cache_flush(buffer.mdl, false);
             let list = get(rig, adapter, &buffer, true);
             let found = elements(list);

@@ -132,13 +132,13 @@ fn from_device(plan: Plan) {
         let data: Vec<u8> = (0..plan.length).map(|n| (n * 31 + 7) as u8).collect();
         rig.cache_flush(buffer.mdl, true);
         let base = rig.held(adapter, count);
-        assert_eq!(controller.from_device(rig.kernel, CHANNEL, &data).bytes, 0, "not set up yet");
+        assert_eq!(controller.collect(rig.kernel, CHANNEL, &data).bytes, 0, "not set up yet");
         rig.map(adapter, base, &buffer, (0, plan.length), false).expect("it is a proper call");
         assert_eq!(rig.counter(adapter), plan.length);
 
         let moved = request_all(plan.length, |at| {
             let end = plan.length.min(at + plan.burst);
-            controller.from_device(rig.kernel, CHANNEL, &data[at..end])
+            controller.collect(rig.kernel, CHANNEL, &data[at..end])
         });
 
         assert_eq!((moved, rig.counter(adapter)), (plan.length, 0));
@@ -163,7 +163,7 @@ fn to_device(plan: Plan) {
         let mut seen = Vec::new();
         let moved = request_all(plan.length, |_| {
             let mut data = vec![0; plan.burst];
-            let answer = controller.to_device(rig.kernel, CHANNEL, &mut data);
+            let answer = controller.deliver(rig.kernel, CHANNEL, &mut data);
             seen.extend(&data[..answer.bytes]);
             answer
         });
@@ -239,7 +239,7 @@ fn a_failed_flush_loses_the_tail() {
             let buffer = rig.buffer(20, 0, false);
             let base = rig.held(adapter, count);
             rig.map(adapter, base, &buffer, (0, 20), true).expect("it is a proper call");
-            let answer = kernel.hal.controller.to_device(kernel, CHANNEL, &mut [0; 32]);
+            let answer = kernel.hal.controller.deliver(kernel, CHANNEL, &mut [0; 32]);
             assert_eq!(answer, Acknowledge { bytes: 16, terminal_count: true });
             let flushed = rig.flush(adapter, base, &buffer, (0, 20), true);
             assert!(!flushed.expect("it is a proper call"), "FALSE: it did not arrive");

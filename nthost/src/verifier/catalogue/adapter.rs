@@ -142,7 +142,7 @@ pub(super) const RULES: [Rule; 32] = [
             "CON/devtest/28173-function-incorrectly-adapts-to-memory-above-4gb.md",
             "CON/devtest/-kernel-iogetdmaadapter--annotation-for-drivers.md",
         ],
-        homes: &[Type("packet::Transfer"), Check],
+        homes: &[Type("Transfer"), Check],
     },
     Rule {
         id: RuleId::Dma11,
@@ -159,7 +159,7 @@ pub(super) const RULES: [Rule; 32] = [
             "CON/kernel/using-the-maptransferex-routine.md",
             "WDF/kmdf/src/dma/base/fxdmatransactionbase.cpp",
         ],
-        homes: &[Type("v3::Transfer"), Check],
+        homes: &[Type("v3::GrantedV3"), Check],
     },
     Rule {
         id: RuleId::Dma12,
@@ -293,7 +293,7 @@ pub(super) const RULES: [Rule; 32] = [
             "DDI/wdm/nc-wdm-pfree_adapter_object.md",
             "CON/kernel/basic-calling-pattern-for-version-3-dma-routines.md",
         ],
-        homes: &[Type("v3::Allocation"), Check],
+        homes: &[Type("v3::Allocating"), Check],
     },
     Rule {
         id: RuleId::Dma22,
@@ -330,7 +330,7 @@ pub(super) const RULES: [Rule; 32] = [
             "DDI/wdm/nc-wdm-pallocate_common_buffer.md",
             "CON/kernel/performing-dma-in-64-bit-windows.md",
         ],
-        homes: &[Type("address::Logical"), Check],
+        homes: &[Type("LogicalAddress"), Check],
     },
     Rule {
         id: RuleId::Dma25,

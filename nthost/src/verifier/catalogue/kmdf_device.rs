@@ -55,7 +55,7 @@ pub(super) const RULES: [Rule; 20] = [
             "DDI/wdm/nf-wdm-mmunmapiospace.md",
             "CON/wdf/finding-and-mapping-hardware-resources.md",
         ],
-        homes: &[Type("ddk::Registers"), Check],
+        homes: &[Check],
     },
     Rule {
         id: RuleId::Kmdf05,

@@ -17,7 +17,7 @@ pub(super) const RULES: [Rule; 26] = [
             "CON/kernel/basic-calling-pattern-for-version-3-dma-routines.md",
             "CON/kernel/version-3-of-the-dma-operations-interface.md",
         ],
-        homes: &[Type("v3::Transfer"), Check],
+        homes: &[Type("v3::GrantedV3"), Check],
     },
     Rule {
         id: RuleId::Dma59,
@@ -31,7 +31,7 @@ pub(super) const RULES: [Rule; 26] = [
             "DDI/wdm/nc-wdm-pallocate_adapter_channel_ex.md",
             "WDF/kmdf/src/dma/base/fxdmatransactionpacket.cpp",
         ],
-        homes: &[Type("v3::Context"), Check],
+        homes: &[Type("v3::TransferContext"), Check],
     },
     Rule {
         id: RuleId::Dma60,
@@ -61,7 +61,7 @@ pub(super) const RULES: [Rule; 26] = [
             "CON/kernel/basic-calling-pattern-for-version-3-dma-routines.md",
             "WDF/kmdf/inc/private/fxdmatransactionpacket.hpp",
         ],
-        homes: &[Type("v3::Transfer"), Check],
+        homes: &[Type("v3::GrantedV3"), Check],
     },
     Rule {
         id: RuleId::Dma62,
@@ -86,7 +86,7 @@ pub(super) const RULES: [Rule; 26] = [
             "DDI/wdm/nc-wdm-pallocate_adapter_channel_ex.md",
             "DDI/wdm/nc-wdm-pfree_adapter_object.md",
         ],
-        homes: &[Type("v3::Allocation"), Check],
+        homes: &[Type("v3::Allocating"), Check],
     },
     Rule {
         id: RuleId::Dma64,
@@ -97,7 +97,7 @@ pub(super) const RULES: [Rule; 26] = [
                *Length change.",
         verifier: "0xE6/0x21, 0xE6/0x1B, 0xE6/0x1F, 0xE6/0x24, 0xE6/0x0E, 0xE6/0x22",
         sources: &["DDI/wdm/nc-wdm-pmap_transfer_ex.md"],
-        homes: &[Type("v3::Transfer"), Check],
+        homes: &[Type("v3::GrantedV3"), Check],
     },
     Rule {
         id: RuleId::Dma65,
@@ -111,7 +111,7 @@ pub(super) const RULES: [Rule; 26] = [
             "DDI/wdm/nc-wdm-pmap_transfer_ex.md",
             "CON/kernel/using-the-maptransferex-routine.md",
         ],
-        homes: &[Type("v3::Mapping"), Check],
+        homes: &[Type("v3::MappingV3"), Check],
     },
     Rule {
         id: RuleId::Dma66,
@@ -124,7 +124,7 @@ pub(super) const RULES: [Rule; 26] = [
             "DDI/wdm/nc-wdm-pmap_transfer_ex.md",
             "CON/kernel/using-the-maptransferex-routine.md",
         ],
-        homes: &[Type("v3::Mapping"), Check],
+        homes: &[Type("v3::MappingV3"), Check],
     },
     Rule {
         id: RuleId::Dma67,
@@ -134,7 +134,7 @@ pub(super) const RULES: [Rule; 26] = [
                are freed. A failure fails the request.",
         verifier: "0xE6/0x16, 0xE6/0x20, 0xE6/0x00, 0xE6/0x23",
         sources: &["DDI/wdm/nc-wdm-pflush_adapter_buffers_ex.md"],
-        homes: &[Type("v3::Mapping"), Check],
+        homes: &[Type("v3::MappingV3"), Check],
     },
     Rule {
         id: RuleId::Dma68,
@@ -145,7 +145,7 @@ pub(super) const RULES: [Rule; 26] = [
                finishes the request. Cancelling an unused context cancels its later allocation.",
         verifier: "",
         sources: &["DDI/wdm/nc-wdm-pcancel_adapter_channel.md"],
-        homes: &[Type("v3::Cancelled"), Check],
+        homes: &[Type("v3::PendingV3"), Check],
     },
     Rule {
         id: RuleId::Dma69,
@@ -215,7 +215,7 @@ pub(super) const RULES: [Rule; 26] = [
                FlushAdapterBuffers on this path.",
         verifier: "0xE6/0x0A",
         sources: &["DDI/wdm/nc-wdm-pget_scatter_gather_list.md"],
-        homes: &[Type("sg::List"), Check],
+        homes: &[Type("ScatterGatherList"), Check],
     },
     Rule {
         id: RuleId::Dma75,
@@ -225,7 +225,7 @@ pub(super) const RULES: [Rule; 26] = [
                It flushes, frees the registers, and frees a list that the system allocated.",
         verifier: "0xE6/0x06, 0xE6/0x0A, 0xC4/0x20003",
         sources: &["DDI/wdm/nc-wdm-pput_scatter_gather_list.md"],
-        homes: &[Type("sg::List"), Check],
+        homes: &[Type("ScatterGatherList"), Check],
     },
     Rule {
         id: RuleId::Dma76,
@@ -237,7 +237,7 @@ pub(super) const RULES: [Rule; 26] = [
             "DDI/wdm/nc-wdm-pget_scatter_gather_list.md",
             "CON/kernel/using-scatter-gather-dma.md",
         ],
-        homes: &[Type("sg::List"), Check],
+        homes: &[Type("ScatterGatherList"), Check],
     },
     Rule {
         id: RuleId::Dma77,
@@ -251,7 +251,7 @@ pub(super) const RULES: [Rule; 26] = [
             "DDI/wdm/ns-wdm-_scatter_gather_list.md",
             "WDF/kmdf/src/dma/base/fxdmatransactionscattergather.cpp",
         ],
-        homes: &[Type("sg::List"), Check],
+        homes: &[Type("ScatterGatherList"), Check],
     },
     Rule {
         id: RuleId::Dma78,
@@ -263,7 +263,7 @@ pub(super) const RULES: [Rule; 26] = [
             "DDI/wdm/nc-wdm-pget_scatter_gather_list.md",
             "WDF/kmdf/src/dma/base/fxdmatransactionbase.cpp",
         ],
-        homes: &[Type("sg::List"), Check],
+        homes: &[Type("ScatterGatherList"), Check],
     },
     Rule {
         id: RuleId::Dma79,
@@ -277,7 +277,7 @@ pub(super) const RULES: [Rule; 26] = [
             "DDI/wdm/nc-wdm-pcalculate_scatter_gather_list_size.md",
             "WDF/kmdf/src/dma/base/fxdmaenabler.cpp",
         ],
-        homes: &[Type("sg::Buffer"), Check],
+        homes: &[Type("scatter_gather::ListBuffer"), Check],
     },
     Rule {
         id: RuleId::Dma80,
@@ -287,7 +287,7 @@ pub(super) const RULES: [Rule; 26] = [
                Callback and put as for GetScatterGatherList.",
         verifier: "0xE6/0x06, 0xE6/0x0A, 0xE6/0x13",
         sources: &["DDI/wdm/nc-wdm-pbuild_scatter_gather_list.md"],
-        homes: &[Type("sg::Buffer"), Check],
+        homes: &[Type("scatter_gather::ListBuffer"), Check],
     },
     Rule {
         id: RuleId::Dma81,

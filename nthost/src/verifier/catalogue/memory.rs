@@ -12,7 +12,7 @@ pub(super) const RULES: [Rule; 34] = [
                sense of WriteToDevice); DmaOperation TRUE for DMA, FALSE for PIO.",
         verifier: "0xC4/0x20011",
         sources: &["DDI/wdm/nf-wdm-keflushiobuffers.md"],
-        homes: &[Type("flush::Ready"), Check, Note],
+        homes: &[Type("Ready"), Check, Note],
     },
     Rule {
         id: RuleId::Dma85,
@@ -25,7 +25,7 @@ pub(super) const RULES: [Rule; 34] = [
             "CON/kernel/flushing-cached-data-during-dma-operations.md",
             "CON/kernel/using-packet-based-bus-master-dma.md",
         ],
-        homes: &[Type("flush::Ready"), Check, Note],
+        homes: &[Type("Ready"), Check, Note],
     },
     Rule {
         id: RuleId::Dma86,
@@ -37,7 +37,7 @@ pub(super) const RULES: [Rule; 34] = [
             "CON/kernel/flushing-cached-data-during-pio-operations.md",
             "CON/kernel/writing-dpc-routines.md",
         ],
-        homes: &[Type("Transfer::read_registers"), Note],
+        homes: &[Type("Transfer::read_registers"), Check, Note],
     },
     Rule {
         id: RuleId::Dma87,
@@ -45,7 +45,7 @@ pub(super) const RULES: [Rule; 34] = [
         text: "It handles only the MDL given; a chain needs a call for each MDL.",
         verifier: "",
         sources: &["DDI/wdm/nf-wdm-keflushiobuffers.md"],
-        homes: &[Type("flush::Ready"), Check, Note],
+        homes: &[Type("Ready"), Check, Note],
     },
     Rule {
         id: RuleId::Dma88,
@@ -134,9 +134,11 @@ pub(super) const RULES: [Rule; 34] = [
         sources: &["CON/kernel/using-scatter-gather-dma.md", "CON/kernel/using-bus-master-dma.md"],
         homes: &[
             Type("packet::Mapping"),
+            Check,
             Review(
-                "plain loads and stores are invisible to nthost; where it bounces a transfer they \
-                 show as wrong data",
+                "where caches are not coherent a store into a line that the device was given is \
+                 found when the mapping ends; loads, and stores elsewhere, are invisible to nthost \
+                 and show as wrong data where a transfer is bounced",
             ),
         ],
     },
@@ -147,7 +149,7 @@ pub(super) const RULES: [Rule; 34] = [
                virtual address.",
         verifier: "",
         sources: &["CON/kernel/map-registers.md"],
-        homes: &[Type("address::Logical"), Check],
+        homes: &[Type("LogicalAddress"), Check],
     },
     Rule {
         id: RuleId::Dma96,
@@ -285,7 +287,7 @@ pub(super) const RULES: [Rule; 34] = [
             "DDI/wdm/nf-wdm-mmgetsystemaddressformdlsafe.md",
             "CON/kernel/security-issues-for-i-o-control-codes.md",
         ],
-        homes: &[Type("ddk::system_address"), Check],
+        homes: &[Type("MdlChain"), Check],
     },
     Rule {
         id: RuleId::Dma107,
@@ -298,7 +300,7 @@ pub(super) const RULES: [Rule; 34] = [
             "CON/kernel/using-packet-based-system-dma.md",
             "CON/kernel/allocating-an-adapter-channel-for-packet-based-dma.md",
         ],
-        homes: &[Type("slave::Channel"), Check],
+        homes: &[Type("system::Channel"), Check],
     },
     Rule {
         id: RuleId::Dma108,
@@ -312,7 +314,7 @@ pub(super) const RULES: [Rule; 34] = [
             "CON/kernel/using-common-buffer-system-dma.md",
             "CON/kernel/getting-an-adapter-object.md",
         ],
-        homes: &[Type("slave::Channel"), Check],
+        homes: &[Type("system::Channel"), Check],
     },
     Rule {
         id: RuleId::Dma109,
@@ -335,7 +337,7 @@ pub(super) const RULES: [Rule; 34] = [
                programming MmGetPhysicalAddress is incompatible.",
         verifier: "",
         sources: &["CON/pci/enabling-dma-remapping-for-device-drivers.md"],
-        homes: &[Type("address::Logical"), Check],
+        homes: &[Type("LogicalAddress"), Check],
     },
     Rule {
         id: RuleId::Dma111,

@@ -50,7 +50,7 @@ pub(super) const RULES: [Rule; 25] = [
             "DDI/wdm/nc-wdm-pallocate_adapter_channel.md",
             "WDF/kmdf/src/dma/base/fxdmatransactionpacket.cpp",
         ],
-        homes: &[Type("packet::Transfer"), Check],
+        homes: &[Type("Transfer"), Check],
     },
     Rule {
         id: RuleId::Dma37,
@@ -62,7 +62,7 @@ pub(super) const RULES: [Rule; 25] = [
             "DDI/wdm/nc-wdm-driver_control.md",
             "WDF/kmdf/src/dma/base/fxdmatransactionpacket.cpp",
         ],
-        homes: &[Type("packet::Transfer"), Check],
+        homes: &[Type("Transfer"), Check],
     },
     Rule {
         id: RuleId::Dma38,
@@ -77,7 +77,7 @@ pub(super) const RULES: [Rule; 25] = [
             "DDI/wdm/ne-wdm-_io_allocation_action.md",
             "CON/kernel/allocating-the-bus-master-adapter-object.md",
         ],
-        homes: &[Type("packet::Transfer"), Check],
+        homes: &[Type("Transfer"), Check],
     },
     Rule {
         id: RuleId::Dma39,
@@ -136,7 +136,7 @@ pub(super) const RULES: [Rule; 25] = [
                the final flush; once.",
         verifier: "0xE6/0x04, 0xE6/0x08, 0xC4/0x20003",
         sources: &["DDI/wdm/nc-wdm-pfree_adapter_channel.md"],
-        homes: &[Type("packet::Channel"), Check],
+        homes: &[Type("packet::ChannelRequest"), Check],
     },
     Rule {
         id: RuleId::Dma44,
@@ -176,7 +176,7 @@ pub(super) const RULES: [Rule; 25] = [
             "DDI/wdm/nf-wdm-mmgetmdlvirtualaddress.md",
             "CON/kernel/using-the-maptransferex-routine.md",
         ],
-        homes: &[Type("packet::Piece"), Check],
+        homes: &[Type("NextPiece"), Check],
     },
     Rule {
         id: RuleId::Dma47,
@@ -189,7 +189,7 @@ pub(super) const RULES: [Rule; 25] = [
             "DDI/wdm/nc-wdm-pmap_transfer.md",
             "CON/kernel/setting-up-a-transfer-operation.md",
         ],
-        homes: &[Type("packet::Piece"), Check],
+        homes: &[Type("NextPiece"), Check],
     },
     Rule {
         id: RuleId::Dma48,
@@ -202,7 +202,7 @@ pub(super) const RULES: [Rule; 25] = [
             "CON/kernel/setting-up-a-transfer-operation.md",
             "CON/kernel/allocating-the-bus-master-adapter-object.md",
         ],
-        homes: &[Type("packet::Piece"), Check],
+        homes: &[Type("NextPiece"), Check],
     },
     Rule {
         id: RuleId::Dma49,
@@ -214,7 +214,7 @@ pub(super) const RULES: [Rule; 25] = [
             "CON/kernel/setting-up-a-transfer-operation.md",
             "CON/kernel/splitting-dma-transfer-requests.md",
         ],
-        homes: &[Type("packet::Transfer"), Check],
+        homes: &[Type("Transfer"), Check],
     },
     Rule {
         id: RuleId::Dma50,
@@ -225,7 +225,7 @@ pub(super) const RULES: [Rule; 25] = [
             "CON/debugger/bug-check-0xe6--driver-verifier-dma-violation.md",
             "CON/kernel/using-direct-i-o-with-dma.md",
         ],
-        homes: &[Type("packet::Transfer"), Check],
+        homes: &[Type("Transfer"), Check],
     },
     Rule {
         id: RuleId::Dma51,
@@ -247,7 +247,7 @@ pub(super) const RULES: [Rule; 25] = [
                made.",
         verifier: "",
         sources: &["DDI/wdm/nc-wdm-pmap_transfer.md", "DDI/wdm/nc-wdm-pflush_adapter_buffers.md"],
-        homes: &[Type("packet::Direction"), Check],
+        homes: &[Type("Direction"), Check],
     },
     Rule {
         id: RuleId::Dma53,
@@ -296,7 +296,7 @@ pub(super) const RULES: [Rule; 25] = [
             "CON/kernel/splitting-dma-transfer-requests.md",
             "CON/kernel/writing-dpc-routines.md",
         ],
-        homes: &[Type("packet::Transfer"), Check],
+        homes: &[Type("Transfer"), Check],
     },
     Rule {
         id: RuleId::Dma57,

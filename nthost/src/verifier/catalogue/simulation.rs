@@ -4,7 +4,7 @@ use super::Home::{Check, Type};
 use super::{Rule, RuleId};
 
 /// The rules of these sections, in order.
-pub(super) const RULES: [Rule; 12] = [
+pub(super) const RULES: [Rule; 15] = [
     Rule {
         id: RuleId::Sim01,
         title: "Physical instead of logical address",
@@ -15,7 +15,7 @@ pub(super) const RULES: [Rule; 12] = [
             "CON/kernel/map-registers.md",
             "CON/pci/enabling-dma-remapping-for-device-drivers.md",
         ],
-        homes: &[Type("address::Logical"), Check],
+        homes: &[Type("LogicalAddress"), Check],
     },
     Rule {
         id: RuleId::Sim02,
@@ -62,7 +62,7 @@ pub(super) const RULES: [Rule; 12] = [
                offset that is no multiple of the access's width.",
         verifier: "",
         sources: &["DDI/wdm/nf-wdm-mmmapiospace.md", "DDI/wdm/nf-wdm-mmunmapiospace.md"],
-        homes: &[Type("ddk::Registers"), Check],
+        homes: &[Check],
     },
     Rule {
         id: RuleId::Sim07,
@@ -114,5 +114,40 @@ pub(super) const RULES: [Rule; 12] = [
         verifier: "",
         sources: &["CON/kernel/using-direct-i-o-with-dma.md"],
         homes: &[Type("packet::Mapping"), Check],
+    },
+    Rule {
+        id: RuleId::Sim13,
+        title: "Store beside a device's bytes in one cache line",
+        text: "Where caches are not coherent nobody stores into a cache line, part of which a \
+               device writes directly: the line holds the processor's bytes or the device's, and \
+               one of them is lost, whatever was flushed before. Buffers of whole lines \
+               (GetDmaAlignment) have no neighbours.",
+        verifier: "",
+        sources: &[
+            "DDI/wdm/nc-wdm-pget_dma_alignment.md",
+            "WDF/kmdf/src/dma/base/fxdmatransactionpacket.cpp",
+        ],
+        homes: &[Check],
+    },
+    Rule {
+        id: RuleId::Sim14,
+        title: "Not covered by nthost",
+        text: "A driver image called a function, used an instruction or touched a kernel structure \
+               that nthost does not have. The run ends there; it says nothing about the driver.",
+        verifier: "",
+        sources: &["simulation"],
+        homes: &[Check],
+    },
+    Rule {
+        id: RuleId::Sim15,
+        title: "Fault in the driver",
+        text: "The code of a driver image faulted, gave up with a fast-fail code, or called \
+               KeBugCheckEx.",
+        verifier: "0x1E, 0x50, 0x139",
+        sources: &[
+            "CON/debugger/bug-check-0x50--page-fault-in-nonpaged-area.md",
+            "CON/debugger/bug-check-0x139--kernel-security-check-failure.md",
+        ],
+        homes: &[Check],
     },
 ];

@@ -133,7 +133,7 @@ fn make(
     driver.scope.store(scope, Ordering::Relaxed);
     driver.lock.set_passive(true);
     *driver.routines.lock() = routines;
-    kernel.pnp.driver_created(object, handle);
+    kernel.pnp.driver_created(kernel, object, handle);
     kernel.wdf.driver.set(Some(handle));
     Ok(handle)
 }

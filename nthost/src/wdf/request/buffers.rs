@@ -90,7 +90,7 @@ pub(super) fn mdl(kernel: &Kernel, live: &Live<'_>, end: End) -> Result<PMDL, NT
     };
     if body.system_mdl.0.is_null() {
         let buffer = body.system_buffer();
-        body.system_mdl = Described(kernel.memory.describe_nonpaged(buffer, length));
+        body.system_mdl = Described(kernel.memory.describe_nonpaged(kernel, buffer, length));
     }
     Ok(body.system_mdl.0)
 }

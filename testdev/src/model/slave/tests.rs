@@ -1,9 +1,11 @@
 //! The model against a DMA controller of a few lines.
 
+mod properties;
+
 use std::vec;
 use std::vec::Vec;
 
-use super::{Slave, SlaveConfig, SlaveFaults};
+use super::{RETRY_NS, Slave, SlaveConfig, SlaveFaults};
 use crate::bus::{Acknowledge, Bus, BusError, Device};
 use crate::slave::*;
 

@@ -2,7 +2,7 @@
 
 /// What KeFlushIoBuffers last did for an MDL, and which bytes were transferred since.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct CacheFlush {
+pub(in crate::memory) struct CacheFlush {
     /// ReadOperation and DmaOperation of the last call.
     last: Option<(bool, bool)>,
     /// The range mapped since; unknown (and nothing is reported) once pieces left gaps.
@@ -25,12 +25,17 @@ pub(crate) enum Flushed {
 
 impl CacheFlush {
     /// KeFlushIoBuffers was called.
-    pub(super) fn called(read: bool, dma: bool) -> Self {
+    pub(in crate::memory) fn called(read: bool, dma: bool) -> Self {
         Self { last: Some((read, dma)), used: None, gaps: false }
     }
 
     /// Bytes `from..to` are mapped: what is the last call worth for them?
-    pub(super) fn consume(&mut self, from: usize, to: usize, to_device: bool) -> Flushed {
+    pub(in crate::memory) fn consume(
+        &mut self,
+        from: usize,
+        to: usize,
+        to_device: bool,
+    ) -> Flushed {
         let Some(last) = self.last else { return Flushed::Never };
         if last != (!to_device, true) {
             return Flushed::Otherwise(last.0, last.1);
@@ -48,7 +53,7 @@ impl CacheFlush {
     }
 
     /// Whether it was called for DMA and nothing was transferred since; counts as used then.
-    pub(super) fn take_unused(&mut self) -> bool {
+    pub(in crate::memory) fn take_unused(&mut self) -> bool {
         let unused = matches!(self.last, Some((_, true))) && self.used.is_none();
         if unused {
             self.used = Some((0, usize::MAX));

@@ -1,0 +1,8 @@
+//! Tests on images assembled here, so that they need no other toolchain.
+
+mod build;
+mod drivers;
+mod instructions;
+mod loading;
+mod running;
+mod stacks;

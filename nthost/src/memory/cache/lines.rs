@@ -1,0 +1,306 @@
+//! One 64-byte line: its state, the RAM copy and the snapshot, and what can happen to it.
+//!
+//! The CPU copy is the process memory itself. A line's state is only known when it is looked at
+//! ([`Line::look`]): a store by the processor shows as a CPU copy that differs from the snapshot.
+//! Nothing outside of the locked bytes is ever written.
+
+// UNSAFETY: the CPU copy is memory of the process, reached by address.
+
+use std::ptr;
+
+use super::log::{LINE, LineState, POISON};
+
+/// All bytes of a line.
+pub(super) const ALL: u64 = u64::MAX;
+
+/// The bytes `from..to` of a line, one bit each.
+pub(super) fn mask(from: usize, to: usize) -> u64 {
+    debug_assert!(from <= to && to <= LINE);
+    if from == to { 0 } else { ALL >> (LINE - (to - from)) << from }
+}
+
+/// The bytes whose bits are set, in order.
+pub(super) fn bytes_of(mask: u64) -> impl Iterator<Item = usize> {
+    (0..LINE).filter(move |byte| mask >> byte & 1 == 1)
+}
+
+/// The bytes in which two copies differ, of those in `of`.
+pub(super) fn differing(one: &[u8; LINE], other: &[u8; LINE], of: u64) -> u64 {
+    if one == other {
+        return 0;
+    }
+    bytes_of(of).filter(|&byte| one[byte] != other[byte]).fold(0, |sum, byte| sum | 1 << byte)
+}
+
+/// What the line is like when it begins to be tracked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// RAM never had the data.
+    Dirty,
+    Clean,
+    Absent,
+}
+
+/// One line of a tracked page.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    /// As far as the model has seen; [`Line::look`] brings it up to date.
+    pub state: LineState,
+    /// What devices read.
+    pub ram: [u8; LINE],
+    /// The CPU copy as the model last left it.
+    pub snapshot: [u8; LINE],
+    /// The bytes that are locked: the only ones that count, and that are ever written.
+    pub locked: u64,
+    /// The bytes that the device wrote to RAM and the processor does not have.
+    pub unseen: u64,
+    /// Mappings through which a device has the line itself, not a bounce page.
+    pub given: u16,
+    /// Whether it was dirty when a device was given it.
+    pub dirty_when_given: bool,
+    /// The bytes that the processor stored since a device was given the line.
+    pub stored: u64,
+}
+
+impl Line {
+    pub(super) const UNTRACKED: Self = Self {
+        state: LineState::Absent,
+        ram: [0; LINE],
+        snapshot: [0; LINE],
+        locked: 0,
+        unseen: 0,
+        given: 0,
+        dirty_when_given: false,
+        stored: 0,
+    };
+
+    /// The CPU copy of the locked bytes; 0 elsewhere.
+    pub(super) fn cpu(&self, address: usize) -> [u8; LINE] {
+        read(address, self.locked)
+    }
+
+    /// Brings the state up to date: a CPU copy that is not the snapshot is the processor's store.
+    /// Returns the bytes that were stored since the last look.
+    pub(super) fn look(&mut self, address: usize) -> u64 {
+        let stored = differing(&self.cpu(address), &self.snapshot, self.locked);
+        if stored != 0 {
+            self.state = LineState::Dirty;
+            self.stored |= stored;
+        }
+        stored
+    }
+
+    /// Tracks the bytes in `bytes` too. A line that is tracked already keeps its state; only what
+    /// was never written back can be poison.
+    pub(super) fn track(&mut self, address: usize, bytes: u64, mark: Mark) {
+        let new = bytes & !self.locked;
+        let first = self.locked == 0;
+        self.locked |= bytes;
+        let cpu = self.cpu(address);
+        if first {
+            self.state = match mark {
+                Mark::Dirty => LineState::Dirty,
+                Mark::Clean => LineState::Clean,
+                Mark::Absent => LineState::Absent,
+            };
+        }
+        let poisoned = self.state == LineState::Dirty && mark == Mark::Dirty;
+        for byte in bytes_of(new) {
+            self.snapshot[byte] = cpu[byte];
+            self.ram[byte] = if poisoned { POISON[byte % POISON.len()] } else { cpu[byte] };
+        }
+    }
+
+    /// Writes the CPU copy back. Returns the bytes that the device had written and that are lost.
+    pub(super) fn write_back(&mut self, address: usize) -> u64 {
+        let cpu = self.cpu(address);
+        let lost = differing(&cpu, &self.ram, self.unseen & self.locked);
+        self.ram = cpu;
+        self.remember(&cpu);
+        self.unseen = 0;
+        self.state = LineState::Clean;
+        lost
+    }
+
+    /// Drops the CPU copy: the processor reads RAM.
+    pub(super) fn invalidate(&mut self, address: usize) {
+        let changed = differing(&self.cpu(address), &self.ram, self.locked);
+        write(address, &self.ram, changed);
+        self.remember(&self.cpu(address));
+        self.unseen = 0;
+        self.state = LineState::Absent;
+    }
+
+    /// The snapshot of the locked bytes; beside them it has what stood there when a device was
+    /// given the line.
+    fn remember(&mut self, cpu: &[u8; LINE]) {
+        if self.locked == ALL {
+            self.snapshot = *cpu;
+            return;
+        }
+        for byte in bytes_of(self.locked) {
+            self.snapshot[byte] = cpu[byte];
+        }
+    }
+
+    /// The device writes bytes `at..` of RAM. An absent line has no copy that could be stale.
+    pub(super) fn device_writes(&mut self, address: usize, at: usize, data: &[u8]) {
+        let bytes = mask(at, at + data.len());
+        debug_assert_eq!(bytes & !self.locked, 0, "a device reaches locked bytes only");
+        self.ram[at..at + data.len()].copy_from_slice(data);
+        if self.state == LineState::Absent {
+            write(address, &self.ram, bytes);
+            self.snapshot[at..at + data.len()].copy_from_slice(data);
+        } else {
+            self.unseen |= bytes;
+        }
+    }
+
+    /// The bytes in which processor and RAM differ.
+    pub(super) fn stale(&self, address: usize) -> u64 {
+        differing(&self.cpu(address), &self.ram, self.locked)
+    }
+
+    /// The model's invariants, for a line that was just looked at.
+    pub(super) fn check(&self, address: usize) {
+        let cpu = self.cpu(address);
+        match self.state {
+            LineState::Absent => {
+                debug_assert_eq!(differing(&cpu, &self.snapshot, self.locked), 0, "absent: CPU");
+                debug_assert_eq!(differing(&cpu, &self.ram, self.locked), 0, "absent: RAM");
+                debug_assert_eq!(self.unseen, 0, "absent: nothing is unseen");
+            }
+            LineState::Clean => {
+                debug_assert_eq!(differing(&cpu, &self.snapshot, self.locked), 0, "clean: CPU");
+            }
+            LineState::Dirty => {}
+        }
+    }
+}
+
+/// Reads the bytes of a line whose bits are set; 0 elsewhere.
+fn read(address: usize, bytes: u64) -> [u8; LINE] {
+    let from: *const u8 = ptr::with_exposed_provenance(address);
+    let mut copy = [0; LINE];
+    if bytes == ALL {
+        // SAFETY: the line is locked as a whole, so it is memory of the process that stays.
+        unsafe { ptr::copy_nonoverlapping(from, copy.as_mut_ptr(), LINE) };
+        return copy;
+    }
+    for byte in bytes_of(bytes) {
+        let at = from.wrapping_add(byte);
+        // SAFETY: a locked byte is memory of the process that stays.
+        copy[byte] = unsafe { at.read() };
+    }
+    copy
+}
+
+/// Writes the bytes of a line whose bits are set.
+fn write(address: usize, copy: &[u8; LINE], bytes: u64) {
+    let to: *mut u8 = ptr::with_exposed_provenance_mut(address);
+    for byte in bytes_of(bytes) {
+        let at = to.wrapping_add(byte);
+        // SAFETY: a locked byte, and a device may write it: what the device wrote is the only
+        // thing that makes RAM differ from a copy that is not dirty (DMA-104).
+        unsafe { at.write(copy[byte]) };
+    }
+}
+
+/// The whole line as memory has it now, locked or not: who stores next to a device's bytes?
+///
+/// A line never crosses a page, and some byte of this page is locked, so all of it is mapped.
+/// Interpreters that know allocations get the locked bytes only.
+pub(super) fn read_whole(address: usize, locked: u64) -> [u8; LINE] {
+    if cfg!(miri) {
+        return read(address, locked);
+    }
+    let from: *const u8 = ptr::with_exposed_provenance(address);
+    std::array::from_fn(|byte| {
+        let at = from.wrapping_add(byte);
+        // SAFETY: mapped memory of this process, as said above; volatile, since the bytes beside
+        // the locked ones may be anybody's.
+        unsafe { at.read_volatile() }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[repr(align(64))]
+    struct Memory([u8; LINE]);
+
+    fn tracked(memory: &mut Memory, mark: Mark) -> (Line, usize) {
+        let address = memory.0.as_mut_ptr().expose_provenance();
+        let mut line = Line::UNTRACKED;
+        line.track(address, ALL, mark);
+        (line, address)
+    }
+
+    #[test]
+    fn masks_have_a_bit_for_each_byte() {
+        assert_eq!(mask(0, LINE), ALL);
+        assert_eq!(mask(3, 3), 0);
+        assert_eq!(mask(0, 3), 0b111);
+        assert_eq!(mask(62, 64), 0b11 << 62);
+        assert_eq!(bytes_of(mask(5, 9)).collect::<Vec<_>>(), [5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn only_a_marked_line_is_poisoned_underneath() {
+        let mut memory = Memory([7; LINE]);
+        let (dirty, address) = tracked(&mut memory, Mark::Dirty);
+        assert_eq!(dirty.ram[..8], POISON);
+        assert_eq!(dirty.cpu(address), [7; LINE]);
+        for mark in [Mark::Clean, Mark::Absent] {
+            let (line, address) = tracked(&mut memory, mark);
+            assert_eq!(line.ram, [7; LINE]);
+            line.check(address);
+        }
+    }
+
+    #[test]
+    fn a_store_is_seen_and_a_devices_write_under_it_is_lost_when_it_is_written_back() {
+        let mut memory = Memory([1; LINE]);
+        let (mut line, address) = tracked(&mut memory, Mark::Absent);
+        write(address, &[9; LINE], mask(4, 6));
+        assert_eq!(line.look(address), mask(4, 6));
+        assert_eq!(line.state, LineState::Dirty);
+
+        line.device_writes(address, 10, &[5, 5, 1]);
+        // The third byte is what the processor has, so nothing is lost by it.
+        assert_eq!(line.write_back(address), mask(10, 12));
+        assert_eq!(line.ram[4], 9);
+    }
+
+    #[test]
+    fn a_device_write_reaches_the_processor_at_once_if_the_line_is_absent_only() {
+        let mut memory = Memory([1; LINE]);
+        let (mut line, address) = tracked(&mut memory, Mark::Absent);
+        line.device_writes(address, 0, &[3; 8]);
+        line.check(address);
+        assert_eq!(line.cpu(address)[..9], [3, 3, 3, 3, 3, 3, 3, 3, 1]);
+
+        line.state = LineState::Clean;
+        line.device_writes(address, 0, &[4; 8]);
+        assert_eq!(line.cpu(address)[0], 3);
+        assert_eq!(line.stale(address), mask(0, 8));
+        line.invalidate(address);
+        assert_eq!(line.cpu(address)[0], 4);
+        line.check(address);
+    }
+
+    #[test]
+    fn bytes_beside_the_locked_ones_are_never_written() {
+        let mut memory = Memory([1; LINE]);
+        let address = memory.0.as_mut_ptr().expose_provenance();
+        let mut line = Line::UNTRACKED;
+        line.track(address, mask(8, 16), Mark::Clean);
+        line.device_writes(address, 8, &[2; 8]);
+        line.ram[0] = 0xEE;
+        line.invalidate(address);
+        assert_eq!(memory.0[..8], [1; 8]);
+        assert_eq!(memory.0[8..16], [2; 8]);
+        assert_eq!(memory.0[16..], [1; 48]);
+    }
+}

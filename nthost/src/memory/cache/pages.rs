@@ -1,0 +1,157 @@
+//! The pages whose lines are tracked: from the first lock, or the allocation of a common buffer,
+//! to the last unlock.
+
+use super::LINES;
+use super::lines::{Line, mask};
+use super::log::{LINE, Place};
+use crate::memory::pages::NumberMap;
+use crate::memory::{PAGE, PAGE_SHIFT};
+
+/// What a page is to the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Memory that was locked for a transfer.
+    Locked,
+    /// A common buffer that the processor caches.
+    Common,
+    /// A common buffer that it does not: nothing of it is ever in a cache.
+    Uncached,
+}
+
+/// One tracked page.
+#[derive(Debug)]
+pub(super) struct Page {
+    /// Address in the process.
+    pub address: usize,
+    /// Page frame.
+    pub frame: u64,
+    pub kind: Kind,
+    /// The ranges that are locked; the same one may be there more than once.
+    ranges: Vec<(u32, u32)>,
+    pub lines: [Line; LINES],
+}
+
+impl Page {
+    /// A line's place.
+    pub(super) fn place(&self, line: usize) -> Place {
+        let page = self.frame << PAGE_SHIFT;
+        // CAST: below 64.
+        Place { page, line: line as u8, address: self.address + line * LINE }
+    }
+
+    /// Adds a locked range.
+    pub(super) fn lock(&mut self, from: usize, to: usize) {
+        // CAST: offsets in a page.
+        self.ranges.push((from as u32, to as u32));
+    }
+
+    /// Takes a locked range away.
+    pub(super) fn unlock(&mut self, from: usize, to: usize) {
+        // CAST: offsets in a page.
+        let range = (from as u32, to as u32);
+        if let Some(at) = self.ranges.iter().rposition(|&known| known == range) {
+            self.ranges.swap_remove(at);
+        }
+    }
+
+    /// Whether nothing is locked any more.
+    pub(super) fn is_free(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// The bytes of a line that the ranges lock.
+    pub(super) fn locked(&self, line: usize) -> u64 {
+        let start = line * LINE;
+        // CAST: offsets in a page.
+        self.ranges.iter().fold(0, |sum, &(from, to)| {
+            let (from, to) = (from as usize, to as usize);
+            let (from, to) = (from.max(start), to.min(start + LINE));
+            if from < to { sum | mask(from - start, to - start) } else { sum }
+        })
+    }
+}
+
+/// All tracked pages. They are numbered in the order of their first lock, which is the same in
+/// every run with the same choices; addresses are not.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    slots: Vec<Option<Box<Page>>>,
+    free: Vec<usize>,
+    /// From page number in the process to slot.
+    index: NumberMap<usize, usize>,
+}
+
+impl Pages {
+    /// The slot of the page at this address.
+    pub(super) fn find(&self, address: usize) -> Option<usize> {
+        self.index.get(&(address >> PAGE_SHIFT)).copied()
+    }
+
+    /// The slot of the page at this address, tracked from now on if it was not.
+    pub(super) fn find_or_add(&mut self, address: usize, frame: u64, kind: Kind) -> usize {
+        if let Some(slot) = self.find(address) {
+            return slot;
+        }
+        let address = address & !(PAGE - 1);
+        let ranges = Vec::with_capacity(2);
+        let lines = [const { Line::UNTRACKED }; LINES];
+        let page = Some(Box::new(Page { address, frame, kind, ranges, lines }));
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot] = page;
+                slot
+            }
+            None => {
+                self.slots.push(page);
+                self.slots.len() - 1
+            }
+        };
+        self.index.insert(address >> PAGE_SHIFT, slot);
+        slot
+    }
+
+    /// Forgets a page.
+    pub(super) fn remove(&mut self, slot: usize) {
+        if let Some(page) = self.slots[slot].take() {
+            self.index.remove(&(page.address >> PAGE_SHIFT));
+            self.free.push(slot);
+        }
+    }
+
+    pub(super) fn page(&self, slot: usize) -> &Page {
+        self.slots[slot].as_ref().expect("only slots of tracked pages are handed out")
+    }
+
+    pub(super) fn page_mut(&mut self, slot: usize) -> &mut Page {
+        self.slots[slot].as_mut().expect("only slots of tracked pages are handed out")
+    }
+
+    /// Slots and pages, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Page)> {
+        self.slots.iter().enumerate().filter_map(|(at, page)| page.as_deref().map(|p| (at, p)))
+    }
+}
+
+/// The lines that bytes `from..to` of a page touch, each with the bytes of the line.
+pub(super) fn lines_of(from: usize, to: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    debug_assert!(from <= to && to <= PAGE);
+    let last = to.div_ceil(LINE).max(from / LINE);
+    (from / LINE..last).map(move |line| {
+        let start = line * LINE;
+        (line, from.max(start) - start, to.min(start + LINE) - start)
+    })
+}
+
+/// The pages that bytes of the process touch: address of the first byte, offset in the page of the
+/// first and behind the last.
+pub(super) fn pages_of(start: usize, length: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    let end = start + length;
+    let mut at = start;
+    std::iter::from_fn(move || {
+        let address = at;
+        let from = at % PAGE;
+        let to = (from + (end - at)).min(PAGE);
+        at += to - from;
+        (from < to).then_some((address, from, to))
+    })
+}

@@ -1,0 +1,89 @@
+//! `dmaproof lab`
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use crate::cli::LabArgs;
+use crate::exit::{AppError, Exit, Fate};
+use crate::lab::page;
+use crate::lab::picture::frames::frames;
+use crate::lab::picture::{self, can_draw, html};
+use crate::lab::report::{Total, write_human, write_json};
+use crate::lab::select::Selection;
+use crate::lab::table::Cell;
+use crate::lab::verdict::{Outcome, judge};
+use crate::{interrupt, progress};
+
+pub(super) fn run(arguments: &LabArgs, out: &mut dyn Write) -> Result<Exit, AppError> {
+    if arguments.page {
+        page::write(out)?;
+        return Ok(Exit::Intact);
+    }
+    let selection = Selection {
+        skipped: arguments.skip.clone(),
+        paths: arguments.path.clone(),
+        directions: arguments.direction.clone(),
+        machines: arguments.profile.clone(),
+        case: arguments.case.clone(),
+    };
+    let cells: Vec<Cell> = selection.cells().collect();
+    if cells.is_empty() {
+        return Err(AppError::Usage(
+            "no row of the table fits all of these options; `dmaproof lab --page` shows the rows"
+                .to_owned(),
+        ));
+    }
+    if arguments.html.is_some() && !cells.iter().any(can_draw) {
+        return Err(AppError::Usage(
+            "no row here can be drawn: --html needs one on arm64 or nt, by DMA".to_owned(),
+        ));
+    }
+    let outcomes = judge_all(&cells, arguments.seed)?;
+    let exit = if Total::of(&outcomes).differing == 0 { Exit::Intact } else { Exit::Failed };
+    if arguments.json {
+        write_json(out, &outcomes, arguments.seed, exit)?;
+    } else {
+        write_human(out, &outcomes)?;
+    }
+    if let Some(file) = &arguments.html {
+        let drawn = draw(&outcomes, file)?;
+        if !arguments.json {
+            writeln!(out, "{drawn}")?;
+        }
+    }
+    Ok(exit)
+}
+
+/// Draws the outcome that is worth it most; returns what was drawn.
+fn draw(outcomes: &[Outcome], file: &Path) -> Result<String, AppError> {
+    let outcome = picture::choose(outcomes).expect("one can be drawn");
+    let cell = &outcome.cell;
+    let (run, seed) = picture::record(cell, outcome.seed).expect("its machine is there");
+    let frames = frames(cell, &run);
+    fs::write(file, html::page(cell, &run, seed, &frames)).map_err(|error| {
+        AppError::Usage(format!(
+            "cannot write {}: {error}; choose another file for --html",
+            file.display()
+        ))
+    })?;
+    Ok(format!("{} shows {cell} with seed {seed}, in {} steps", file.display(), frames.len()))
+}
+
+fn judge_all(cells: &[Cell], seed: u64) -> Result<Vec<Outcome>, AppError> {
+    let stop = interrupt::flag();
+    let bar = progress::cases();
+    // CAST: a count of rows.
+    bar.set_length(cells.len() as u64);
+    let mut outcomes = Vec::with_capacity(cells.len());
+    for cell in cells {
+        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+            bar.finish_and_clear();
+            return Err(AppError::Interrupted(Fate::Dropped));
+        }
+        outcomes.push(judge(cell, seed));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(outcomes)
+}

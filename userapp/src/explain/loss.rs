@@ -1,0 +1,136 @@
+//! What the machine itself saw being lost: where its caches are simulated, how data went wrong need
+//! not be guessed from its shape.
+
+use std::ops::Range;
+
+use super::{Class, Evidence, Segment};
+use crate::describe::count;
+use crate::target::{BrokenRule, Loss, Lost, Observed};
+
+/// Bytes of a transfer that the machine saw being lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// How.
+    pub how: Lost,
+    /// Where in the buffer; `None` for bytes elsewhere, in a common buffer for example.
+    pub at: Option<Range<usize>>,
+    /// How many.
+    pub bytes: usize,
+    /// What happened then: the call, or what caches do by themselves.
+    pub step: &'static str,
+}
+
+impl Missing {
+    /// A loss, as the transfer of the buffer with these addresses sees it.
+    #[must_use]
+    pub fn of(loss: &Loss, buffer: &Range<usize>) -> Self {
+        let mut addresses = loss.addresses().filter(|at| buffer.contains(at)).peekable();
+        let first = addresses.peek().copied();
+        let last = addresses.last();
+        let at = first.zip(last).map(|(first, last)| first - buffer.start..last + 1 - buffer.start);
+        // CAST: a number of bits.
+        let bytes = loss.bytes.count_ones() as usize;
+        Self { how: loss.how, at, bytes, step: loss.cause.name() }
+    }
+
+    /// Whether wrong bytes may come from it.
+    fn explains(&self, segments: &[Segment]) -> bool {
+        self.at.as_ref().is_none_or(|at| {
+            segments.iter().any(|segment| at.start < segment.latest && segment.earliest < at.end)
+        })
+    }
+}
+
+/// The class that a loss has.
+const fn class_of(how: Lost) -> Class {
+    match how {
+        Lost::ReadPoison => Class::Poison,
+        Lost::ReadOld | Lost::KeptStale => Class::StaleLine,
+        Lost::WrittenOver => Class::LateWriteBack,
+        Lost::StoreDropped => Class::NeighbourStore,
+        Lost::LeftInFifo => Class::TailMissing,
+        Lost::LeftInBounce => Class::PieceNotCopied,
+    }
+}
+
+/// What the machine saw of one transfer besides its data; nothing where it cannot tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The losses.
+    pub missing: Vec<Missing>,
+    /// The rules broken meanwhile.
+    pub breaches: Vec<BrokenRule>,
+}
+
+impl Seen {
+    /// Nothing.
+    pub const NOTHING: Self = Self { missing: Vec::new(), breaches: Vec::new() };
+
+    /// What was observed, as the transfer of the buffer with these addresses sees it.
+    #[must_use]
+    pub fn of(observed: Observed, buffer: &Range<usize>) -> Self {
+        let missing = observed.losses.iter().map(|loss| Missing::of(loss, buffer)).collect();
+        Self { missing, breaches: observed.breaches }
+    }
+
+    /// The class of the losses that explain the most bytes, if any explain some.
+    pub(super) fn class(&self, segments: &[Segment]) -> Option<Class> {
+        let of = |class: Class| -> usize {
+            let same = self.missing.iter().filter(|lost| class_of(lost.how) == class);
+            same.filter(|lost| lost.explains(segments)).map(|lost| lost.bytes).sum()
+        };
+        let classes = self.missing.iter().map(|lost| class_of(lost.how));
+        classes.filter(|class| of(*class) > 0).max_by_key(|class| of(*class))
+    }
+}
+
+/// What is wrong, as the machine saw it.
+pub(super) fn sentence(class: Class, evidence: &Evidence<'_>, first: &Segment) -> String {
+    let transfer = match evidence.tag {
+        Some(tag) => format!("transfer {}", tag.transfer),
+        None => "this transfer".to_owned(),
+    };
+    let mut parts: Vec<(Lost, &'static str, usize)> = Vec::new();
+    for lost in &evidence.seen.missing {
+        match parts.iter_mut().find(|part| (part.0, part.1) == (lost.how, lost.step)) {
+            Some(part) => part.2 += lost.bytes,
+            None => parts.push((lost.how, lost.step, lost.bytes)),
+        }
+    }
+    let parts: Vec<String> = parts
+        .into_iter()
+        .map(|(how, step, bytes)| format!("{} {} ({step})", count(bytes as u64, "byte"), verb(how)))
+        .collect();
+    format!(
+        "{}: {}; of {transfer} ({}) the machine saw: {}",
+        lead(class),
+        first.describe(evidence),
+        evidence.route,
+        parts.join(", ")
+    )
+}
+
+/// A class that the machine saw, in a few words.
+const fn lead(class: Class) -> &'static str {
+    match class {
+        Class::Poison => "the device read memory that never had the data",
+        Class::StaleLine => "a cache line and memory disagreed, and the older bytes were used",
+        Class::LateWriteBack => "a cache line was written back over the device's data",
+        Class::NeighbourStore => "processor and device wrote the same cache line",
+        Class::TailMissing => "the adapter's FIFO was never drained",
+        _ => "a bounce page was never copied back",
+    }
+}
+
+/// What happened to the bytes.
+const fn verb(how: Lost) -> &'static str {
+    match how {
+        Lost::ReadPoison => "were never in the memory that the device read",
+        Lost::ReadOld => "were older in the memory that the device read",
+        Lost::WrittenOver => "of the device were written over by a late write-back",
+        Lost::KeptStale => "of the device stayed behind a stale cache line",
+        Lost::StoreDropped => "that the processor stored were dropped with their cache line",
+        Lost::LeftInFifo => "of the device stayed in the adapter's FIFO",
+        Lost::LeftInBounce => "of the device stayed in a bounce page",
+    }
+}

@@ -1,0 +1,236 @@
+//! Frames as one HTML file: readable without scripts, and a picture to step through with them.
+
+use dmaproof_protocol::Direction;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use nthost::cache::LineState;
+
+use super::frames::{Content, Frame, Line, WORDS, Words};
+use crate::lab::run::Run;
+use crate::lab::table::Cell;
+use crate::lab::verdict::names;
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
+
+/// The places, in the order of the documents' figure: class, heading, what it is.
+const PLACES: [(&str, &str, &str); 5] = [
+    ("processor", "Processor", "what it reads"),
+    ("cache", "Cache", "its copy of the line"),
+    ("ram", "RAM", "what devices read"),
+    ("fifo", "Adapter FIFO", "on its way to RAM"),
+    ("device", "Device", "what it holds"),
+];
+
+/// The page.
+#[must_use]
+pub fn page(cell: &Cell, run: &Run, seed: u64, frames: &[Frame]) -> String {
+    let what = cell.row.sabotage.to_string();
+    let replay = format!("dmaproof lab --case {cell} --seed {seed} --html picture.html");
+    let lost = frames.iter().position(|frame| frame.loss.is_some());
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (what) " – dmaproof lab" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    p.kicker { "dmaproof lab: read and write operations using DMA" }
+                    h1 { (what) }
+                    p { (cell.row.gist) " " a href=(cell.row.page.address()) { "The document" } }
+                    dl.facts {
+                        div { dt { "Machine" } dd { (cell.machine) } }
+                        div { dt { "Path" } dd { (cell.path) } }
+                        div { dt { "Direction" } dd { (cell.direction) } }
+                        div { dt { "Rules named" } dd { (named(run)) } }
+                        div { dt { "The data" } dd { (data(run)) } }
+                    }
+                }
+                (toolbar(frames.len(), lost))
+                main {
+                    @for (number, frame) in frames.iter().enumerate() {
+                        @let before = number.checked_sub(1).map(|earlier| &frames[earlier]);
+                        (section(number, frames.len(), frame, before, cell.direction))
+                    }
+                }
+                (legend())
+                footer { p { "The same run again: " code { (replay) } } }
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    markup.into_string()
+}
+
+fn named(run: &Run) -> String {
+    let mut rules: Vec<_> =
+        run.stopped.iter().chain(&run.notes).map(|report| report.rule).collect();
+    rules.dedup();
+    names(rules.into_iter())
+}
+
+fn data(run: &Run) -> String {
+    match run.wrong() {
+        Some((by, found)) => format!("{} saw {}: {}", by.name(), found.class, found.text),
+        None if run.stopped.is_some() => "the machine stopped".to_owned(),
+        None => "intact".to_owned(),
+    }
+}
+
+/// Shown by the script only: it does nothing without one.
+fn toolbar(count: usize, lost: Option<usize>) -> Markup {
+    html! {
+        nav.toolbar aria-label="Steps" hidden {
+            button type="button" data-go="first" aria-label="First step" { "First" }
+            button type="button" data-go="back" aria-label="Step back" { "Back" }
+            input #slider type="range" min="1" max=(count) value="1" aria-label="Step";
+            button type="button" data-go="on" aria-label="Step on" { "Next" }
+            button type="button" data-go="last" aria-label="Last step" { "Last" }
+            @if let Some(lost) = lost {
+                button.lost type="button" data-go=(lost + 1) { "✗ data lost" }
+            }
+            p #where role="status" aria-live="polite" {}
+        }
+    }
+}
+
+fn section(
+    number: usize,
+    count: usize,
+    frame: &Frame,
+    before: Option<&Frame>,
+    direction: Direction,
+) -> Markup {
+    let class = match (&frame.loss, frame.spoiled) {
+        (Some(_), _) => "step loss",
+        (None, true) => "step mistake",
+        (None, false) => "step",
+    };
+    html! {
+        section id={ "step-" (number + 1) } class=(class) aria-labelledby={ "title-" (number + 1) } {
+            h2 id={ "title-" (number + 1) } {
+                span.number { (number + 1) "/" (count) } " " (frame.title)
+            }
+            p { (frame.text) }
+            @if let Some(loss) = &frame.loss { p.alarm { "✗ " (loss) } }
+            div.figure {
+                div.row.heads aria-hidden="true" {
+                    span.offset {}
+                    @for (class, name, about) in PLACES {
+                        span.head.(class).moved[frame.moved.contains(&class)] {
+                            (name) small { (about) }
+                        }
+                    }
+                }
+                @for (at, line) in frame.lines.iter().enumerate() {
+                    @let before = before.and_then(|frame| frame.lines.get(at));
+                    (row(line, before, frame.moved, direction))
+                }
+            }
+        }
+    }
+}
+
+/// What a place has of a line.
+fn words(line: &Line, place: &str) -> Words {
+    match place {
+        "processor" => line.processor,
+        "cache" if line.state == LineState::Absent => [Content::Empty; WORDS],
+        "cache" => line.processor,
+        "ram" => line.ram,
+        "fifo" => line.fifo,
+        _ => line.device,
+    }
+}
+
+fn row(line: &Line, before: Option<&Line>, moved: &[&str], direction: Direction) -> Markup {
+    html! {
+        div.row {
+            span.offset { "line at " (format!("{:#x}", line.offset)) }
+            @for (class, name, _) in PLACES {
+                @let now = words(line, class);
+                @let old = before.map(|before| words(before, class));
+                div.place.(class).moved[moved.contains(&class)] {
+                    span.label aria-hidden="true" { (name) }
+                    @if class == "cache" { span.state.(line.state.name()) { (line.state) } }
+                    span.words role="img" aria-label={ (name) ": " (say(&now)) } {
+                        @for (at, word) in now.iter().enumerate() {
+                            @let changed = old.is_some_and(|old| old[at] != *word);
+                            @let lost = line.lost[at] && is_missed(class, *word, direction);
+                            span.word.(kind(*word)).changed[changed].lost[lost] {
+                                (if lost { "✗" } else { letter(*word) })
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Lost data is marked where it should have come to.
+fn is_missed(place: &str, word: Content, direction: Direction) -> bool {
+    let there = match direction {
+        Direction::ToDevice => place == "device",
+        Direction::FromDevice => matches!(place, "processor" | "cache" | "ram"),
+    };
+    there && !matches!(word, Content::New | Content::Empty)
+}
+
+const fn kind(content: Content) -> &'static str {
+    match content {
+        Content::New => "new",
+        Content::Old => "old",
+        Content::Poison => "poison",
+        Content::Zero => "zero",
+        Content::Other => "other",
+        Content::Empty => "empty",
+    }
+}
+
+const fn letter(content: Content) -> &'static str {
+    match content {
+        Content::New => "N",
+        Content::Old => "o",
+        Content::Poison => "!",
+        Content::Zero => "0",
+        Content::Other => "?",
+        Content::Empty => "",
+    }
+}
+
+/// A line's cells for those who do not see them.
+fn say(words: &Words) -> String {
+    let parts = words.chunk_by(|a, b| a == b).map(|run| format!("{} {}", run.len(), kind(run[0])));
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+fn legend() -> Markup {
+    let entries = [
+        (Content::New, "the data of this transfer"),
+        (Content::Old, "what was there before"),
+        (Content::Poison, "memory that never had the data (poison)"),
+        (Content::Zero, "zeros"),
+        (Content::Other, "something else"),
+        (Content::Empty, "no copy here"),
+    ];
+    html! {
+        section.legend aria-label="Legend" {
+            h2 { "Legend" }
+            ul {
+                @for (content, text) in entries {
+                    li { span.word.(kind(content)) aria-hidden="true" { (letter(content)) } " " (text) }
+                }
+                li { span.word.old.changed aria-hidden="true" { "o" } " changed in this step" }
+                li { span.word.old.lost aria-hidden="true" { "✗" } " lost" }
+            }
+            p { "Each cell is 8 bytes, each row a cache line of 64. A line is absent from the cache, \
+                 clean (a copy), or dirty (newer than memory)." }
+            p.keys hidden { "Keys: ← → step, Home and End jump." }
+        }
+    }
+}

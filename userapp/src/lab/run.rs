@@ -1,0 +1,312 @@
+//! One run of the driver with one mistake made for it, and what its data was like afterwards.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dmaproof_protocol::{Direction, Path, TransferHeader};
+use nthost::cache::{Loss, Step};
+use nthost::verifier::Report;
+use nthost::{Buffer, File, Machine, Profile, RuleId, Slot, SystemDma};
+use testdev::model::edu::Edu;
+use testdev::model::slave::Slave;
+use zerocopy::IntoBytes;
+
+use super::table::{Cell, MachineKind, Seen};
+use crate::explain::{self, Class, Evidence, Explanation, explain};
+use crate::history::{History, Record};
+use crate::pattern::{Codec, Family, Tag};
+use crate::route::Route;
+use crate::target::{self, Device, NtStatus, Observed};
+
+/// How a run is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The seed of the machine's choices and of the data.
+    pub seed: u64,
+    /// Whether the machine goes on after a breach that loses nothing but data, so that the data
+    /// shows it.
+    pub go_on: bool,
+    /// Whether each step of caches, memory and device is recorded.
+    pub record: bool,
+}
+
+/// How a run went.
+#[derive(Debug)]
+pub struct Run {
+    /// The violation that stopped the machine.
+    pub stopped: Option<Report>,
+    /// What was noted.
+    pub notes: Vec<Report>,
+    /// What the cache model saw being lost.
+    pub losses: Vec<Loss>,
+    /// The steps of caches, memory and device, if they were to be recorded.
+    pub steps: Vec<Step>,
+    /// The transfers that ended.
+    pub transfers: Vec<Transfer>,
+    /// For each of the driver's calls that was spoiled, the crossings before it.
+    pub spoiled: Vec<u64>,
+}
+
+/// One transfer of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Bytes.
+    pub length: usize,
+    /// Where the buffer begins in a page.
+    pub page_offset: usize,
+    /// The first byte on the device.
+    pub device_offset: usize,
+}
+
+/// The transfers of a run: whole cache lines on one page, the same across a page boundary, and
+/// one that shares its first and last line with its neighbours.
+const BULK: [Shape; 3] = [
+    Shape { length: 640, page_offset: 0xC0, device_offset: 0 },
+    Shape { length: 3008, page_offset: 0x7C0, device_offset: 640 },
+    Shape { length: 600, page_offset: 0x105, device_offset: 128 },
+];
+
+/// A transfer of four cache lines, few enough to be drawn.
+pub const SMALL: [Shape; 1] = [Shape { length: 256, page_offset: 0x100, device_offset: 64 }];
+
+/// The DMA controller's FIFO, bytes: no transfer here ends with a full one.
+const CHUNK: usize = 24;
+
+/// Programmed transfers reach registers: the liveness register.
+const REGISTER: [Shape; 1] = [Shape { length: 4, page_offset: 0x100, device_offset: 4 }];
+
+/// How a transfer ended.
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    /// What it was.
+    pub shape: Shape,
+    /// Where the app's buffer was in the memory of this process.
+    pub address: usize,
+    /// What should be where it went, what was there before, and what is there.
+    pub data: [Vec<u8>; 3],
+    /// What the cache model saw being lost meanwhile.
+    pub losses: Vec<Loss>,
+    /// Its status and the bytes that the driver says it moved.
+    pub result: Result<usize, NtStatus>,
+    /// What is wrong with its data, and who sees that.
+    pub wrong: Option<(Seen, Explanation)>,
+}
+
+impl Run {
+    /// Whether every transfer succeeded with all its data intact.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.wrong().is_none() && self.transfers.iter().all(|done| done.result.is_ok())
+    }
+
+    /// The first transfer whose data is wrong.
+    #[must_use]
+    pub fn wrong(&self) -> Option<&(Seen, Explanation)> {
+        self.transfers.iter().find_map(|done| done.wrong.as_ref())
+    }
+}
+
+/// The machine of this build that a table's machine is, if there is one.
+#[must_use]
+pub fn profile(machine: MachineKind) -> Option<Profile> {
+    Profile::ALL.into_iter().find(|profile| profile.name() == machine.name())
+}
+
+/// Runs a cell once; `None` if this build has no such machine or device.
+#[must_use]
+pub fn run(cell: &Cell, settings: Settings, shapes: &'static [Shape]) -> Option<Run> {
+    let profile = profile(cell.machine)?;
+    let mut builder = Machine::builder(profile)
+        .seed(settings.seed)
+        .go_on(settings.go_on)
+        .record_caches(settings.record)
+        .sabotage(cell.row.sabotage);
+    if cell.path == Path::SystemDma {
+        builder = builder.system_dma(Some(SystemDma { chunk: CHUNK, ..SystemDma::default() }));
+    }
+    if let Some(number) = cell.row.failing_flush {
+        builder = builder.fail_flush(number);
+    }
+    let machine = builder.build();
+    // Whatever was seen until a machine stops counts.
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (inner, path, direction) = (Arc::clone(&seen), cell.path, cell.direction);
+    let ended = machine.run(move |machine| {
+        machine.load("dmaproof", dmaproof_driver::driver_entry).expect("the driver loads");
+        let (slot, file) = target::start(machine, device(path)).expect("the driver starts");
+        let codec = Codec::new(settings.seed);
+        let mut bench = Bench { machine, slot, file, codec, history: History::default() };
+        for &shape in shapes {
+            let done = bench.transfer(path, direction, shape);
+            inner.lock().unwrap_or_else(PoisonError::into_inner).push(done);
+        }
+        drop(bench);
+        machine.shut_down();
+    });
+    let stopped = ended.err().map(|stopped| *stopped.report);
+    let transfers = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
+    let losses = transfers.iter().flat_map(|done: &Transfer| &done.losses).copied();
+    Some(Run {
+        losses: losses.chain(machine.cache_losses()).collect(),
+        stopped: stopped.or_else(|| machine.outcomes().into_iter().next()),
+        notes: machine.notes(),
+        steps: machine.cache_steps(),
+        transfers,
+        spoiled: machine.spoiled_calls(),
+    })
+}
+
+/// The transfers that a cell's runs make.
+#[must_use]
+pub fn shapes(cell: &Cell) -> &'static [Shape] {
+    let through_buffer = matches!(cell.path, Path::CommonBufferCached | Path::CommonBufferUncached);
+    match cell.path {
+        Path::Pio => &REGISTER,
+        // What does not fill its lines would go through the common buffer, another path, or be
+        // bounced.
+        _ if !through_buffer && cell.machine == MachineKind::Nt => &BULK[..2],
+        _ => &BULK,
+    }
+}
+
+/// An open device, and what was moved through it.
+struct Bench<'m> {
+    machine: &'m Machine,
+    slot: Slot,
+    file: File,
+    codec: Codec,
+    history: History,
+}
+
+impl Bench<'_> {
+    /// Moves a pattern, and looks where it went without asking the driver.
+    fn transfer(&mut self, path: Path, direction: Direction, shape: Shape) -> Transfer {
+        let tag = Tag { transfer: self.history.next_number(), family: Family::Plain };
+        let mut expected = vec![0; shape.length];
+        self.codec.fill(tag, 0, &mut expected);
+        let mut buffer = Buffer::at_page_offset(shape.length, shape.page_offset);
+        let before = complement(&expected);
+        match direction {
+            Direction::ToDevice => {
+                buffer.copy_from_slice(&expected);
+                self.set_device(path, shape, &before);
+            }
+            Direction::FromDevice => {
+                buffer.copy_from_slice(&before);
+                if path == Path::Pio {
+                    // Registers hold what they hold.
+                    expected = self.device(path, shape);
+                } else {
+                    self.set_device(path, shape, &expected);
+                }
+            }
+        }
+        // CAST: lengths.
+        let header = TransferHeader::new(path, shape.device_offset as u64, shape.length as u64);
+        let code = target::control_code(direction);
+        let result = self.file.device_io_control(code, header.as_bytes(), &mut buffer);
+        let result = result.map_err(|status| NtStatus(status.0));
+        let actual = match direction {
+            // The register answers with the complement of what was written.
+            Direction::ToDevice if path == Path::Pio => complement(&self.device(path, shape)),
+            Direction::ToDevice => self.device(path, shape),
+            Direction::FromDevice => buffer.to_vec(),
+        };
+        let address = buffer.as_ptr().addr();
+        let losses = self.machine.take_cache_losses();
+        let observed = Observed { losses: losses.clone(), breaches: Vec::new() };
+        let evidence = Evidence {
+            expected: &expected,
+            actual: &actual,
+            before: &before,
+            tag: (path != Path::Pio).then_some(tag),
+            route: Route::Path(path),
+            direction,
+            position: shape.page_offset,
+            device_offset: shape.device_offset as u64,
+            codec: &self.codec,
+            history: &self.history,
+            seen: &explain::Seen::of(observed, &(address..address + shape.length)),
+        };
+        let seer = match direction {
+            Direction::ToDevice => Seen::Device,
+            Direction::FromDevice => Seen::App,
+        };
+        let wrong = result.is_ok().then(|| explain(&evidence)).flatten();
+        let wrong = wrong
+            .map(|found| (seer, found))
+            .or_else(|| self.fetched(path, direction, &buffer).map(|found| (Seen::Fetch, found)));
+        self.history.remember(Record {
+            tag,
+            route: Route::Path(path),
+            direction,
+            device_offset: shape.device_offset as u64,
+            length: shape.length as u64,
+            position: shape.page_offset,
+        });
+        Transfer { shape, address, data: [expected, before, actual], losses, result, wrong }
+    }
+
+    /// What an instruction fetch from the buffer sees and the data cache does not. The documents
+    /// ask for it after programmed reads only.
+    fn fetched(&self, path: Path, direction: Direction, buffer: &[u8]) -> Option<Explanation> {
+        if (path, direction) != (Path::Pio, Direction::FromDevice) {
+            return None;
+        }
+        let fetched = self.machine.instruction_view(buffer);
+        let wrong = buffer.iter().zip(&fetched).filter(|(cached, ram)| cached != ram).count();
+        let first = buffer.iter().zip(&fetched).position(|(cached, ram)| cached != ram)?;
+        Some(Explanation {
+            class: Class::StaleLine,
+            text: "memory has not what the processor's data cache has: an instruction fetch from \
+                   the buffer sees what was there before"
+                .to_owned(),
+            rule: Some(RuleId::Dma86.name()),
+            call: Some("KeFlushIoBuffers"),
+            breach: None,
+            first_wrong: first as u64,
+            wrong_bytes: wrong as u64,
+            segments: Vec::new(),
+            diff: Vec::new(),
+        })
+    }
+
+    /// What the device holds.
+    fn device(&self, path: Path, shape: Shape) -> Vec<u8> {
+        let Shape { length, device_offset: at, .. } = shape;
+        let held = match path {
+            Path::SystemDma => {
+                self.look(|slave: &mut Slave| slave.memory()[at..][..length].to_vec())
+            }
+            Path::Pio => self.look(|edu: &mut Edu| edu.liveness().to_le_bytes().to_vec()),
+            _ => self.look(|edu: &mut Edu| edu.memory()[at..][..length].to_vec()),
+        };
+        held.expect("the device of this path")
+    }
+
+    fn set_device(&self, path: Path, shape: Shape, bytes: &[u8]) {
+        let Shape { length, device_offset: at, .. } = shape;
+        let set = match path {
+            Path::SystemDma => self.look(|slave: &mut Slave| {
+                slave.memory_mut()[at..][..length].copy_from_slice(bytes);
+            }),
+            Path::Pio => Some(()),
+            _ => self.look(|edu: &mut Edu| {
+                edu.memory_mut()[at..][..length].copy_from_slice(bytes);
+            }),
+        };
+        set.expect("the device of this path");
+    }
+
+    fn look<T: 'static, R>(&self, look: impl FnOnce(&mut T) -> R) -> Option<R> {
+        self.machine.device_model(self.slot, look)
+    }
+}
+
+/// The device that has a path.
+fn device(path: Path) -> Device {
+    if path == Path::SystemDma { Device::Slave } else { Device::Edu }
+}
+
+fn complement(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| !byte).collect()
+}
