@@ -23,6 +23,7 @@ mod pnp;
 mod status;
 pub mod verifier;
 mod wdf;
+mod wdm;
 
 pub use ddi::log::{Crossing, Value, Way};
 pub use ddi::{Calls, Deed, Forgery, Sabotage};
@@ -40,3 +41,4 @@ pub use machine::{Builder, Machine, Profile, Scheduling, Stopped, SystemDma};
 pub use pnp::{Driver, DriverEntry, Slot};
 pub use status::NtStatus;
 pub use verifier::RuleId;
+pub use wdm::{Control, NamedFile};

@@ -174,7 +174,8 @@ fn a_device_that_writes_after_it_said_done_is_caught() {
                     run.load(m);
                     let slot = m.plug(Box::new(Edu::new(faulty(faults)))).expect("starts");
                     let bench = Bench { machine: m, slot, file: open(m).into() };
-                    let mut data = bytes(1, 100);
+                    // Whole lines, so that the first command is a mapped piece everywhere.
+                    let mut data = nthost::Buffer::at_page_offset(128, 0);
                     let _ = bench.transfer(Path::Packet, Direction::FromDevice, 0, &mut data);
                     m.sleep(1_000_000_000);
                 })

@@ -58,12 +58,16 @@ mod common;
 mod concurrent;
 #[path = "../driver/faults.rs"]
 mod faults;
+#[path = "../driver/incoherent.rs"]
+mod incoherent;
 #[path = "../driver/limits.rs"]
 mod limits;
 #[path = "../driver/pnp.rs"]
 mod pnp;
 #[path = "../driver/sabotage.rs"]
 mod sabotage;
+#[path = "../driver/sweep.rs"]
+mod sweep;
 #[path = "../driver/system.rs"]
 mod system;
 #[path = "../driver/transfers.rs"]

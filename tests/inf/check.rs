@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::install;
-use crate::parse::{Entry, Inf, Section};
+use super::install;
+use super::parse::{Entry, Inf, Section};
 
 /// The decoration of the one models section, after the architecture: KMDF 1.33 needs this build.
 const FLOOR: &str = "10.0...20348";

@@ -1,7 +1,7 @@
 //! The rules of a DDInstall section and what hangs on it: files, registry, service, framework.
 
-use crate::check::Checker;
-use crate::parse::{Entry, Section};
+use super::check::Checker;
+use super::parse::{Entry, Section};
 
 /// What the package carries besides the INF and the catalog.
 pub const FILES: [&str; 1] = ["dmaproof.sys"];

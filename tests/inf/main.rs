@@ -7,13 +7,18 @@ mod parse;
 mod stamp;
 
 use parse::Inf;
-use stamp::{ARCHITECTURES, stamp};
+use stamp::stamp;
 
 const TEMPLATE: &str = include_str!("../../inf/dmaproof.inx");
 
+/// The processor architectures that the driver is built for, as decorations write them.
+const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
+/// Date and version, as stampinf writes them.
+const VERSION: &str = "11/21/2026,0.1.0.0";
+
 /// What is wrong with a template, stamped for an architecture.
 fn faults(template: &str, architecture: &str) -> Vec<String> {
-    match Inf::parse(&stamp(template, architecture)) {
+    match Inf::parse(&stamp(template, architecture, VERSION)) {
         Ok(inf) => check::check(&inf, architecture),
         Err(fault) => vec![fault],
     }

@@ -1,10 +1,7 @@
 //! What stampinf does to the template, in memory.
 
-/// The processor architectures that the driver is built for, as decorations write them.
-pub const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
-
-/// Fills the template in: architecture, KMDF version, driver version and catalog.
-pub fn stamp(template: &str, architecture: &str) -> String {
+/// Fills the template in: architecture, KMDF version, date and driver version, and catalog.
+pub fn stamp(template: &str, architecture: &str, version: &str) -> String {
     let mut lines = Vec::new();
     let mut in_version = false;
     for line in template.split("\r\n") {
@@ -13,7 +10,7 @@ pub fn stamp(template: &str, architecture: &str) -> String {
         }
         let key = line.split('=').next().unwrap_or_default().trim();
         lines.push(match key {
-            "DriverVer" if in_version => "DriverVer = 11/21/2026,0.1.0.0".to_owned(),
+            "DriverVer" if in_version => format!("DriverVer = {version}"),
             "CatalogFile" if in_version => "CatalogFile = dmaproof.cat".to_owned(),
             _ => line.replace("$ARCH$", architecture).replace("$KMDFVERSION$", "1.33"),
         });

@@ -30,7 +30,7 @@ fn json(arguments: &[&str]) -> Value {
     serde_json::from_str(&good(arguments)).expect("one JSON object")
 }
 
-const MACHINES: [&str; 11] = [
+const MACHINES: [&str; 10] = [
     "x64",
     "x64-dmar",
     "x64,double-buffer=on",
@@ -40,7 +40,6 @@ const MACHINES: [&str; 11] = [
     "x64-dmar,map-registers=2,seed=9",
     "x64,scheduling=threads,processors=4",
     "arm64",
-    "nt",
     "nt,map-registers=1,seed=3",
 ];
 

@@ -52,6 +52,42 @@ macro_rules! kmdf_image {
     };
 }
 
+/// Defines the entry point `DriverEntry` of an image that does without the framework, and the
+/// image's panic handler.
+///
+/// ```ignore
+/// wdk_lite::wdm_image!(example::driver_entry);
+/// ```
+#[macro_export]
+macro_rules! wdm_image {
+    ($entry:path) => {
+        /// What the system calls when the image is loaded. IRQL: PASSIVE_LEVEL.
+        ///
+        /// # Errors
+        /// Those of the driver's entry point; the image is unloaded then.
+        ///
+        /// # Safety
+        /// Called once, by the system, with its driver object and registry path.
+        // SAFETY: the one symbol of this name in the image; the linker makes it the entry point.
+        // The section is thrown away once the image is initialised (nothing calls this again).
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = "INIT")]
+        pub unsafe extern "C" fn DriverEntry(
+            driver: $crate::PDRIVER_OBJECT,
+            registry_path: $crate::PCUNICODE_STRING,
+        ) -> $crate::NTSTATUS {
+            let entry: $crate::image::Entry = $entry;
+            // SAFETY: the system's arguments, by the caller's promise.
+            unsafe { entry(driver, registry_path) }
+        }
+
+        #[panic_handler]
+        fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+            $crate::image::bug_check(info)
+        }
+    };
+}
+
 /// A driver's own entry point.
 pub type Entry = unsafe extern "C" fn(PDRIVER_OBJECT, PCUNICODE_STRING) -> NTSTATUS;
 

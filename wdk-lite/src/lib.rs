@@ -40,11 +40,13 @@ mod resources;
 mod types;
 pub mod wdf;
 mod wdf_types;
+mod wdm_types;
 
 pub use constants::*;
 pub use resources::*;
 pub use types::*;
 pub use wdf_types::*;
+pub use wdm_types::*;
 
 /// Whether `status` is a success or informational code (the WDK's `NT_SUCCESS`).
 #[must_use]

@@ -5,6 +5,7 @@ use core::marker::PhantomData;
 
 use crate::resources::*;
 use crate::wdf_types::*;
+use crate::wdm_types::*;
 
 macro_rules! alias {
     ($($(#[$doc:meta])* $name:ident = $ty:ty;)*) => {
@@ -23,7 +24,7 @@ alias! {
     PVOID = *mut c_void; HANDLE = *mut c_void;
     PULONG = *mut u32; PULONG64 = *mut u64; PLONGLONG = *mut i64; PCCH = *const i8; LPCSTR = *const i8;
     PWCH = *mut u16; PCWSTR = *const u16;
-    PKSPIN_LOCK = *mut KSPIN_LOCK;
+    PKSPIN_LOCK = *mut KSPIN_LOCK; PKIRQL = *mut KIRQL;
 }
 
 /// Declares opaque kernel objects of which only addresses are used.
@@ -41,8 +42,6 @@ macro_rules! opaque {
 }
 
 opaque! {
-    _DEVICE_OBJECT, DEVICE_OBJECT, PDEVICE_OBJECT, 336, 16;
-    _IRP, IRP, PIRP, 208, 16;
     _EPROCESS, EPROCESS, PEPROCESS, 16, 16;
 }
 
@@ -180,46 +179,6 @@ impl Default for _UNICODE_STRING {
         Self { Length: 0, MaximumLength: 0, Buffer: core::ptr::null_mut() }
     }
 }
-
-/// A loaded driver, as its entry point gets it (wdm.h). A KMDF driver passes it on only.
-#[repr(C)]
-#[derive(Debug)]
-pub struct _DRIVER_OBJECT {
-    /// `IO_TYPE_DRIVER`.
-    pub Type: CSHORT,
-    /// Bytes of the object.
-    pub Size: CSHORT,
-    /// The first of the driver's device objects.
-    pub DeviceObject: PDEVICE_OBJECT,
-    /// Private to the system.
-    pub Flags: ULONG,
-    /// First byte of the image.
-    pub DriverStart: PVOID,
-    /// Bytes of the image.
-    pub DriverSize: ULONG,
-    /// Private to the system.
-    pub DriverSection: PVOID,
-    /// Holds `AddDevice`.
-    pub DriverExtension: PVOID,
-    /// The driver's name.
-    pub DriverName: UNICODE_STRING,
-    /// Registry path of the hardware description.
-    pub HardwareDatabase: PUNICODE_STRING,
-    /// File systems only.
-    pub FastIoDispatch: PVOID,
-    /// The image's entry point.
-    pub DriverInit: PDRIVER_INITIALIZE,
-    /// The driver's StartIo routine.
-    pub DriverStartIo: PVOID,
-    /// Called before the image is unloaded.
-    pub DriverUnload: PDRIVER_UNLOAD,
-    /// Dispatch routines, by major function code.
-    pub MajorFunction: [PVOID; 28],
-}
-/// See [`_DRIVER_OBJECT`].
-pub type DRIVER_OBJECT = _DRIVER_OBJECT;
-/// Pointer to [`_DRIVER_OBJECT`].
-pub type PDRIVER_OBJECT = *mut _DRIVER_OBJECT;
 
 /// A memory descriptor list: the header; the page frame numbers follow it.
 ///
@@ -483,4 +442,7 @@ alias! {
     PKDEFERRED_ROUTINE = KDEFERRED_ROUTINE; PDMA_COMPLETION_ROUTINE = DMA_COMPLETION_ROUTINE;
     PDRIVER_INITIALIZE = DRIVER_INITIALIZE; PDRIVER_UNLOAD = DRIVER_UNLOAD;
     PETWENABLECALLBACK = ETWENABLECALLBACK;
+    PDRIVER_DISPATCH = DRIVER_DISPATCH; PDRIVER_ADD_DEVICE = DRIVER_ADD_DEVICE;
+    PDRIVER_CANCEL = DRIVER_CANCEL; PDRIVER_STARTIO = DRIVER_STARTIO;
+    PIO_COMPLETION_ROUTINE = IO_COMPLETION_ROUTINE; PKSERVICE_ROUTINE = KSERVICE_ROUTINE;
 }

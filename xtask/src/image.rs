@@ -11,6 +11,10 @@ use std::process::Command;
 
 use clap::ValueEnum;
 
+pub use check::checksum;
+#[cfg(test)]
+pub use check::findings;
+
 /// A processor architecture that Windows drivers are built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
@@ -91,13 +95,13 @@ pub enum Error {
 }
 
 /// Gives an error of the file system the name of its file.
-fn at(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+pub fn at(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path = path.to_owned();
     |source| Error::File { path, source }
 }
 
 /// The project's folder.
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.parent().unwrap_or(own).to_owned()
 }
@@ -112,10 +116,17 @@ pub fn run(options: &Options) -> Result<(), Error> {
     let all = [Architecture::X86_64, Architecture::Aarch64];
     let wanted = if options.arch.is_empty() { &all[..] } else { &options.arch };
     for &architecture in wanted {
-        let built = build(&link::DRIVER, architecture)?;
-        println!("{}", built.display());
+        for image in link::IMAGES {
+            let built = build(image, architecture)?;
+            println!("{}", built.display());
+        }
     }
     Ok(())
+}
+
+/// Builds the dmaproof driver; the path of the image.
+pub fn driver(architecture: Architecture) -> Result<PathBuf, Error> {
+    build(&link::DRIVER, architecture)
 }
 
 /// Builds one image with its symbols and inspects it; the path of the image.
@@ -128,7 +139,8 @@ fn build(image: &link::Image, architecture: Architecture) -> Result<PathBuf, Err
     let target = root.join("target/image/build");
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(&folder)
-        .args(["build", "--release", "--quiet", "--locked", "--target", architecture.target()])
+        .args(["build", "--release", "--quiet", "--locked", "--bin", image.binary])
+        .args(["--features", &image.features.join(","), "--target", architecture.target()])
         .arg("--target-dir")
         .arg(&target)
         .env("CARGO_ENCODED_RUSTFLAGS", link::flags(image, architecture, &root, &out)?)
@@ -151,7 +163,7 @@ fn build(image: &link::Image, architecture: Architecture) -> Result<PathBuf, Err
 }
 
 /// Sees to it that the toolchain can compile for `target`.
-fn ensure_target(target: &'static str) -> Result<(), Error> {
+pub fn ensure_target(target: &'static str) -> Result<(), Error> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc)
         .args(["--print", "target-libdir", "--target", target])

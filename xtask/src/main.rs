@@ -1,6 +1,7 @@
 //! `cargo xtask`: developer chores that are not tests.
 
 mod image;
+mod package;
 
 use std::process::ExitCode;
 
@@ -12,17 +13,20 @@ use clap::Parser;
 enum Chore {
     /// Build driver images without the Windows Driver Kit, into target/image/.
     Image(image::Options),
+    /// Build the package for a Windows test machine, into target/package/.
+    Package,
 }
 
 fn main() -> ExitCode {
-    let result = match Chore::parse() {
-        Chore::Image(options) => image::run(&options),
+    let result: Result<(), Box<dyn std::error::Error>> = match Chore::parse() {
+        Chore::Image(options) => image::run(&options).map_err(Into::into),
+        Chore::Package => package::run().map_err(Into::into),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            let mut cause = std::error::Error::source(&error);
+            let mut cause = error.source();
             while let Some(error) = cause {
                 eprintln!("  because {error}");
                 cause = error.source();

@@ -56,9 +56,12 @@ struct Before {
 #[inline(always)]
 fn before(kernel: &Kernel, name: &'static str) -> Before {
     let frame = context::frame_pointer();
+    // A cancel routine is called with the cancel spin lock, which it releases.
+    let releases = name == "DRIVER_CANCEL";
+    let irql = if releases { kernel.wdm.cancel_irql() } else { kernel.irql() };
     context::with(|c| Before {
-        irql: kernel.irql(),
-        locks: c.locks.get(),
+        irql,
+        locks: c.locks.get() - u32::from(releases),
         driver_frame: c.driver_frame.replace(frame),
         callback: c.callback.replace(name),
         ddi: c.ddi.replace(None),

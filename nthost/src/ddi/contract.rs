@@ -34,10 +34,19 @@ type Row = (&'static str, Irql, RuleId);
 
 /// Kernel exports whose bound is not DISPATCH_LEVEL, or whose level has a rule of its own.
 const EXPORTS: &[Row] = &[
+    ("IoConnectInterruptEx", PASSIVE, RuleId::Sim09),
+    ("IoCreateDevice", APC, RuleId::Sim09),
+    ("IoCreateSymbolicLink", PASSIVE, RuleId::Sim09),
+    ("IoDeleteDevice", APC, RuleId::Sim09),
+    ("IoDeleteSymbolicLink", PASSIVE, RuleId::Sim09),
+    ("IoDetachDevice", PASSIVE, RuleId::Sim09),
+    ("IoDisconnectInterruptEx", PASSIVE, RuleId::Sim09),
     ("IoGetDmaAdapter", PASSIVE, RuleId::Dma01),
+    ("IoReleaseCancelSpinLock", Irql::Exactly(2), RuleId::Sim08),
     ("KeFlushIoBuffers", DISPATCH, RuleId::Dma84),
     ("KeAcquireSpinLockAtDpcLevel", Irql::Any, RuleId::Sim08),
     ("KeDelayExecutionThread", APC, RuleId::Sim09),
+    ("KeFlushQueuedDpcs", PASSIVE, RuleId::Sim09),
     ("KeGetCurrentIrql", Irql::Any, RuleId::Sim09),
     ("KeInitializeDpc", Irql::Any, RuleId::Sim09),
     ("KeInitializeEvent", Irql::Any, RuleId::Sim09),

@@ -41,6 +41,7 @@ mod exports {
     pub(super) use crate::hal::ddi::*;
     pub(super) use crate::machine::ddi::*;
     pub(super) use crate::memory::ddi::*;
+    pub(super) use crate::wdm::ddi::*;
 }
 
 /// Where the implementations of the KMDF functions live.

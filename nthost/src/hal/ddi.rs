@@ -29,13 +29,15 @@ pub(crate) unsafe fn IoGetDmaAdapter(
 ) -> Result<*mut _DMA_ADAPTER, Violation> {
     kernel.hal.settle(kernel)?;
     let slot = kernel.pnp.slot_of(PhysicalDeviceObject);
-    let Some(slot) = slot.filter(|&slot| physical_object(slot) == PhysicalDeviceObject) else {
+    let slot = slot.filter(|&slot| physical_object(slot) == PhysicalDeviceObject);
+    let slot = slot.or_else(|| kernel.wdm.physical_slot(PhysicalDeviceObject));
+    let Some(slot) = slot else {
         let message = "IoGetDmaAdapter was not given the device's physical device object";
         return Err(broken(RuleId::Dma02, message));
     };
     let callback = context::with(|c| c.callback.get());
     let starting = ["PFN_WDF_DRIVER_DEVICE_ADD", "PFN_WDF_DEVICE_PREPARE_HARDWARE"];
-    if !starting.contains(&callback) {
+    if !starting.contains(&callback) && !kernel.wdm.is_starting(slot) {
         let message = format!(
             "IoGetDmaAdapter was called in {callback}, not while the device is added or started"
         );

@@ -25,7 +25,7 @@ impl Access {
     }
 
     /// What a device control code demands of the handle it is sent through (SEC-01).
-    pub(super) const fn of_control_code(code: u32) -> Self {
+    pub(crate) const fn of_control_code(code: u32) -> Self {
         Self(code >> 14 & 3)
     }
 }

@@ -353,6 +353,13 @@ pub(crate) unsafe fn KeInsertQueueDpc(
     Ok(1)
 }
 
+/// Waits until every DPC that is queued has run (wdm, KeFlushQueuedDpcs).
+pub(crate) unsafe fn KeFlushQueuedDpcs(kernel: &Kernel) -> Result<(), Violation> {
+    let empty = || kernel.processors.iter().all(|processor| !processor.has_dpc());
+    kernel.wait(None, empty);
+    Ok(())
+}
+
 fn run_dpc(kernel: &Kernel, argument: usize) {
     let dpc: PRKDPC = std::ptr::with_exposed_provenance_mut(argument);
     // SAFETY: queued by `KeInsertQueueDpc`; the driver keeps it while it is queued.

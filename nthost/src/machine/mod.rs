@@ -28,6 +28,7 @@ use crate::memory::Memory;
 use crate::pnp::Pnp;
 use crate::verifier::{Report, Verifier, Violation, broken};
 use crate::wdf::Wdf;
+use crate::wdm::Wdm;
 use crate::{RuleId, image, verifier};
 use choices::Choices;
 use clock::{Clock, Deferred};
@@ -56,6 +57,7 @@ pub(crate) struct Kernel {
     pub io: Io,
     pub pnp: Pnp,
     pub wdf: Wdf,
+    pub wdm: Wdm,
     pub image: image::Slot,
     pub log: Log,
     /// Whether calls of the driver are logged or spoiled.
@@ -119,6 +121,7 @@ impl Kernel {
             io: Io::new(),
             pnp: Pnp::new(),
             wdf: Wdf::new(),
+            wdm: Wdm::default(),
             image: image::Slot::default(),
             log: Log::new(options.log),
             watched: options.log || !options.sabotage.is_empty(),

@@ -2,8 +2,6 @@
 
 // UNSAFETY: calls the driver's entry point and unload routine.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use wdk_lite::{
     NT_SUCCESS, NTSTATUS, PCUNICODE_STRING, PDRIVER_OBJECT, STATUS_NOT_SUPPORTED,
     STATUS_UNSUCCESSFUL, UNICODE_STRING,
@@ -32,10 +30,9 @@ pub(super) struct Loaded {
     /// Inside DriverEntry.
     loading: bool,
     pub framework: Option<Handle>,
+    /// It made no WDFDRIVER and handles IRPs itself.
+    wdm: bool,
 }
-
-/// First value of the pointers that stand for driver objects; nothing is behind them.
-const OBJECTS: usize = 0x00FF_4000_0000_0000;
 
 impl Pnp {
     /// Whether this driver object's DriverEntry is running and has made no WDFDRIVER yet.
@@ -65,6 +62,13 @@ impl Pnp {
         self.drivers.lock().iter().rev().find_map(|driver| driver.framework)
     }
 
+    /// The driver object of the driver loaded last, if that handles IRPs itself.
+    pub(super) fn newest_wdm(&self) -> Option<PDRIVER_OBJECT> {
+        let drivers = self.drivers.lock();
+        let newest = drivers.last().filter(|driver| driver.wdm)?;
+        Some(std::ptr::with_exposed_provenance_mut(newest.object))
+    }
+
     pub(super) fn framework_of(&self, driver: Driver) -> Option<Handle> {
         let drivers = self.drivers.lock();
         drivers.iter().find(|loaded| loaded.object == driver.0)?.framework
@@ -78,13 +82,10 @@ impl Pnp {
 /// Loads a hosted driver: calls its entry point at PASSIVE_LEVEL. STATUS_NOT_SUPPORTED on a machine
 /// that runs an image.
 pub(super) fn load(kernel: &Kernel, name: &str, entry: DriverEntry) -> Result<Driver, NtStatus> {
-    static NEXT: AtomicUsize = AtomicUsize::new(1);
-
     if kernel.image.instance().is_some() {
         return Err(NtStatus(STATUS_NOT_SUPPORTED));
     }
-    let object = OBJECTS + (NEXT.fetch_add(1, Ordering::Relaxed) << 12);
-    let object = std::ptr::without_provenance_mut(object);
+    let object = kernel.wdm.new_driver();
     start(kernel, name, routine(Some(entry)), object)
         .map_err(|status| NtStatus(if NT_SUCCESS(status) { STATUS_UNSUCCESSFUL } else { status }))
 }
@@ -96,6 +97,7 @@ pub(super) fn load_image(kernel: &Kernel, name: &str, image: &Image) -> Result<D
     }
     let loaded = kernel.image.load(image).map_err(LoadError::Memory)?;
     kernel.becomes_special();
+    kernel.wdm.equip(Some(loaded.object()));
     let status = match start(kernel, name, loaded.entry(), loaded.object()) {
         Ok(driver) => {
             loaded.discard().map_err(LoadError::Memory)?;
@@ -125,24 +127,33 @@ fn start(
     // CAST: a short path.
     let length = (units.len() * 2) as u16;
     let path = UNICODE_STRING { Length: length, MaximumLength: length, Buffer: units.as_mut_ptr() };
-    let loaded = Loaded { object: object.addr(), loading: true, framework: None };
+    let loaded = Loaded { object: object.addr(), loading: true, framework: None, wdm: false };
     kernel.pnp.drivers.lock().push(loaded);
     // SAFETY: the driver's entry point with its object and a string that lives over the call.
     let status = unsafe { callback::DRIVER_INITIALIZE(kernel, entry, object, &raw const path) };
-    let object = object.addr();
+    // SAFETY: the driver's object, after its entry point has returned.
+    let wdm = unsafe { crate::wdm::is_wdm(object) };
+    let object = object.expose_provenance();
     let mut drivers = kernel.pnp.drivers.lock();
     let index = drivers.iter().position(|driver| driver.object == object);
     let framework = index.and_then(|index| {
         drivers[index].loading = false;
         drivers[index].framework
     });
-    if NT_SUCCESS(status) && framework.is_some() {
+    let wdm = wdm && framework.is_none();
+    if NT_SUCCESS(status) && (framework.is_some() || wdm) {
+        if let Some(index) = index {
+            drivers[index].wdm = wdm;
+        }
+        drop(drivers);
+        kernel.wdm.entered(wdm.then_some(object));
         return Ok(Driver(object));
     }
     if let Some(index) = index {
         drivers.remove(index);
     }
     drop(drivers);
+    kernel.wdm.forget_driver(object);
     if let Some(framework) = framework {
         // The framework undoes a driver whose DriverEntry failed, without EvtDriverUnload.
         kernel.wdf.delete(kernel, framework);
@@ -154,12 +165,21 @@ fn start(
 /// Unloads a driver without devices: EvtDriverUnload, then its WDFDRIVER goes with all that is
 /// left below.
 pub(super) fn unload(kernel: &Kernel, driver: Driver) {
-    let framework = {
+    let (framework, wdm) = {
         let mut drivers = kernel.pnp.drivers.lock();
         let index = drivers.iter().position(|loaded| loaded.object == driver.0);
-        index.and_then(|index| drivers.remove(index).framework)
+        let loaded = index.map(|index| drivers.remove(index));
+        loaded.map_or((None, false), |loaded| (loaded.framework, loaded.wdm))
     };
-    let Some(framework) = framework else { return };
+    if wdm {
+        let object = std::ptr::with_exposed_provenance_mut(driver.0);
+        crate::io::must(kernel, kernel.wdm.unload(kernel, object));
+    }
+    let Some(framework) = framework else {
+        kernel.wdm.forget_driver(driver.0);
+        kernel.image.clear();
+        return;
+    };
     // An image's framework is called by way of the driver object and the driver's own stub.
     match kernel.image.instance() {
         Some(image) if image.unload_routine().is_some() => {
@@ -170,6 +190,7 @@ pub(super) fn unload(kernel: &Kernel, driver: Driver) {
     }
     kernel.wait(None, || kernel.wdf.deferred_disposals() == 0);
     kernel.wdf.forget_driver(kernel.pnp.newest());
+    kernel.wdm.forget_driver(driver.0);
     kernel.image.clear();
 }
 

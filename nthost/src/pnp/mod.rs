@@ -26,7 +26,7 @@ use wdk_lite::PDEVICE_OBJECT;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(crate) use load::unload_framework;
 pub use load::{Driver, DriverEntry};
-pub(crate) use resources::interrupt_resource;
+pub(crate) use resources::{descriptors, interrupt_resource, interrupts_of, uses_messages};
 
 use crate::RuleId;
 use crate::bus::Function;

@@ -9,6 +9,7 @@ use wdk_lite::*;
 use super::resources::uses_messages;
 use super::{Event, Node, Target};
 use crate::ddi::callback;
+use crate::io::must;
 use crate::machine::Kernel;
 use crate::wdf::device::{PnpState, SelfManaged};
 use crate::wdf::queue;
@@ -56,6 +57,12 @@ impl Node {
 
     /// QUERY_REMOVE.
     pub(super) fn query_remove(&self, kernel: &Kernel) -> Result<(), NTSTATUS> {
+        let slot = self.function.index;
+        if kernel.wdm.has_stack(slot) {
+            let status = must(kernel, kernel.wdm.query_remove(kernel, slot));
+            self.removing.store(NT_SUCCESS(status), Ordering::Release);
+            return if NT_SUCCESS(status) { Ok(()) } else { Err(status) };
+        }
         let Some(target) = self.target(kernel) else { return Ok(()) };
         if target.device.pnp() == PnpState::Started {
             target.query(false)?;
@@ -71,6 +78,9 @@ impl Node {
 
     /// REMOVE, whatever state the device is in; nothing for a slot without a device object.
     pub(super) fn remove_device(&self, kernel: &Kernel) {
+        if kernel.wdm.has_stack(self.function.index) {
+            return must(kernel, kernel.wdm.remove(kernel, self.function.index));
+        }
         let Some(target) = self.target(kernel) else { return };
         self.removing.store(true, Ordering::Release);
         match target.device.pnp() {
@@ -83,6 +93,9 @@ impl Node {
 
     /// SURPRISE_REMOVAL, and REMOVE at once if no handle is open.
     pub(super) fn surprise(&self, kernel: &Kernel) {
+        if kernel.wdm.has_stack(self.function.index) {
+            return must(kernel, kernel.wdm.surprise(kernel, self.function.index));
+        }
         let Some(target) = self.target(kernel) else { return };
         if matches!(target.device.pnp(), PnpState::SurpriseRemoved | PnpState::Removed) {
             return;

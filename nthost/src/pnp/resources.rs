@@ -26,7 +26,7 @@ pub(super) struct Assigned {
 }
 
 /// Whether the function's interrupts are messages.
-pub(super) fn uses_messages(kernel: &Kernel, function: &Function) -> bool {
+pub(crate) fn uses_messages(kernel: &Kernel, function: &Function) -> bool {
     kernel.options.messages && function.config.can_message()
 }
 
@@ -162,6 +162,24 @@ fn message(kernel: &Kernel, lines: Vec<LineId>) -> Assigned {
         lines,
         message: true,
     }
+}
+
+/// The raw and the translated descriptors of a function.
+pub(crate) fn descriptors(
+    kernel: &Kernel,
+    function: &Function,
+) -> (Vec<CM_PARTIAL_RESOURCE_DESCRIPTOR>, Vec<CM_PARTIAL_RESOURCE_DESCRIPTOR>) {
+    assign(kernel, function).into_iter().map(|both| (both.raw, both.translated)).unzip()
+}
+
+/// The interrupts of a function.
+pub(crate) fn interrupts_of(kernel: &Kernel, function: &Function) -> Vec<Resource> {
+    let all = assign(kernel, function);
+    let nth = |assigned: &Assigned| {
+        let lines = 0..assigned.lines.len();
+        lines.filter_map(|nth| resource(kernel, assigned, nth)).collect::<Vec<_>>()
+    };
+    all.iter().flat_map(nth).collect()
 }
 
 fn resource(kernel: &Kernel, assigned: &Assigned, nth: usize) -> Option<Resource> {

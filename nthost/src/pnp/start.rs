@@ -12,6 +12,7 @@ use super::resources::uses_messages;
 use super::{Node, Slot, Target};
 use crate::RuleId;
 use crate::ddi::callback;
+use crate::io::must;
 use crate::machine::Kernel;
 use crate::status::NtStatus;
 use crate::verifier::broken;
@@ -33,6 +34,12 @@ pub(super) fn plug(kernel: &Kernel, model: Box<dyn bus::Device>) -> Result<Slot,
         let slots = nodes.len().max(slot + 1);
         nodes.resize(slots, None);
         nodes[slot] = Some(Arc::clone(&node));
+    }
+    if let Some(driver) = kernel.pnp.newest_wdm() {
+        node.begin(kernel);
+        let status = must(kernel, kernel.wdm.add(kernel, &node.function, driver));
+        node.end(kernel);
+        return status.map(|()| Slot(slot)).map_err(NtStatus);
     }
     let Some(driver) = kernel.pnp.newest() else { return Ok(Slot(slot)) };
     node.begin(kernel);

@@ -21,8 +21,8 @@ fn app(target: &dyn Target, arguments: &[&str]) -> (Result<Exit, AppError>, Stri
         Command::Read(arguments) => read::run(&arguments, target, &mut out),
         Command::Copy(arguments) => copy::run(&arguments, target, &mut out),
         Command::List(arguments) => list::run(&arguments, &Ok(Vec::new()), &mut out),
-        Command::Rules(arguments) => rules::run(&arguments, &catalogue(), &mut out),
         Command::Lab(arguments) => lab::run(&arguments, &mut out),
+        Command::Rules(arguments) => rules::run(&arguments, &catalogue(), &mut out),
     };
     (result, String::from_utf8(out).unwrap())
 }

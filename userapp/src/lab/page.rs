@@ -51,16 +51,19 @@ pub fn write(out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// What comes of a row in each direction.
+type Verdicts = Vec<(Direction, Expected)>;
+
 /// The cells of a row, those that differ in the machine or the direction only together.
 fn lines(row: &'static Row) -> Vec<String> {
     let own: Vec<Cell> = cells().filter(|cell| std::ptr::eq(cell.row, row)).collect();
     let mut lines = Vec::new();
     for &path in row.paths {
         // Machines with the same verdicts in each direction share their lines.
-        let mut groups: Vec<(Vec<MachineKind>, Vec<(Direction, Expected)>)> = Vec::new();
+        let mut groups: Vec<(Vec<MachineKind>, Verdicts)> = Vec::new();
         for machine in MachineKind::ALL {
             let here = own.iter().filter(|cell| (cell.path, cell.machine) == (path, machine));
-            let verdicts: Vec<_> = here.map(|cell| (cell.direction, cell.expected)).collect();
+            let verdicts: Verdicts = here.map(|cell| (cell.direction, cell.expected)).collect();
             match groups.iter_mut().find(|(_, same)| *same == verdicts) {
                 _ if verdicts.is_empty() => {}
                 Some((machines, _)) => machines.push(machine),

@@ -12,7 +12,7 @@ use object::LittleEndian as LE;
 use object::pe;
 use object::read::pe::{ImageOptionalHeader, PeFile64};
 
-use super::imports::{ALLOWED, SUPPORTED};
+use super::imports::{ALLOWED, LOADER, SUPPORTED};
 use super::{Architecture, Error, at};
 
 /// Reads and inspects an image.
@@ -159,12 +159,18 @@ impl Findings {
         let needed = [
             (pe::IMAGE_DIRECTORY_ENTRY_EXCEPTION, "unwind data"),
             (pe::IMAGE_DIRECTORY_ENTRY_RESOURCE, "a version resource"),
-            (pe::IMAGE_DIRECTORY_ENTRY_BASERELOC, "relocations"),
             (pe::IMAGE_DIRECTORY_ENTRY_IMPORT, "imports"),
         ];
         for (index, what) in needed {
             self.unless(present(index), || format!("it has no {what}"));
         }
+        // What binds a driver to the framework contains addresses; a driver without it may have
+        // none.
+        let imports = imported(image).unwrap_or_default();
+        let bound = imports.iter().any(|(module, _)| module == LOADER);
+        self.unless(!bound || present(pe::IMAGE_DIRECTORY_ENTRY_BASERELOC), || {
+            "it has no relocations".to_owned()
+        });
         let table = image.data_directory(pe::IMAGE_DIRECTORY_ENTRY_IAT);
         let place = table.map_or(0, |table| table.virtual_address.get(LE));
         let executable = image.section_table().iter().any(|section| {
@@ -231,7 +237,7 @@ fn checksum_offset(image: &PeFile64<'_>) -> usize {
 
 /// The checksum of an image file: the folded sum of its 16-bit words, without the checksum itself,
 /// plus its length.
-fn checksum(data: &[u8], field: usize) -> u32 {
+pub fn checksum(data: &[u8], field: usize) -> u32 {
     let mut sum = 0u32;
     for (index, pair) in data.chunks(2).enumerate() {
         let word = match *pair {

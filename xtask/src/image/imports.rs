@@ -11,7 +11,7 @@ const KERNEL: &str = "ntoskrnl.exe";
 /// On ARM64 the routines for the level are the HAL's.
 const HAL: &str = "HAL.dll";
 /// The framework's loader; its functions have no pages. WDK-built drivers import them from here.
-const LOADER: &str = "WDFLDR.SYS";
+pub const LOADER: &str = "WDFLDR.SYS";
 
 /// The oldest Windows build that has a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,10 +69,23 @@ pub const ALLOWED: &[Import] = &[
     both(KERNEL, "EtwWriteTransfer", VISTA),
     both(KERNEL, "ExAllocatePool2", VERSION_2004),
     both(KERNEL, "ExFreePoolWithTag", EVER),
+    both(KERNEL, "IoAcquireCancelSpinLock", EVER),
     both(KERNEL, "IoAllocateMdl", EVER),
+    both(KERNEL, "IoAttachDeviceToDeviceStack", EVER),
     both(KERNEL, "IoBuildPartialMdl", EVER),
+    both(KERNEL, "IoConnectInterruptEx", VISTA),
+    both(KERNEL, "IoCreateDevice", EVER),
+    both(KERNEL, "IoCreateSymbolicLink", EVER),
+    both(KERNEL, "IoDeleteDevice", EVER),
+    both(KERNEL, "IoDeleteSymbolicLink", EVER),
+    both(KERNEL, "IoDetachDevice", EVER),
+    both(KERNEL, "IoDisconnectInterruptEx", VISTA),
     both(KERNEL, "IoFreeMdl", EVER),
     both(KERNEL, "IoGetDmaAdapter", EVER),
+    both(KERNEL, "IoReleaseCancelSpinLock", EVER),
+    both(KERNEL, "IofCallDriver", EVER),
+    // What the macro IoCompleteRequest calls; no page of its own.
+    both(KERNEL, "IofCompleteRequest", EVER),
     both(KERNEL, "KeAcquireSpinLockAtDpcLevel", EVER),
     // The page names no module: a macro of 32 bits, an export of 64.
     both(KERNEL, "KeAcquireSpinLockRaiseToDpc", EVER),
@@ -80,6 +93,7 @@ pub const ALLOWED: &[Import] = &[
     both(KERNEL, "KeClearEvent", EVER),
     both(KERNEL, "KeDelayExecutionThread", EVER),
     both(KERNEL, "KeFlushIoBuffers", EVER),
+    both(KERNEL, "KeFlushQueuedDpcs", EVER),
     Import { name: "KeGetCurrentIrql", x64: Some(KERNEL), arm64: Some(HAL), since: WINDOWS_10 },
     both(KERNEL, "KeInitializeDpc", EVER),
     both(KERNEL, "KeInitializeEvent", EVER),

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Architecture, Error, at, libraries, resource};
 
 /// An image that can be built.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Image {
     /// The folder of its package, from the project's.
     pub folder: &'static str,
@@ -13,15 +13,44 @@ pub struct Image {
     pub binary: &'static str,
     /// The symbol that the system calls.
     pub entry: &'static str,
+    /// Features of the package that its program needs.
+    pub features: &'static [&'static str],
     /// What the file's properties say it is.
     pub description: &'static str,
 }
+
+/// Every image.
+pub const IMAGES: &[Image] = &[
+    DRIVER,
+    Image {
+        folder: "tests/images/wdm",
+        binary: "wdm",
+        entry: "DriverEntry",
+        features: &["image"],
+        description: "WDM test driver",
+    },
+    Image {
+        folder: "tests/images/echo",
+        binary: "echo",
+        entry: "FxDriverEntry",
+        features: &["image"],
+        description: "KMDF echo test driver",
+    },
+    Image {
+        folder: "tests/images/conformance",
+        binary: "conformance",
+        entry: "DriverEntry",
+        features: &["image"],
+        description: "Kernel conformance tests",
+    },
+];
 
 /// The dmaproof driver.
 pub const DRIVER: Image = Image {
     folder: "driver/image",
     binary: "dmaproof",
     entry: "FxDriverEntry",
+    features: &[],
     description: "dmaproof DMA test driver",
 };
 

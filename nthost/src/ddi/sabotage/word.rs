@@ -123,7 +123,8 @@ mod tests {
     #[test]
     fn a_number_behind_a_pointer_can_be_changed_and_taken() {
         let mut length = 600u32;
-        let word = Word::of(&raw mut length);
+        let place: *mut u32 = &raw mut length;
+        let word = Word::of(place);
         word.add_to_target(-64);
         assert_eq!(length, 536);
         assert_eq!(word.followed().get::<u32>(), 536);
