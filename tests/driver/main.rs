@@ -14,6 +14,7 @@ mod common;
 mod concurrent;
 mod deterministic;
 mod events;
+mod exerciser;
 mod fallible;
 mod faults;
 mod incoherent;

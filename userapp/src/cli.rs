@@ -23,7 +23,7 @@ Exit status:
   130  interrupted (Ctrl-C, SIGTERM, SIGHUP)
 
 Without a target option the first real device is used on Windows, and where there is none the
-simulated machine x64 with the edu device. The first line of the output says which.";
+simulated machine x64 with the exerciser. The first line of the output says which.";
 
 /// Proves that data survives DMA: moves it through a test device, checks every byte, and explains
 /// what went wrong.

@@ -109,6 +109,7 @@ impl Kernel {
     fn read_register(&self, address: u64, size: u8) -> Result<u64, Violation> {
         let (mapping, offset) = self.register(address, size)?;
         self.clock.pass(ACCESS_NS);
+        self.bus.reads.fetch_add(1, Ordering::Relaxed);
         if self.irql() <= DISPATCH {
             self.bus.bytes_read.fetch_add(u64::from(size), Ordering::Relaxed);
         }
@@ -126,7 +127,7 @@ impl Kernel {
     fn write_register(&self, address: u64, size: u8, value: u64) -> Result<(), Violation> {
         let (mapping, offset) = self.register(address, size)?;
         self.clock.pass(ACCESS_NS);
-        self.bus.writes.fetch_add(1, Ordering::Relaxed);
+        self.bus.last_write.store(self.bus.next_number(), Ordering::Relaxed);
         mapping.function.write(self, mapping.bar, offset, size, value);
         Ok(())
     }

@@ -7,13 +7,13 @@ use std::str::FromStr;
 use nthost::{Faults, NotAPolicy, NotFaults, Policy};
 
 /// Which device to use. Without any of these: on Windows the first real device if there is one,
-/// else the simulated machine x64 with the edu device.
+/// else the simulated machine x64 with the exerciser.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Target")]
 pub struct TargetOptions {
     /// A simulated machine: x64 or x64-dmar (behind an IOMMU), then options separated by commas.
     ///
-    /// Options: device=edu or slave, scheduling=straight, threads or deterministic, processors=N
+    /// Options: device=exerciser, edu or slave, scheduling=straight, threads or deterministic, processors=N
     /// (not with straight), policy=random, pct:DEPTH or replay:CHOICES (with deterministic: who
     /// decides what happens next), seed=N, map-registers=N (at most N for each adapter),
     /// double-buffer=on (bounce every transfer), versions=1..3 (newest DMA adapter version
@@ -116,21 +116,24 @@ impl Profile {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
     /// QEMU's edu device.
-    #[default]
     Edu,
+    /// The project's own exerciser.
+    #[default]
+    Exerciser,
     /// The device without bus mastering.
     Slave,
 }
 
 impl Device {
     /// All devices.
-    pub const ALL: [Self; 2] = [Self::Edu, Self::Slave];
+    pub const ALL: [Self; 3] = [Self::Exerciser, Self::Edu, Self::Slave];
 
     /// The name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Edu => "edu",
+            Self::Exerciser => "exerciser",
             Self::Slave => "slave",
         }
     }
@@ -140,6 +143,9 @@ impl Device {
     pub const fn about(self) -> &'static str {
         match self {
             Self::Edu => "QEMU's edu device: 28 address bits, one transfer at a time, up to 4 KiB",
+            Self::Exerciser => {
+                "the project's own device: 64 address bits, lists, four queues, 16 MiB of memory"
+            }
             Self::Slave => "a device without bus mastering, served by a system DMA controller",
         }
     }
@@ -457,10 +463,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_machine_is_x64_with_edu() {
+    fn the_default_machine_is_x64_with_the_exerciser() {
         assert_eq!(TargetOptions::default().choice(), Choice::Default);
         let text = Simulation::default().to_string();
-        assert_eq!(text, "simulated machine x64, device edu");
+        assert_eq!(text, "simulated machine x64, device exerciser");
     }
 
     #[test]
@@ -488,8 +494,8 @@ mod tests {
     fn what_does_not_exist_is_answered_with_what_does() {
         let error = "mips".parse::<Simulation>().unwrap_err();
         assert!(error.contains("`mips`") && error.contains("x64, x64-dmar"), "{error}");
-        let error = "x64,device=exerciser".parse::<Simulation>().unwrap_err();
-        assert!(error.contains("there is edu, slave"), "{error}");
+        let error = "x64,device=toaster".parse::<Simulation>().unwrap_err();
+        assert!(error.contains("exerciser, edu, slave"), "{error}");
         let error = "x64-dmar,device=slave".parse::<Simulation>().unwrap_err();
         assert!(error.contains("not available on x64-dmar") && error.contains("system-dma=on"));
         for text in ["", "x64,", "x64,edu", "x64,colour=red", "x64,seed=-1", "x64,versions=4"] {

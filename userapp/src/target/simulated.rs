@@ -11,6 +11,7 @@ use nthost::verifier::Report;
 use nthost::verifier::catalogue::{self, Counterpart, Home};
 use nthost::{Access, File, LoadError, Machine, Slot, SystemDma};
 use testdev::model::edu::{Edu, EduConfig};
+use testdev::model::exerciser::{Exerciser, ExerciserConfig};
 use testdev::model::slave::{Slave, SlaveConfig};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -177,6 +178,7 @@ fn load(machine: &Machine, image: Option<&Image>) -> Result<(), TargetError> {
 pub(crate) fn start(machine: &Machine, device: Device) -> Result<(Slot, File), TargetError> {
     let model: Box<dyn testdev::bus::Device> = match device {
         Device::Edu => Box::new(Edu::new(EduConfig::default())),
+        Device::Exerciser => Box::new(Exerciser::new(ExerciserConfig::default())),
         Device::Slave => Box::new(Slave::new(SlaveConfig::default())),
     };
     let slot = machine.plug(model).map_err(failed("starting the device"))?;
