@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use dmaproof_driver::driver_entry;
-use nthost::{Access, File, Machine, Profile, Scheduling};
+use nthost::{Access, Builder, File, Machine, Profile, Scheduling};
+use testdev::bus::Device;
 use testdev::model::edu::{Edu, EduConfig};
 
 /// Rounds of which the median counts.
@@ -18,7 +19,8 @@ pub fn with_device<T: Send + 'static>(
     profile: Profile,
     body: impl FnOnce(&File) -> T + Send + 'static,
 ) -> T {
-    on(Machine::builder(profile).scheduling(Scheduling::Threads { processors: 1 }).build(), body)
+    let builder = Machine::builder(profile).scheduling(Scheduling::Threads { processors: 1 });
+    with_model(builder, edu(), body)
 }
 
 /// The same on the straight scheduler, where one run is like the other to the instruction.
@@ -29,14 +31,26 @@ pub fn with_straight_device<T: Send + 'static>(
     profile: Profile,
     body: impl FnOnce(&File) -> T + Send + 'static,
 ) -> T {
-    on(Machine::builder(profile).build(), body)
+    with_model(Machine::builder(profile), edu(), body)
 }
 
-fn on<T: Send + 'static>(machine: Machine, body: impl FnOnce(&File) -> T + Send + 'static) -> T {
-    let result = machine.run(move |m: &Machine| {
+/// An edu device that answers at once.
+fn edu() -> Box<dyn Device> {
+    Box::new(Edu::new(EduConfig { dma_delay_ns: 0, ..EduConfig::default() }))
+}
+
+/// Runs `body` on a machine with this device.
+///
+/// # Panics
+/// As [`with_device`].
+pub fn with_model<T: Send + 'static>(
+    builder: Builder,
+    model: Box<dyn Device>,
+    body: impl FnOnce(&File) -> T + Send + 'static,
+) -> T {
+    let result = builder.build().run(move |m: &Machine| {
         m.load("dmaproof", driver_entry).expect("the driver loads");
-        let config = EduConfig { dma_delay_ns: 0, ..EduConfig::default() };
-        m.plug(Box::new(Edu::new(config))).expect("the device starts");
+        m.plug(model).expect("the device starts");
         let path = m.interfaces(&interface()).pop().expect("the device has an interface");
         let file = m.open(&path, Access::READ_WRITE).expect("the device opens");
         body(&file)

@@ -67,6 +67,9 @@ pub struct Description {
     pub scatter_gather: bool,
     /// The longest single operation, bytes (DMA-09).
     pub maximum_length: u32,
+    /// The most fragments that the device takes at a time. An operation has no more fragments than
+    /// pages, so it then uses no more map registers than that.
+    pub fragments_max: u32,
 }
 
 impl Description {
@@ -147,7 +150,11 @@ impl<V: BusMaster> Adapter<V> {
         passive: &Passive,
     ) -> Result<Self, DmaError> {
         // SAFETY: the PDO, by the caller's promise; the description is complete.
-        unsafe { Self::get(physical_device, description.to_raw::<V>(), passive) }
+        let adapter = unsafe { Self::get(physical_device, description.to_raw::<V>(), passive) };
+        adapter.map(|mut adapter| {
+            adapter.map_registers = adapter.map_registers.min(description.fragments_max);
+            adapter
+        })
     }
 }
 
@@ -196,7 +203,8 @@ impl<V: Version> Adapter<V> {
         }
     }
 
-    /// Map registers granted: an output that the driver obeys (DMA-10).
+    /// Map registers that one operation may use: those that were granted, which the driver obeys
+    /// (DMA-10), or fewer where the device takes fewer fragments.
     #[must_use]
     pub fn map_registers(&self) -> u32 {
         self.map_registers

@@ -10,7 +10,7 @@ use crate::address::{LogicalAddress, SystemVa};
 use crate::error::DmaError;
 use crate::irql::{self, AtMostDispatch, Passive};
 use crate::leak;
-use crate::mdl::{DMA, OwnedMdl};
+use crate::mdl::{DMA, Mdl, OwnedMdl};
 use crate::sys::{BOOLEAN, PASSIVE_LEVEL, PHYSICAL_ADDRESS};
 use crate::transfer::Direction;
 
@@ -150,9 +150,35 @@ impl<K: Kind> CommonBuffer<K> {
         self.length
     }
 
+    pub(crate) fn va(&self) -> SystemVa {
+        self.va
+    }
+
+    pub(crate) fn address(&self) -> LogicalAddress {
+        self.address
+    }
+
+    pub(crate) fn mdl(&self) -> Option<Mdl> {
+        self.mdl.as_ref().map(OwnedMdl::mdl)
+    }
+
     /// Fills the buffer with zeros, so that nothing old can reach a caller (SEC-08).
     pub fn clear(&mut self) {
-        for offset in 0..self.length {
+        self.clear_first(self.length);
+    }
+
+    /// The same for its first `length` bytes, if no more of it will be used.
+    pub fn clear_first(&mut self, length: u32) {
+        let length = length.min(self.length);
+        let whole = length & !7;
+        for offset in (0..whole).step_by(8) {
+            // CAST: 32 bits fit a 64-bit usize.
+            // SAFETY: 8 bytes of the buffer lie there.
+            let at = unsafe { self.va.as_ptr().add(offset as usize) };
+            // SAFETY: aligned, since common buffers begin at a page (DMA-22).
+            unsafe { at.cast::<u64>().write_volatile(0) };
+        }
+        for offset in whole..length {
             self.store(offset, 0);
         }
     }

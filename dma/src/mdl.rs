@@ -104,6 +104,83 @@ impl Span {
     }
 }
 
+/// The physical pages of a buffer, roughly: none lies below the first or above the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    first: u64,
+    last: u64,
+    pages: u64,
+}
+
+/// The most pairs of pages that are compared one by one.
+const COMPARISONS_MAX: u64 = 1 << 8;
+
+/// A set of physical pages, to find out what two long buffers share. It is large; the driver keeps
+/// one.
+#[derive(Debug)]
+pub struct PageSet {
+    /// Frame numbers plus 1; 0 is a free place.
+    places: [u64; Self::PLACES],
+    /// The buffer whose pages it holds.
+    of: Option<MdlChain>,
+}
+
+impl PageSet {
+    const BITS: u32 = 11;
+    const PLACES: usize = 1 << Self::BITS;
+    /// The most pages it holds, so that places are found quickly.
+    const PAGES_MAX: u64 = Self::PLACES as u64 / 4 * 3;
+
+    /// No page.
+    pub const EMPTY: Self = Self { places: [0; Self::PLACES], of: None };
+
+    /// Makes an empty set in place: it is too large for the stack.
+    ///
+    /// # Safety
+    /// `this` is valid for writes.
+    pub unsafe fn initialise(this: *mut Self) {
+        // SAFETY: a field of a place that is valid for writes.
+        let places = unsafe { &raw mut (*this).places };
+        // SAFETY: as above; zeros are a value of it.
+        unsafe { places.write_bytes(0, 1) };
+        // SAFETY: a field of a place that is valid for writes.
+        let of = unsafe { &raw mut (*this).of };
+        // SAFETY: as above.
+        unsafe { of.write(None) };
+    }
+
+    /// The place where a frame is, or would be.
+    fn find(&mut self, frame: u64) -> Option<&mut u64> {
+        let key = frame.wrapping_add(1);
+        // CAST: 11 bits.
+        let hash = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - Self::BITS)) as usize;
+        let place = (0..Self::PLACES)
+            .map(|step| hash.wrapping_add(step) & (Self::PLACES - 1))
+            .find(|place| self.places.get(*place).is_some_and(|held| *held == 0 || *held == key))?;
+        self.places.get_mut(place)
+    }
+
+    /// Whether a page of `other` is one of `chain`'s, which has no more than fit.
+    fn holds_any(&mut self, chain: MdlChain, other: MdlChain) -> bool {
+        if self.of != Some(chain) {
+            self.places.fill(0);
+            self.of = Some(chain);
+            for span in chain.iter().flat_map(Mdl::spans) {
+                if let Some(place) = self.find(span.frame) {
+                    *place = span.frame.wrapping_add(1);
+                }
+            }
+        }
+        let mut spans = other.iter().flat_map(Mdl::spans);
+        spans.any(|span| self.find(span.frame).is_none_or(|place| *place != 0))
+    }
+
+    /// Forgets what it held: the next buffer may be another one at the same address.
+    pub fn forget(&mut self) {
+        self.of = None;
+    }
+}
+
 /// A chain of MDLs that describes one buffer.
 ///
 /// # Invariants
@@ -149,6 +226,39 @@ impl MdlChain {
                 other.iter().any(|mdl| mdl.spans().any(|theirs| span.overlaps(&theirs)))
             })
         })
+    }
+
+    /// What [`shares`](MdlChain::shares) looks at first.
+    #[must_use]
+    pub fn footprint(self) -> Footprint {
+        let none = Footprint { first: u64::MAX, last: 0, pages: 0 };
+        self.iter().flat_map(Mdl::spans).fold(none, |sum, span| Footprint {
+            first: sum.first.min(span.frame),
+            last: sum.last.max(span.frame),
+            pages: sum.pages.saturating_add(1),
+        })
+    }
+
+    /// Whether the two buffers share a byte of physical memory, or are so long and so mixed up that
+    /// finding out would take too long. Both come with their footprints.
+    #[must_use]
+    pub fn shares(
+        self,
+        own: Footprint,
+        other: Self,
+        theirs: Footprint,
+        pages: &mut PageSet,
+    ) -> bool {
+        if own.last < theirs.first || theirs.last < own.first {
+            return false;
+        }
+        if own.pages.saturating_mul(theirs.pages) <= COMPARISONS_MAX {
+            return self.overlaps(other);
+        }
+        if own.pages > PageSet::PAGES_MAX {
+            return true;
+        }
+        pages.holds_any(self, other) && self.overlaps(other)
     }
 
     /// KeFlushIoBuffers on every MDL of the chain (DMA-87).

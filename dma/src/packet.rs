@@ -10,6 +10,7 @@ use crate::error::DmaError;
 use crate::irql::{self, AtMostDispatch, Dispatch};
 use crate::leak;
 use crate::mdl::Mdl;
+use crate::scatter_gather::Element;
 use crate::sys::{
     _IO_ALLOCATION_ACTION, DISPATCH_LEVEL, IO_ALLOCATION_ACTION, NT_SUCCESS, PDEVICE_OBJECT,
     PDRIVER_CONTROL, PVOID, ULONG,
@@ -216,38 +217,28 @@ impl<R> Granted<R> {
         self.transfer.next_piece(&self.registers.limits())
     }
 
-    /// Maps the next piece: MapTransfer. The mapping is as long as the system says, which may be
-    /// shorter than asked (DMA-47, DMA-48). IRQL: at most DISPATCH_LEVEL.
+    /// Maps the next piece with one MapTransfer. The mapping is as long as the system says, which
+    /// may be shorter than asked (DMA-47, DMA-48). IRQL: at most DISPATCH_LEVEL.
     ///
     /// # Errors
     /// The transfer back: over, in need of a copy, or marked as failed.
-    pub fn map(self, _level: &impl AtMostDispatch) -> Result<Mapping<R>, Self> {
+    pub fn map(self, level: &impl AtMostDispatch) -> Result<Mapping<R>, Self> {
+        let mut mapper = self.mapper(level)?;
+        let _element = mapper.next();
+        mapper.finish()
+    }
+
+    /// Begins to map the next piece: the device gets it as the elements that the mapper gives, as
+    /// many as it can take (DMA-48). IRQL: at most DISPATCH_LEVEL.
+    ///
+    /// # Errors
+    /// The transfer back: over, or in need of a copy.
+    pub fn mapper<L: AtMostDispatch>(self, level: &L) -> Result<Mapper<'_, R, L>, Self> {
         let NextPiece::Mapped(wanted) = self.next_piece() else { return Err(self) };
-        let Ok(map) = operation!(self.registers.adapter, MapTransfer) else {
-            return Err(self.failed(DmaError::MissingOperation));
-        };
-        let mdl = self.transfer.mdl();
-        let current_va = self.transfer.current_va();
-        let mut length: ULONG = wanted;
-        // SAFETY: map registers of this adapter are held; the piece lies inside one locked MDL,
-        // spans no more pages than there are registers, is not empty, and nothing of it is mapped
-        // (DMA-45, DMA-46, DMA-49, DMA-50, DMA-51).
-        let address = unsafe {
-            map(
-                self.registers.adapter.as_ptr(),
-                mdl.as_ptr(),
-                self.registers.base,
-                current_va,
-                &mut length,
-                self.transfer.direction().write_to_device(),
-            )
-        };
-        let length = length.min(wanted);
-        if length == 0 {
-            return Err(self.failed(DmaError::NothingMapped));
-        }
-        let address = LogicalAddress::from_raw(address);
-        Ok(Mapping { granted: ManuallyDrop::new(self), mdl, current_va, address, length })
+        let (mdl, current_va) = (self.transfer.mdl(), self.transfer.current_va());
+        let granted = ManuallyDrop::new(self);
+        let mapping = Mapping { granted, mdl, current_va, address: None, length: 0 };
+        Ok(Mapper { mapping, wanted, _level: level })
     }
 
     /// The same, marked as failed.
@@ -262,6 +253,67 @@ impl<R> Granted<R> {
     }
 }
 
+/// A piece on the way to being mapped: each element is one MapTransfer (DMA-48).
+#[derive(Debug)]
+#[must_use]
+pub struct Mapper<'l, R, L: AtMostDispatch> {
+    mapping: Mapping<R>,
+    wanted: u32,
+    _level: &'l L,
+}
+
+impl<R, L: AtMostDispatch> Mapper<'_, R, L> {
+    /// The transfer, to look at.
+    pub fn transfer(&self) -> &Transfer<R> {
+        self.mapping.transfer()
+    }
+
+    /// Ends the mapping with the elements that were given.
+    ///
+    /// # Errors
+    /// The transfer back, marked as failed, if nothing was mapped.
+    pub fn finish(self) -> Result<Mapping<R>, Granted<R>> {
+        if self.mapping.length != 0 {
+            return Ok(self.mapping);
+        }
+        let mut mapping = ManuallyDrop::new(self.mapping);
+        // SAFETY: taken once, since the mapping, of which nothing is mapped, is forgotten.
+        let granted = unsafe { ManuallyDrop::take(&mut mapping.granted) };
+        Err(granted.failed(DmaError::NothingMapped))
+    }
+}
+
+impl<R, L: AtMostDispatch> Iterator for Mapper<'_, R, L> {
+    type Item = Element;
+
+    fn next(&mut self) -> Option<Element> {
+        let rest = self.wanted.checked_sub(self.mapping.length).filter(|rest| *rest != 0)?;
+        let registers = &self.mapping.granted.registers;
+        let map = operation!(registers.adapter, MapTransfer).ok()?;
+        // CAST: 32 bits fit a 64-bit usize. The sum is an index and never dereferenced (DMA-46).
+        let current_va = self.mapping.current_va.wrapping_byte_add(self.mapping.length as usize);
+        let mut length: ULONG = rest;
+        // SAFETY: map registers of this adapter are held; the piece lies inside one locked MDL,
+        // spans no more pages than there are registers, is not empty, and nothing of it from here
+        // on is mapped (DMA-45, DMA-46, DMA-49, DMA-50, DMA-51).
+        let address = unsafe {
+            map(
+                registers.adapter.as_ptr(),
+                self.mapping.mdl.as_ptr(),
+                registers.base,
+                current_va,
+                &mut length,
+                self.mapping.transfer().direction().write_to_device(),
+            )
+        };
+        let length = length.min(rest);
+        let address = LogicalAddress::from_raw(address);
+        self.mapping.length = self.mapping.length.saturating_add(length);
+        self.mapping.address.get_or_insert(address);
+        (length != 0).then_some(Element { address, length })
+    }
+}
+
 /// A piece that the device may access: request and map registers are inside, and only
 /// [`flush`](Mapping::flush) gives them back.
 ///
@@ -272,14 +324,15 @@ pub struct Mapping<R> {
     granted: ManuallyDrop<Granted<R>>,
     mdl: Mdl,
     current_va: PVOID,
-    address: LogicalAddress,
+    /// Where the device finds the first element; `None` as long as nothing is mapped.
+    address: Option<LogicalAddress>,
     length: u32,
 }
 
 impl<R> Mapping<R> {
-    /// Where the device finds the piece (DMA-57).
+    /// Where the device finds the piece, or the first element of several (DMA-57).
     #[must_use]
-    pub fn address(&self) -> LogicalAddress {
+    pub fn address(&self) -> Option<LogicalAddress> {
         self.address
     }
 

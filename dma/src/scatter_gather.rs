@@ -238,8 +238,19 @@ impl Elements {
         (element.length > 0 && element.length <= rest).then_some((element, before))
     }
 
-    pub(crate) fn element_done(&mut self) {
-        self.next = self.next.saturating_add(1);
+    /// The elements from the current one on that lie in the piece, whatever the list says.
+    pub(crate) fn rest(&self) -> impl Iterator<Item = Element> {
+        let before = self.current().map_or(self.length, |(_, before)| before);
+        let mut room = self.length.saturating_sub(before);
+        (self.next..self.count()).map_while(move |index| {
+            let element = self.element(index)?;
+            room = room.checked_sub(element.length)?;
+            (element.length > 0).then_some(element)
+        })
+    }
+
+    pub(crate) fn elements_done(&mut self, count: u32) {
+        self.next = self.next.saturating_add(count);
     }
 
     pub(crate) fn is_complete(&self) -> bool {
@@ -290,9 +301,14 @@ impl<R> ScatterGatherList<R> {
         self.elements.current()
     }
 
-    /// Takes note that the device has finished the current element.
-    pub fn element_done(&mut self) {
-        self.elements.element_done();
+    /// The elements from the current one on, for a device that takes several at a time.
+    pub fn rest(&self) -> impl Iterator<Item = Element> {
+        self.elements.rest()
+    }
+
+    /// Takes note that the device has finished that many elements from the current one on.
+    pub fn elements_done(&mut self, count: u32) {
+        self.elements.elements_done(count);
     }
 
     /// Whether the device has finished every element.

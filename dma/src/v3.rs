@@ -374,9 +374,14 @@ impl<R> MappingV3<R> {
         if self.granted.transfer.is_over() { None } else { self.elements.current() }
     }
 
-    /// Takes note that the device has finished the current element.
-    pub fn element_done(&mut self) {
-        self.elements.element_done();
+    /// The elements from the current one on, for a device that takes several at a time.
+    pub fn rest(&self) -> impl Iterator<Item = Element> {
+        self.elements.rest()
+    }
+
+    /// Takes note that the device has finished that many elements from the current one on.
+    pub fn elements_done(&mut self, count: u32) {
+        self.elements.elements_done(count);
     }
 
     /// Whether the device has finished every element.

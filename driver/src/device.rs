@@ -1,6 +1,7 @@
 //! The device: its context and how it is added.
 
 mod add;
+mod bus_master;
 mod hardware;
 mod power;
 mod slave;
@@ -15,6 +16,7 @@ use wdk_dma::ddk::ContextType;
 use wdk_dma::irql::{AtMostDispatch, Dispatch};
 
 use crate::engine::Registers;
+use crate::interrupt::MESSAGES_MAX;
 use crate::statistics::Counters;
 use crate::sync::SpinLock;
 use crate::sys::{
@@ -33,7 +35,7 @@ pub(crate) static DEVICE_CONTEXT: ContextType<DeviceContext> =
 #[derive(Debug)]
 pub struct DeviceContext {
     device: WDFDEVICE,
-    interrupt: WDFINTERRUPT,
+    interrupts: [WDFINTERRUPT; MESSAGES_MAX],
     watchdog: WDFTIMER,
     pump_dpc: WDFDPC,
     channel_dpc: WDFDPC,
@@ -62,8 +64,10 @@ impl DeviceContext {
         self.device
     }
 
-    pub(crate) fn interrupt(&self) -> WDFINTERRUPT {
-        self.interrupt
+    /// The interrupt objects: one for the line or the only message, one more for each further
+    /// message.
+    pub(crate) fn interrupts(&self) -> &[WDFINTERRUPT] {
+        &self.interrupts
     }
 
     pub(crate) fn watchdog(&self) -> WDFTIMER {

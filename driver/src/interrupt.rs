@@ -1,5 +1,5 @@
-//! Interrupts: line-based or MSI, one routine for both; and the watchdog that stands in for one
-//! that never comes.
+//! Interrupts: line-based, MSI or MSI-X, one routine for all; and the watchdog that stands in for
+//! one that never comes.
 
 use core::ptr;
 
@@ -13,38 +13,70 @@ use crate::sys::{
     WDFINTERRUPT, WDFOBJECT, WDFTIMER, call_unsafe_wdf_function_binding,
 };
 use crate::transfer;
-use crate::transfer::pump::interrupt_time;
 
-/// Creates the interrupt object, in EvtDriverDeviceAdd: the framework gives it the device's line or
-/// its first message (KMDF-12). IRQL: PASSIVE_LEVEL.
-pub(crate) fn create(device: WDFDEVICE) -> Result<WDFINTERRUPT, NTSTATUS> {
-    let mut config = ddk::WDF_INTERRUPT_CONFIG_INIT(Some(evt_isr), Some(evt_dpc));
-    let mut interrupt: WDFINTERRUPT = ptr::null_mut();
-    // SAFETY: a live device, a complete configuration, no attributes.
-    let status = unsafe {
-        call_unsafe_wdf_function_binding!(
-            WdfInterruptCreate,
-            device,
-            &mut config,
-            WDF_NO_OBJECT_ATTRIBUTES,
-            &mut interrupt
-        )
-    };
-    if NT_SUCCESS(status) { Ok(interrupt) } else { Err(status) }
+/// Interrupt objects: as many as the device with the most messages has. Those that get no message
+/// stay unused (KMDF-12).
+pub(crate) const MESSAGES_MAX: usize = 5;
+
+/// Creates the interrupt objects, in EvtDriverDeviceAdd: the framework gives the first the device's
+/// line or first message, and each further one a message, as long as there are any (KMDF-12).
+/// IRQL: PASSIVE_LEVEL.
+pub(crate) fn create(device: WDFDEVICE) -> Result<[WDFINTERRUPT; MESSAGES_MAX], NTSTATUS> {
+    let mut interrupts = [ptr::null_mut(); MESSAGES_MAX];
+    for interrupt in &mut interrupts {
+        let mut config = ddk::WDF_INTERRUPT_CONFIG_INIT(Some(evt_isr), Some(evt_dpc));
+        // SAFETY: a live device, a complete configuration, no attributes.
+        let status = unsafe {
+            call_unsafe_wdf_function_binding!(
+                WdfInterruptCreate,
+                device,
+                &mut config,
+                WDF_NO_OBJECT_ATTRIBUTES,
+                interrupt
+            )
+        };
+        if !NT_SUCCESS(status) {
+            return Err(status);
+        }
+    }
+    Ok(interrupts)
+}
+
+/// How the device interrupts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connection {
+    pub(crate) kind: InterruptKind,
+    /// Messages, or 1 for a line.
+    pub(crate) count: u32,
+}
+
+impl Connection {
+    /// Messages; 0 with a line.
+    pub(crate) fn messages(self) -> u32 {
+        match self.kind {
+            InterruptKind::None | InterruptKind::Line => 0,
+            InterruptKind::Msi | InterruptKind::MsiX => self.count,
+        }
+    }
 }
 
 /// How the device interrupts. Between PrepareHardware and ReleaseHardware.
-pub(crate) fn kind(context: &DeviceContext) -> InterruptKind {
-    let mut info = ddk::WDF_INTERRUPT_INFO_INIT();
-    // SAFETY: the device's live interrupt; a structure with its size set.
-    unsafe {
-        call_unsafe_wdf_function_binding!(WdfInterruptGetInfo, context.interrupt(), &mut info);
+pub(crate) fn connection(context: &DeviceContext) -> Connection {
+    let mut found = Connection { kind: InterruptKind::None, count: 0 };
+    for &interrupt in context.interrupts() {
+        let mut info = ddk::WDF_INTERRUPT_INFO_INIT();
+        // SAFETY: one of the device's live interrupts; a structure with its size set.
+        unsafe { call_unsafe_wdf_function_binding!(WdfInterruptGetInfo, interrupt, &mut info) };
+        found.kind = match (info.Vector, info.MessageSignaled) {
+            (0, _) => continue,
+            (_, 0) => InterruptKind::Line,
+            // Of the devices that the driver knows only one has MSI-X, and no MSI.
+            _ if context.registers.exerciser.is_mapped() => InterruptKind::MsiX,
+            _ => InterruptKind::Msi,
+        };
+        found.count = found.count.saturating_add(1);
     }
-    match (info.Vector, info.MessageSignaled) {
-        (0, _) => InterruptKind::None,
-        (_, 0) => InterruptKind::Line,
-        _ => InterruptKind::Msi,
-    }
+    found
 }
 
 /// EvtInterruptIsr: says whether the interrupt is the device's, and acknowledges it there. At
@@ -67,19 +99,22 @@ unsafe extern "C" fn evt_isr(interrupt: WDFINTERRUPT, _message: ULONG) -> BOOLEA
     TRUE as BOOLEAN
 }
 
-/// EvtInterruptDpc: has the pump look at the engine. What caused the interrupt does not matter.
-/// DISPATCH_LEVEL.
-unsafe extern "C" fn evt_dpc(_interrupt: WDFINTERRUPT, device: WDFOBJECT) {
+/// EvtInterruptDpc: has the pump look at the engine, first where this interrupt points. What caused
+/// it does not matter. DISPATCH_LEVEL.
+unsafe extern "C" fn evt_dpc(interrupt: WDFINTERRUPT, device: WDFOBJECT) {
     // SAFETY: the associated object is the device, live.
     let Some(context) = (unsafe { DeviceContext::of(device.cast()) }) else { return };
     // SAFETY: DPCs run at DISPATCH_LEVEL (KMDF-17).
     let mut dispatch = unsafe { Dispatch::assume() };
     context.statistics.dpcs.increment();
-    context.state.lock(&dispatch).engine.check = true;
+    let message = context.interrupts().iter().position(|known| *known == interrupt);
+    let message = message.and_then(|message| u32::try_from(message).ok()).unwrap_or(0);
+    let mask = context.registers.mask_of(message);
+    context.state.lock(&dispatch).engine.check |= mask;
     transfer::pump(context, &mut dispatch);
 }
 
-/// EvtTimerFunc of the watchdog: a run took longer than it should. DISPATCH_LEVEL.
+/// EvtTimerFunc of the watchdog: a run may be late. DISPATCH_LEVEL.
 pub(crate) unsafe extern "C" fn evt_watchdog(timer: WDFTIMER) {
     // SAFETY: the framework's own argument; the device is its parent.
     let device = unsafe { call_unsafe_wdf_function_binding!(WdfTimerGetParentObject, timer) };
@@ -89,9 +124,12 @@ pub(crate) unsafe extern "C" fn evt_watchdog(timer: WDFTIMER) {
     let mut dispatch = unsafe { Dispatch::assume() };
     {
         let mut state = context.state.lock(&dispatch);
-        state.engine.check = true;
-        // A watchdog of an earlier run says nothing about this one.
-        state.engine.expired |= interrupt_time() >= state.engine.deadline;
+        state.engine.armed = false;
+        // With nothing under way it was set for something that has long ended.
+        if state.engine.running != 0 || state.engine.resetting.is_some() {
+            state.engine.expired = true;
+            state.engine.check = u32::MAX;
+        }
     }
     transfer::pump(context, &mut dispatch);
 }

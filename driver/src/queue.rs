@@ -140,7 +140,7 @@ unsafe extern "C" fn evt_io_device_control(
         return;
     };
     // SAFETY: EvtIoXxx runs at DISPATCH_LEVEL or below (KMDF-35).
-    let level = unsafe { UpToDispatch::assume() };
+    let mut level = unsafe { UpToDispatch::assume() };
     match Ioctl::try_from(code) {
         Ok(Ioctl::ToDevice) => {
             control(context, request, output_length, Direction::ToDevice, level);
@@ -150,7 +150,7 @@ unsafe extern "C" fn evt_io_device_control(
         }
         Ok(Ioctl::Query) => query(context, request, &level),
         Ok(Ioctl::Statistics) => statistics(context, request),
-        Ok(Ioctl::Reset) => reset(context, request),
+        Ok(Ioctl::Reset) => reset(context, request, &mut level),
         Err(_) => {
             context.statistics.refused.increment();
             request.complete(STATUS_INVALID_DEVICE_REQUEST, 0);
@@ -208,13 +208,18 @@ fn answer(context: &DeviceContext, request: Request, written: Result<(), NTSTATU
     }
 }
 
-fn reset(context: &DeviceContext, request: Request) {
-    let status = match input(&request).and_then(ResetRequest::read) {
-        // edu cannot be reset.
-        Ok(_) => STATUS_NOT_SUPPORTED,
-        Err(refusal) => refusal.status(),
-    };
-    refuse(context, request, status);
+/// Resets the device, where it can be; what is under way begins again.
+fn reset(context: &DeviceContext, request: Request, level: &mut UpToDispatch) {
+    if let Err(refusal) = input(&request).and_then(ResetRequest::read) {
+        refuse(context, request, refusal.status());
+        return;
+    }
+    if context.state.lock(level).ask_reset() {
+        transfer::pump(context, level);
+        request.complete(STATUS_SUCCESS, 0);
+    } else {
+        refuse(context, request, STATUS_NOT_SUPPORTED);
+    }
 }
 
 fn refuse(context: &DeviceContext, request: Request, status: NTSTATUS) {
@@ -290,16 +295,17 @@ fn enter(
     if state.failed {
         return Err((transfer, status::DEVICE_NOT_READY));
     }
-    let sequence = state.next_sequence;
-    let free = state.slots.iter_mut().find(|slot| matches!(slot.stage, Stage::Free));
-    let Some(slot) = free else { return Err((transfer, STATUS_INSUFFICIENT_RESOURCES)) };
-    let handle = transfer.owner().handle();
+    let (chain, handle) = (transfer.chain(), transfer.owner().handle());
+    let mut slots = state.slots.iter_mut().enumerate();
+    let free = slots.find(|(_, slot)| matches!(slot.stage, Stage::Free));
+    let Some((index, slot)) = free else {
+        return Err((transfer, STATUS_INSUFFICIENT_RESOURCES));
+    };
     slot.forget_request();
     slot.handle = handle;
     slot.file = transfer.owner().file();
-    slot.chain = Some(transfer.chain());
+    slot.chain = Some((chain, chain.footprint()));
     slot.asked = Some(asked);
-    slot.sequence = sequence;
     slot.stage = Stage::Waiting(transfer);
     // SAFETY: owned by the driver and not cancelable; this form never calls back, so the lock may
     // be held, and a cancel routine that runs at once waits for it (KMDF-26).
@@ -312,12 +318,14 @@ fn enter(
     };
     if NT_SUCCESS(marked) {
         slot.cancel = Cancel::Marked;
-        state.next_sequence = sequence.saturating_add(1);
+        state.line_up(index);
         return Ok(());
     }
-    slot.forget_request();
-    match core::mem::replace(&mut slot.stage, Stage::Free) {
-        Stage::Waiting(transfer) => Err((transfer, marked)),
+    match slot.take() {
+        Stage::Waiting(transfer) => {
+            state.forget(index, Stage::Free);
+            Err((transfer, marked))
+        }
         stage => {
             slot.stage = stage;
             Ok(())

@@ -62,6 +62,10 @@ pub(crate) struct Counters {
     pub(crate) flush_failures: Counter,
     pub(crate) refused: Counter,
     pub(crate) slots_abandoned: Counter,
+    pub(crate) interrupts_lost: Counter,
+    pub(crate) completions_unknown: Counter,
+    pub(crate) aborts: Counter,
+    pub(crate) resets: Counter,
 }
 
 impl Counters {
@@ -80,6 +84,10 @@ impl Counters {
             flush_failures: Counter::new(),
             refused: Counter::new(),
             slots_abandoned: Counter::new(),
+            interrupts_lost: Counter::new(),
+            completions_unknown: Counter::new(),
+            aborts: Counter::new(),
+            resets: Counter::new(),
         }
     }
 
@@ -118,6 +126,10 @@ impl Counters {
             &self.flush_failures,
             &self.refused,
             &self.slots_abandoned,
+            &self.interrupts_lost,
+            &self.completions_unknown,
+            &self.aborts,
+            &self.resets,
         ];
         singles.into_iter().for_each(Counter::reset);
     }
@@ -145,6 +157,10 @@ impl Counters {
         shown.flush_failures = self.flush_failures.get();
         shown.refused = self.refused.get();
         shown.slots_abandoned = self.slots_abandoned.get();
+        shown.interrupts_lost = self.interrupts_lost.get();
+        shown.completions_unknown = self.completions_unknown.get();
+        shown.aborts = self.aborts.get();
+        shown.resets = self.resets.get();
         shown
     }
 }

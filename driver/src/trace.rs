@@ -36,6 +36,8 @@ pub enum Event {
     RequestCompleted(NTSTATUS),
     /// The device did not finish a piece within its time.
     PieceLate,
+    /// The device is reset, because a run could not be stopped or the device gave up.
+    DeviceReset,
     /// The device reads all ones: it was removed.
     DeviceGone,
     /// The driver told the system that the device has failed.
@@ -89,6 +91,7 @@ pub fn trace(event: Event) {
             win_ntstatus("Status", &status),
         ),
         Event::PieceLate => write_event!(PROVIDER, "PieceLate", level(Warning)),
+        Event::DeviceReset => write_event!(PROVIDER, "DeviceReset", level(Warning)),
         Event::DeviceGone => write_event!(PROVIDER, "DeviceGone", level(Warning)),
         Event::DeviceFailed => write_event!(PROVIDER, "DeviceFailed", level(Error)),
         Event::DeviceNeverStopped => write_event!(PROVIDER, "DeviceNeverStopped", level(Error)),

@@ -22,5 +22,6 @@ pub(crate) mod slot;
 pub(crate) mod state;
 pub(crate) mod system;
 pub(crate) mod v3;
+pub(crate) mod watch;
 
 pub use pump::pump;

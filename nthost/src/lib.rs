@@ -11,6 +11,7 @@
 
 mod bus;
 mod ddi;
+pub mod explore;
 mod hal;
 #[cfg_attr(all(target_os = "linux", target_arch = "x86_64"), path = "image/mod.rs")]
 #[cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), path = "image/elsewhere.rs")]
@@ -37,7 +38,10 @@ pub mod cache {
 }
 
 pub use io::{Access, Buffer, Caller, Completion, File, Operation, Pending, Request};
-pub use machine::{Builder, Machine, Profile, Scheduling, Stopped, SystemDma};
+pub use machine::{
+    Builder, ChoiceList, FallibleCall, Faults, Machine, NotAChoiceList, NotAPolicy, NotFaults,
+    Policy, Profile, Running, Scheduling, Stopped, SystemDma,
+};
 pub use pnp::{Driver, DriverEntry, Slot};
 pub use status::NtStatus;
 pub use verifier::RuleId;

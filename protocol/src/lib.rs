@@ -71,7 +71,7 @@ pub use wire::UnknownCode;
 ///
 /// Every request carries it, and the driver refuses any other. It grows whenever a structure, a
 /// check or a status changes; there is no range of compatible versions.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The device interface class of the driver, in the order of the fields of a Windows `GUID`.
 ///

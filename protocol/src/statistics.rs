@@ -78,6 +78,14 @@ pub struct Statistics {
     pub refused: u64,
     /// Waiting transfers whose request was gone when map registers came.
     pub slots_abandoned: u64,
+    /// Pieces that were over without an interrupt that said so; the watchdog found them.
+    pub interrupts_lost: u64,
+    /// Completions of the device that belong to no piece.
+    pub completions_unknown: u64,
+    /// Pieces that the device was told to stop.
+    pub aborts: u64,
+    /// Times the device was reset while it worked.
+    pub resets: u64,
 }
 
 impl Statistics {

@@ -63,8 +63,9 @@ statuses! {
          way, or shorter ones, and try again.";
     /// The flush after a transfer reported a failure.
     DEVICE_DATA_ERROR = 0xC000_009C_u32, "STATUS_DEVICE_DATA_ERROR",
-        "The system could not move all data of the transfer between its buffers and memory. Do not \
-         use the data; repeat the transfer, and if it happens again suspect the platform's DMA.";
+        "Not all data of the transfer reached its destination: the device moved less than it was \
+         told to, or the system's flush failed. Do not use the data; repeat the transfer, and if it \
+         happens again suspect the device or the platform's DMA.";
     /// [`Refusal::DirectionNotAvailable`](crate::Refusal::DirectionNotAvailable).
     MEDIA_WRITE_PROTECTED = 0xC000_00A2_u32, "STATUS_MEDIA_WRITE_PROTECTED",
         "The processor may not write that part of the device. `dmaproof info` shows the writable \
@@ -81,6 +82,10 @@ statuses! {
     NOT_SUPPORTED = 0xC000_00BB_u32, "STATUS_NOT_SUPPORTED",
         "This device has no such function; the edu device, for one, cannot be reset. Go on without \
          it.";
+    /// The device could not reach the memory that it was given.
+    ADAPTER_HARDWARE_ERROR = 0xC000_00C2_u32, "STATUS_ADAPTER_HARDWARE_ERROR",
+        "The device could not reach memory that it was given for the transfer. Do not use the \
+         data; look at the device's driver, the IOMMU and the device itself.";
     /// [`Refusal::UnknownPath`](crate::Refusal::UnknownPath).
     INVALID_PARAMETER_2 = 0xC000_00F0_u32, "STATUS_INVALID_PARAMETER_2",
         "The second field of the transfer header, the path, has no meaning in this version. Use \

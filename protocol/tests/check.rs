@@ -2,7 +2,7 @@
 
 use dmaproof_protocol::Direction::{FromDevice, ToDevice};
 use dmaproof_protocol::{
-    Direction, Limits, Path, Paths, PioKind, PioWindow, Refusal, Transfer, TransferHeader,
+    Direction, Limits, Path, Paths, PioKind, PioWindow, Refusal, Transfer, TransferHeader, VERSION,
     check_read_write,
 };
 
@@ -42,7 +42,7 @@ fn an_accepted_transfer_is_the_requested_one() {
 #[test]
 fn wrong_version() {
     assert!(changed(|_| ()).is_ok());
-    for version in [0, 2, u32::MAX] {
+    for version in [0, VERSION - 1, VERSION + 1, u32::MAX] {
         assert_eq!(changed(|header| header.version = version), Err(Refusal::WrongVersion));
     }
 }
@@ -170,7 +170,7 @@ fn refusals_come_in_the_documented_order() {
         assert!(!steps.contains(&refusal), "{refusal:?} was repaired before");
         steps.push(refusal);
         match refusal {
-            Refusal::WrongVersion => header.version = 1,
+            Refusal::WrongVersion => header.version = VERSION,
             Refusal::UnknownPath => header.path = Path::Pio.code(),
             Refusal::UnknownFlags => header.flags = 0,
             Refusal::ReservedSet => header.reserved = 0,

@@ -35,7 +35,7 @@ macro_rules! assert_layout {
 
 #[test]
 fn codes_are_the_published_ones() {
-    assert_eq!(VERSION, 1);
+    assert_eq!(VERSION, 2);
     assert_eq!(Ioctl::ALL.len(), CODES.len());
     for (ioctl, code, method, access) in CODES {
         assert_eq!(ioctl.code(), code, "{ioctl:?}");
@@ -131,14 +131,15 @@ fn the_query_reply_has_the_published_layout() {
 fn the_statistics_have_the_published_layout() {
     assert_layout!(Count, 16, transfers @ 0 + 8, bytes @ 8 + 8);
     assert_layout!(DirectionCounts, 32, to_device @ 0 + 16, from_device @ 16 + 16);
-    assert_layout!(Statistics, 320,
+    assert_layout!(Statistics, 352,
         version @ 0 + 4, reserved @ 4 + 4, common_buffer_cached @ 8 + 32,
         common_buffer_uncached @ 40 + 32, packet @ 72 + 32, scatter_gather @ 104 + 32,
         version3 @ 136 + 32, pio @ 168 + 32, system_dma @ 200 + 32, errors @ 232 + 8,
         cancelled @ 240 + 8, timed_out @ 248 + 8, interrupts @ 256 + 8,
         interrupts_spurious @ 264 + 8, dpcs @ 272 + 8, pieces_mapped @ 280 + 8,
         pieces_flushed @ 288 + 8, flush_failures @ 296 + 8, refused @ 304 + 8,
-        slots_abandoned @ 312 + 8);
+        slots_abandoned @ 312 + 8, interrupts_lost @ 320 + 8, completions_unknown @ 328 + 8,
+        aborts @ 336 + 8, resets @ 344 + 8);
     assert_eq!(align_of::<Statistics>(), 8);
 }
 
@@ -147,7 +148,7 @@ fn a_header_is_these_bytes() {
     let header = TransferHeader::new(Path::Version3, 0x0102_0304_0506_0708, 0x1000);
     #[rustfmt::skip]
     let bytes: [u8; 32] = [
-        1, 0, 0, 0,             // version
+        2, 0, 0, 0,             // version
         5, 0, 0, 0,             // path
         8, 7, 6, 5, 4, 3, 2, 1, // offset
         0, 0x10, 0, 0, 0, 0, 0, 0, // length
@@ -216,20 +217,20 @@ fn requests_are_read_in_the_documented_order() {
         bytes.resize(length, 0);
         VersionRequest::read(&bytes)
     };
-    assert_eq!(read(1, 0, 8), Ok(good));
-    assert_eq!(read(2, 1, 7), Err(Refusal::HeaderTooShort));
-    assert_eq!(read(1, 0, 0), Err(Refusal::HeaderTooShort));
-    assert_eq!(read(2, 1, 9), Err(Refusal::WrongVersion));
+    assert_eq!(read(2, 0, 8), Ok(good));
+    assert_eq!(read(3, 1, 7), Err(Refusal::HeaderTooShort));
+    assert_eq!(read(2, 0, 0), Err(Refusal::HeaderTooShort));
+    assert_eq!(read(3, 1, 9), Err(Refusal::WrongVersion));
     assert_eq!(read(0, 0, 8), Err(Refusal::WrongVersion));
-    assert_eq!(read(1, 1, 9), Err(Refusal::HeaderTooLong));
-    assert_eq!(read(1, 1, 8), Err(Refusal::ReservedSet));
+    assert_eq!(read(2, 1, 9), Err(Refusal::HeaderTooLong));
+    assert_eq!(read(2, 1, 8), Err(Refusal::ReservedSet));
 
     let header = TransferHeader::new(Path::Pio, 4, 4);
     let mut bytes = header.as_bytes().to_vec();
     assert_eq!(TransferHeader::read(&bytes[..31]), Err(Refusal::HeaderTooShort));
     bytes.push(0);
     assert_eq!(TransferHeader::read(&bytes), Err(Refusal::HeaderTooLong));
-    bytes[0] = 2;
+    bytes[0] = 3;
     assert_eq!(TransferHeader::read(&bytes), Err(Refusal::WrongVersion));
     // A caller's buffer may start anywhere.
     let mut shifted = vec![0u8];
@@ -282,7 +283,7 @@ fn each_count_has_its_own_place() {
 
 #[test]
 fn statuses_are_those_of_windows() {
-    let expected: [(u32, &str); 24] = [
+    let expected: [(u32, &str); 25] = [
         (0x0000_0000, "STATUS_SUCCESS"),
         (0xC000_0004, "STATUS_INFO_LENGTH_MISMATCH"),
         (0xC000_000D, "STATUS_INVALID_PARAMETER"),
@@ -297,6 +298,7 @@ fn statuses_are_those_of_windows() {
         (0xC000_00A3, "STATUS_DEVICE_NOT_READY"),
         (0xC000_00B5, "STATUS_IO_TIMEOUT"),
         (0xC000_00BB, "STATUS_NOT_SUPPORTED"),
+        (0xC000_00C2, "STATUS_ADAPTER_HARDWARE_ERROR"),
         (0xC000_00F0, "STATUS_INVALID_PARAMETER_2"),
         (0xC000_00F2, "STATUS_INVALID_PARAMETER_4"),
         (0xC000_00F3, "STATUS_INVALID_PARAMETER_5"),

@@ -35,7 +35,7 @@ fn header_fits(
     buffer_length: u64,
     device: &Limits,
 ) -> bool {
-    header.version == 1
+    header.version == 2
         && (1..=7).contains(&header.path)
         && header.flags == 0
         && header.reserved == 0
@@ -85,7 +85,7 @@ fn limits() -> impl Strategy<Value = Limits> {
 
 fn header() -> impl Strategy<Value = TransferHeader> {
     let path = prop_oneof![4 => 0..9u32, 3 => Just(6), 1 => any::<u32>()];
-    (mostly(1), path, number(), number(), mostly(0), mostly(0)).prop_map(
+    (mostly(2), path, number(), number(), mostly(0), mostly(0)).prop_map(
         |(version, path, offset, length, flags, reserved)| TransferHeader {
             version,
             path,
@@ -144,15 +144,15 @@ proptest! {
 
     #[test]
     fn any_bytes_can_be_read(
-        version in prop_oneof![Just(vec![]), Just(vec![1, 0, 0, 0])],
+        version in prop_oneof![Just(vec![]), Just(vec![2, 0, 0, 0])],
         rest in proptest::collection::vec(prop_oneof![7 => Just(0), 1 => any::<u8>()], 0..36),
     ) {
         let bytes = [version, rest].concat();
-        let starts_right = bytes.starts_with(&[1, 0, 0, 0]);
+        let starts_right = bytes.starts_with(&[2, 0, 0, 0]);
         let header = TransferHeader::read(&bytes);
         prop_assert_eq!(header.is_ok(), starts_right && bytes.len() == 32);
         let request = VersionRequest::read(&bytes);
-        prop_assert_eq!(request.is_ok(), bytes == [1, 0, 0, 0, 0, 0, 0, 0]);
+        prop_assert_eq!(request.is_ok(), bytes == [2, 0, 0, 0, 0, 0, 0, 0]);
     }
 }
 

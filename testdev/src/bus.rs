@@ -64,6 +64,16 @@ pub trait Bus {
     /// Sets the level of the INTx pin. Enabling MSI drops the pin without the device's doing.
     fn set_line(&mut self, asserted: bool);
 
+    /// Names the transfer that the register write under way begins, for
+    /// [`on_behalf_of`](Bus::on_behalf_of).
+    fn transfer(&self) -> u64 {
+        0
+    }
+
+    /// The bus-master accesses that follow in this call belong to the transfer with this name. Of a
+    /// device that does not say so they belong to the register write before.
+    fn on_behalf_of(&mut self, _transfer: u64) {}
+
     /// A DMA request of a device that has a channel of the system's DMA controller, with the bytes
     /// it offers: the controller takes some of them, from the first on, or none while the channel
     /// is not set up.

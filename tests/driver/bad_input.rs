@@ -31,7 +31,7 @@ fn every_refusal_has_its_status_and_changes_nothing() {
                 header
             };
             let cases: [(TransferHeader, usize, i32); 11] = [
-                (with(|h| h.version = 2), 64, status::REVISION_MISMATCH),
+                (with(|h| h.version += 1), 64, status::REVISION_MISMATCH),
                 (with(|h| h.path = 0), 64, status::INVALID_PARAMETER_2),
                 (with(|h| h.path = 99), 64, status::INVALID_PARAMETER_2),
                 (with(|h| h.flags = 1), 64, status::INVALID_PARAMETER_5),

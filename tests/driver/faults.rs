@@ -158,10 +158,6 @@ fn a_stray_access_is_reported_as_what_it_is() {
     });
 }
 
-/// Whole lines: what the driver does not carry through its common buffer on any profile.
-#[repr(align(64))]
-struct Lines([u8; 128]);
-
 #[test]
 fn a_device_that_writes_after_it_said_done_is_caught() {
     ways::each(crate::WAYS, |run| {
@@ -178,8 +174,9 @@ fn a_device_that_writes_after_it_said_done_is_caught() {
                     run.load(m);
                     let slot = m.plug(Box::new(Edu::new(faulty(faults)))).expect("starts");
                     let bench = Bench { machine: m, slot, file: open(m).into() };
-                    let mut data = Lines([1; 128]);
-                    let _ = bench.transfer(Path::Packet, Direction::FromDevice, 0, &mut data.0);
+                    // Whole lines, so that the first command is a mapped piece everywhere.
+                    let mut data = nthost::Buffer::at_page_offset(128, 0);
+                    let _ = bench.transfer(Path::Packet, Direction::FromDevice, 0, &mut data);
                     m.sleep(1_000_000_000);
                 })
                 .expect_err("the late write is noticed");

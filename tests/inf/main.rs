@@ -57,7 +57,7 @@ const MISTAKES: [Mistake; 28] = [
     Mistake(r"%13%\dmaproof.sys", r"%12%\dmaproof.sys", "DIRID 12; only 13 is allowed (1322)"),
     Mistake("NT$ARCH$.10.0...20348\r\n\r\n;", "NT$ARCH$\r\n\r\n;", "decoration is not NT"),
     Mistake("[Dmaproof.NT$ARCH$.10.0...20348]", "[Dmaproof.NT$ARCH$]", "names [Dmaproof.NT"),
-    Mistake("DEV_11E9", "DEV_11E7", "not the test devices'"),
+    Mistake("DEV_DA7A", "DEV_11E7", "not the test devices'"),
     Mistake(
         "CopyFiles = Dmaproof_Files",
         "CopyFiles = Dmaproof_File",

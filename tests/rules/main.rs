@@ -38,6 +38,7 @@ mod queues;
 mod release;
 mod removal;
 mod requests;
+mod stack;
 mod system;
 mod transfer;
 mod version3;

@@ -158,7 +158,7 @@ fn work_off(lab: &Lab, adapter: &Adapter<V3>, mut list: ScatterGatherList<()>) -
     let to_device = list.transfer().direction() == Direction::ToDevice;
     while let Some((element, before)) = list.current() {
         start_at(lab, element.address.bits(), element.length, before, to_device);
-        list.element_done();
+        list.elements_done(1);
     }
     lab.check(list.is_complete(), "every element was worked on");
     // SAFETY: LAB: the device is idle.
@@ -299,7 +299,7 @@ fn synchronous(lab: &Lab, request: WDFREQUEST) -> NTSTATUS {
                     // CAST: inside the device's buffer.
                     let at = before + done as u32;
                     start_at(lab, element.address.bits(), element.length, at, to_device);
-                    mapping.element_done();
+                    mapping.elements_done(1);
                 }
                 // SAFETY: LAB: the device is idle.
                 dispatch(|level| unsafe { mapping.flush(level) })

@@ -145,9 +145,9 @@ impl Case {
         self
     }
 
-    /// The machine of this case.
-    pub(crate) fn build(&self, strict: bool, seed: u64) -> Machine {
-        (self.machine)(Machine::builder(self.profile).strict(strict).seed(seed)).build()
+    /// The machine of this case, to be built.
+    pub(crate) fn build(&self, strict: bool, seed: u64) -> Builder {
+        (self.machine)(Machine::builder(self.profile).strict(strict).seed(seed))
     }
 
     /// The device of this case.

@@ -1,8 +1,9 @@
 //! Whether a machine's verdict is the one that the documents demand.
 
 use nthost::verifier::Report;
-use nthost::{Crossing, RuleId, Stopped};
+use nthost::{Crossing, Policy, RuleId, Scheduling, Stopped};
 
+use crate::lab::FINDINGS;
 use crate::{Bench, Case};
 
 /// What a broken case has to be reported as.
@@ -15,11 +16,24 @@ pub struct Expected {
     pub codes: &'static [(u32, u64)],
 }
 
-/// Plays the case to the end of the machine, outside of the thread that asks.
-fn play(case: Case, strict: bool) -> Result<Vec<Report>, Stopped> {
+/// The schedulers under which every case has the same verdict.
+fn schedulers() -> [Scheduling; 2] {
+    let policy = Policy::Random;
+    [Scheduling::Straight, Scheduling::Deterministic { processors: 2, policy }]
+}
+
+/// Plays the case to the end of the machine.
+fn play(case: Case, scheduling: &Scheduling, strict: bool) -> Result<Vec<Report>, Stopped> {
     let mut notes = Vec::new();
+    // What a driver before this one found; the deterministic scheduler runs on this thread.
+    FINDINGS.take();
     for seed in 1..=case.seeds {
-        let machine = case.build(strict, seed);
+        let mut scheduling = scheduling.clone();
+        if let Scheduling::Deterministic { processors, .. } = &mut scheduling {
+            // Now one, now two.
+            *processors = if seed % 2 == 0 { 1 } else { 2 };
+        }
+        let machine = case.build(strict, seed).scheduling(scheduling).build();
         machine.run(move |machine| Bench::play(machine, case))?;
         notes.extend(machine.notes());
     }
@@ -58,7 +72,7 @@ fn named(report: &Report) -> Named {
 /// When driver or application see something that the documents do not allow.
 #[must_use]
 pub fn play_once(case: Case) -> Played {
-    let machine = case.build(false, 1);
+    let machine = case.build(false, 1).build();
     let ended = machine.run(move |machine| Bench::play(machine, case));
     let stopped = ended.as_ref().err().map(|stopped| named(&stopped.report));
     let notes = machine.notes().iter().map(named).collect();
@@ -73,7 +87,7 @@ pub fn play_once(case: Case) -> Played {
 /// # Panics
 /// When driver or application see something that the documents do not allow.
 pub fn verdict(case: Case) -> Result<Vec<Report>, Stopped> {
-    play(case, false)
+    play(case, &Scheduling::Straight, false)
 }
 
 /// The case breaks the rule, and nothing else before it.
@@ -81,7 +95,15 @@ pub fn verdict(case: Case) -> Result<Vec<Report>, Stopped> {
 /// # Panics
 /// When the machine says anything else.
 pub fn breaks(case: Case, expected: Expected) {
-    let report = match play(case, false) {
+    for scheduling in schedulers() {
+        // In some orders of events a mistake does not come to light.
+        let seeds = if scheduling == Scheduling::Straight { case.seeds } else { 20 };
+        breaks_under(&scheduling, case.seeds(seeds.max(case.seeds)), expected);
+    }
+}
+
+fn breaks_under(scheduling: &Scheduling, case: Case, expected: Expected) {
+    let report = match play(case, scheduling, false) {
         Err(stopped) => stopped.report,
         Ok(notes) => {
             panic!("nobody noticed that {:?} was broken; notes: {notes:#?}", expected.rules)
@@ -113,8 +135,8 @@ fn assert_site(report: &Report) {
 /// # Panics
 /// When a rule is reported as broken, or noted as not followed.
 pub fn is_clean(case: Case) {
-    for strict in [false, true] {
-        match play(case, strict) {
+    for (scheduling, strict) in schedulers().iter().flat_map(|s| [(s, false), (s, true)]) {
+        match play(case, scheduling, strict) {
             Ok(notes) => assert!(notes.is_empty(), "strict: {strict}: {notes:#?}"),
             Err(stopped) => panic!("strict: {strict}: a correct driver was stopped: {stopped}"),
         }
@@ -134,7 +156,13 @@ pub fn answers(case: Case) {
 /// # Panics
 /// When the machine says anything else.
 pub fn is_noted(case: Case, rules: &[RuleId]) {
-    match play(case, false) {
+    for scheduling in schedulers() {
+        is_noted_under(&scheduling, case, rules);
+    }
+}
+
+fn is_noted_under(scheduling: &Scheduling, case: Case, rules: &[RuleId]) {
+    match play(case, scheduling, false) {
         Ok(notes) => {
             let noted: Vec<RuleId> = notes.iter().map(|note| note.rule).collect();
             let expected = noted.len() == 1 && rules.contains(&noted[0]);
@@ -143,7 +171,7 @@ pub fn is_noted(case: Case, rules: &[RuleId]) {
         }
         Err(stopped) => panic!("harmless here, yet stopped: {stopped}"),
     }
-    match play(case, true) {
+    match play(case, scheduling, true) {
         Ok(notes) => panic!("a strict machine noticed nothing; notes: {notes:#?}"),
         Err(stopped) => {
             let rule = stopped.report.rule;

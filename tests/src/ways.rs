@@ -68,7 +68,7 @@ impl Run {
     /// The crossings of its machines, as far as their order is the machine's own doing.
     fn crossings(&self) -> Vec<Crossing> {
         let machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
-        let repeat = machines.iter().filter(|m| m.scheduling() == Scheduling::Straight);
+        let repeat = machines.iter().filter(|m| *m.scheduling() == Scheduling::Straight);
         let crossings = repeat.flat_map(|machine| {
             let crossings = machine.crossings();
             assert!(!crossings.is_empty(), "a machine ran and its driver crossed no border");

@@ -40,7 +40,10 @@ fn functions(text: &str) -> Vec<(&str, usize)> {
         let words = code.split('(').next().unwrap_or_default();
         let Some(name) = words.split("fn ").nth(1) else { continue };
         let starts = ["fn ", "pub", "const ", "async ", "unsafe ", "extern "];
-        if !starts.iter().any(|start| code.starts_with(start)) || code.ends_with(';') {
+        if !starts.iter().any(|start| code.starts_with(start))
+            || code.ends_with(';')
+            || code.ends_with("{}")
+        {
             continue;
         }
         let indent = line.len() - code.len();

@@ -23,7 +23,7 @@ Exit status:
   130  interrupted (Ctrl-C, SIGTERM, SIGHUP)
 
 Without a target option the first real device is used on Windows, and where there is none the
-simulated machine x64 with the edu device. The first line of the output says which.";
+simulated machine x64 with the exerciser. The first line of the output says which.";
 
 /// Proves that data survives DMA: moves it through a test device, checks every byte, and explains
 /// what went wrong.
@@ -85,7 +85,7 @@ pub struct InfoArgs {
 }
 
 /// `test`
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = "Paths: common-cached, common-uncached, packet, sg, v3, pio, system, file \
                         (ReadFile and WriteFile).\n\nA real edu device takes 0.1 s for each \
                         transfer, so that a quick test of it takes minutes; choose --paths or \
@@ -109,6 +109,22 @@ pub struct TestArgs {
     /// Run only these cases of the plan, such as 41 or 0-41.
     #[arg(long, value_name = "N[-M]")]
     pub cases: Option<CaseRange>,
+    /// Sweep: a short run with each of N seeds from --seed on, in parallel, up to the first that
+    /// fails.
+    ///
+    /// On a simulated machine, whose scheduler is the deterministic one unless --sim names another.
+    /// Each seed makes its own plan, of which cases 0 to 47 run unless --cases says otherwise, and
+    /// its own machine. The first failure is run twice more, and the command that repeats it is
+    /// printed in one line.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub seeds: Option<u64>,
+    /// Let the driver's calls fail: each that may fail for lack of resources, once from each of
+    /// its call stacks, in a run of its own; with --seeds at random instead.
+    ///
+    /// Requests may fail then. No rule may be broken, nothing may leak or hang, and no byte that
+    /// is said to have been moved may be wrong.
+    #[arg(long)]
+    pub faults: bool,
     /// Give up after this many failures.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = positive)]
     pub stop_after: u64,

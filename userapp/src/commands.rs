@@ -12,12 +12,14 @@ use crate::output::Output;
 use crate::{interrupt, target};
 
 mod copy;
+mod faults;
 mod files;
 mod info;
 mod lab;
 mod list;
 mod read;
 mod rules;
+mod seeds;
 mod test;
 #[cfg(test)]
 mod tests;
@@ -67,9 +69,11 @@ fn run(command: Command, out: &mut dyn Write) -> Result<Exit, AppError> {
         Command::Lab(arguments) => lab::run(&arguments, out),
         Command::Rules(arguments) => rules::run(&arguments, &target::rules(), out),
         Command::Info(arguments) => info::run(&arguments, &*target::open(&arguments.target)?, out),
-        Command::Test(arguments) => {
-            test::run_each(&arguments, &target::open_all(&arguments.target)?, out)
-        }
+        Command::Test(arguments) => match arguments.seeds {
+            _ if arguments.faults => faults::run(&arguments, out),
+            Some(count) => seeds::run(&arguments, count, out),
+            None => test::run_each(&arguments, &target::open_all(&arguments.target)?, out),
+        },
         Command::Write(arguments) => {
             write::run(&arguments, &*target::open(&arguments.target)?, out)
         }

@@ -3,6 +3,7 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 const CASES: &str = "{bar:40} {pos}/{len} cases, {eta} left";
+const SEEDS: &str = "{bar:40} {pos}/{len} seeds, {eta} left";
 const BYTES: &str = "{bar:40} {bytes}/{total_bytes}, {eta} left";
 
 fn bar(length: u64, template: &str) -> ProgressBar {
@@ -21,6 +22,12 @@ pub fn cases() -> ProgressBar {
     bar(0, CASES)
 }
 
+/// Counts seeds.
+#[must_use]
+pub fn seeds(count: u64) -> ProgressBar {
+    bar(count, SEEDS)
+}
+
 /// Counts bytes.
 #[must_use]
 pub fn bytes(length: u64) -> ProgressBar {
@@ -33,7 +40,7 @@ mod tests {
 
     #[test]
     fn the_templates_are_right() {
-        for template in [CASES, BYTES] {
+        for template in [CASES, SEEDS, BYTES] {
             assert!(ProgressStyle::with_template(template).is_ok());
         }
     }

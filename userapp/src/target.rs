@@ -184,7 +184,7 @@ pub enum TargetError {
 }
 
 /// How a target ended, and what was seen until everything was taken down.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Ended {
     /// Whether the body ran to its end; if not, [`TargetError`].
     pub result: Result<(), TargetError>,
@@ -193,11 +193,13 @@ pub struct Ended {
     /// Devices that were still running at the end: no rule of the driver's was broken, but what
     /// the device does now nobody knows.
     pub never_stopped: Vec<Violation>,
+    /// The driver's calls that could have been made to fail, on a machine with faults.
+    pub fallible: Vec<nthost::FallibleCall>,
 }
 
 impl From<Result<(), TargetError>> for Ended {
     fn from(result: Result<(), TargetError>) -> Self {
-        Self { result, notes: Vec::new(), never_stopped: Vec::new() }
+        Self { result, notes: Vec::new(), never_stopped: Vec::new(), fallible: Vec::new() }
     }
 }
 

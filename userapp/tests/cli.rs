@@ -61,7 +61,7 @@ fn profiles_that_are_not_there_are_answered_with_those_that_are() {
     for profile in ["mips", "x86"] {
         refused(&["test", "--sim", profile], 2, &[profile, "x64, x64-dmar"]);
     }
-    refused(&["info", "--sim", "x64,device=exerciser"], 2, &["exerciser", "edu"]);
+    refused(&["info", "--sim", "x64,device=toaster"], 2, &["toaster", "exerciser", "edu"]);
 }
 
 #[test]

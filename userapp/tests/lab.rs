@@ -1,6 +1,7 @@
 //! The lab: every row of the table comes out as the documents say, a wrong table is noticed, runs
 //! repeat, and the picture needs nothing but itself.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Output, Stdio};
 
 use dmaproof::lab::picture::frames::{Content, Frame, frames};
@@ -9,9 +10,12 @@ use dmaproof::lab::run::{SMALL, Settings};
 use dmaproof::lab::table::{Cell, Expected, MachineKind, Seen, cells};
 use dmaproof::lab::verdict::{Verdict, judge, names};
 use dmaproof::lab::{page, run};
-use dmaproof_protocol::Direction;
-use nthost::RuleId;
+use dmaproof_protocol::{Direction, Ioctl, Path, TransferHeader};
+use nthost::{Access, Buffer, Machine, Profile, RuleId, Way};
 use serde_json::Value;
+use testdev::model::edu::Edu;
+use testdev::model::slave::Slave;
+use zerocopy::IntoBytes;
 
 /// The cell of this name.
 fn cell(name: &str) -> Cell {
@@ -49,6 +53,60 @@ fn every_row_comes_out_on_arm64() {
 #[test]
 fn every_row_comes_out_on_nt() {
     comes_out_as_expected(MachineKind::Nt);
+}
+
+/// Calls of the driver that the table does not spoil, and why.
+const LEFT_ALONE: &[(&str, &str)] = &[
+    ("IoGetDmaAdapter", "answers with an object; sweeps of faults have it fail"),
+    ("ExAllocatePool2", "as above"),
+    ("MmMapIoSpaceEx", "as above"),
+    ("IoAllocateMdl", "as above"),
+    ("CalculateScatterGatherList", "says how much; the calls that use it have rows"),
+    ("ReadDmaCounter", "says how far it got; asks for nothing"),
+    ("KeQueryInterruptTimePrecise", "tells the time"),
+];
+
+/// What the correct driver calls on a path, framework and registers left out.
+fn calls_on(path: Path) -> BTreeSet<&'static str> {
+    let machine = Machine::builder(Profile::Nt).log_crossings(true).build();
+    let handle = machine.clone();
+    let ended = machine.run(move |m| {
+        m.load("dmaproof", dmaproof_driver::driver_entry).expect("loads");
+        let device: Box<dyn testdev::bus::Device> = match path {
+            Path::SystemDma => Box::new(Slave::default()),
+            _ => Box::new(Edu::default()),
+        };
+        m.plug(device).expect("starts");
+        let (data1, data2, data3, data4) = dmaproof_protocol::GUID_FIELDS;
+        let class = wdk_lite::GUID { Data1: data1, Data2: data2, Data3: data3, Data4: data4 };
+        let interface = m.interfaces(&class).pop().expect("an interface");
+        let file = m.open(&interface, Access::READ_WRITE).expect("opens");
+        for code in [Ioctl::ToDevice, Ioctl::FromDevice] {
+            let (length, offset) = if path == Path::Pio { (4, 4) } else { (640, 0) };
+            let mut buffer = Buffer::at_page_offset(length, 0xC0);
+            let header = TransferHeader::new(path, offset, length as u64);
+            file.device_io_control(code.code(), header.as_bytes(), &mut buffer).expect("moves");
+        }
+        drop(file);
+        m.shut_down();
+    });
+    ended.unwrap_or_else(|stopped| panic!("{stopped}"));
+    let calls = handle.crossings().into_iter().filter(|crossing| crossing.way == Way::Call);
+    calls
+        .map(|call| call.name)
+        .filter(|name| !name.starts_with("Wdf") && !name.contains("_REGISTER_"))
+        .collect()
+}
+
+#[test]
+fn every_call_of_the_driver_has_a_row() {
+    for &path in Path::ALL {
+        for call in calls_on(path) {
+            let spoiled = cells().any(|cell| cell.row.sabotage.function == call);
+            let excused = LEFT_ALONE.iter().any(|(name, _)| *name == call);
+            assert!(spoiled != excused, "{path}: {call}");
+        }
+    }
 }
 
 #[test]

@@ -12,19 +12,21 @@
 
 #[cfg(not(any(feature = "image", feature = "wdk")))]
 pub use crate::sys::host::{
-    READ_REGISTER_ULONG, READ_REGISTER_ULONG64, WRITE_REGISTER_ULONG, WRITE_REGISTER_ULONG64,
+    READ_REGISTER_UCHAR, READ_REGISTER_ULONG, READ_REGISTER_ULONG64, WRITE_REGISTER_UCHAR,
+    WRITE_REGISTER_ULONG, WRITE_REGISTER_ULONG64,
 };
 
 #[cfg(any(feature = "image", feature = "wdk"))]
 pub use volatile::{
-    READ_REGISTER_ULONG, READ_REGISTER_ULONG64, WRITE_REGISTER_ULONG, WRITE_REGISTER_ULONG64,
+    READ_REGISTER_UCHAR, READ_REGISTER_ULONG, READ_REGISTER_ULONG64, WRITE_REGISTER_UCHAR,
+    WRITE_REGISTER_ULONG, WRITE_REGISTER_ULONG64,
 };
 
 #[cfg(any(feature = "image", feature = "wdk"))]
 mod volatile {
     use core::sync::atomic::{Ordering, compiler_fence};
 
-    use crate::sys::{ULONG, ULONG64};
+    use crate::sys::{UCHAR, ULONG, ULONG64};
 
     #[inline(always)]
     fn before() {
@@ -85,6 +87,7 @@ mod volatile {
     }
 
     accessors! {
+        READ_REGISTER_UCHAR, WRITE_REGISTER_UCHAR: UCHAR;
         READ_REGISTER_ULONG, WRITE_REGISTER_ULONG: ULONG;
         READ_REGISTER_ULONG64, WRITE_REGISTER_ULONG64: ULONG64;
     }

@@ -4,6 +4,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::*;
+use crate::mdl::PageSet;
 use crate::sys::{MDL, PMDL, ULONG_PTR};
 
 /// An MDL with its page frame numbers, over memory that is never touched.
@@ -198,4 +199,29 @@ fn buffers_overlap_by_bytes_of_physical_pages() {
     assert!(first.chain().overlaps(inside.chain()));
     assert!(first.chain().overlaps(across.chain()));
     assert!(across.chain().overlaps(first.chain()));
+}
+
+#[test]
+fn a_set_of_pages_finds_what_pairs_of_pages_find() {
+    const PAGE: u64 = 4096;
+    let mut pages = std::boxed::Box::new(PageSet::EMPTY);
+    for (start, length, shared) in [
+        (0x10_0000, 40 * PAGE, true),
+        (0x10_0000 + 40 * PAGE - 1, 40 * PAGE, true),
+        (0x10_0000 + 40 * PAGE, 40 * PAGE, false),
+        (0x10_0000 - 30 * PAGE, 30 * PAGE, false),
+        (0x10_0000 - 30 * PAGE, 30 * PAGE + 1, true),
+        (0x10_0000 + 20 * PAGE + 5, 1, true),
+    ] {
+        // CAST: small numbers.
+        let mut own = TestMdl::new(0x10_0000, 40 * PAGE as u32);
+        let mut other = TestMdl::new(start, length as u32);
+        let (own, other) = (own.chain(), other.chain());
+
+        pages.forget();
+        let found = own.shares(own.footprint(), other, other.footprint(), &mut pages);
+
+        assert_eq!(found, shared, "{length} bytes at {start:#x}");
+        assert_eq!(own.overlaps(other), shared);
+    }
 }

@@ -3,8 +3,8 @@
 use core::ptr;
 
 use dmaproof_protocol::GUID_FIELDS;
-use wdk_dma::ddk;
 use wdk_dma::irql::Dispatch;
+use wdk_dma::{PageSet, ddk};
 
 use super::hardware::Hardware;
 use super::{DEVICE_CONTEXT, DeviceContext, power};
@@ -17,8 +17,9 @@ use crate::sys::{
     WDF_NO_OBJECT_ATTRIBUTES, WDF_OBJECT_ATTRIBUTES, WDFDEVICE, WDFDPC, WDFDRIVER, WDFINTERRUPT,
     WDFOBJECT, WDFSPINLOCK, WDFTIMER, call_unsafe_wdf_function_binding,
 };
+use crate::transfer::common_buffer::Pool;
 use crate::transfer::slot::{Slot, Token};
-use crate::transfer::state::{Engine, State};
+use crate::transfer::state::{Engine, Line, State};
 use crate::transfer::{self};
 use crate::{interrupt, queue};
 
@@ -73,7 +74,7 @@ fn add(mut init: PWDFDEVICE_INIT) -> Result<(), NTSTATUS> {
         watchdog: create_watchdog(device)?,
         pump_dpc: create_dpc(device, evt_pump_dpc)?,
         channel_dpc: create_dpc(device, evt_channel_dpc)?,
-        interrupt: interrupt::create(device)?,
+        interrupts: interrupt::create(device)?,
     };
     // SAFETY: the device was created with this context type.
     let context = unsafe { DEVICE_CONTEXT.of(device as WDFOBJECT) };
@@ -152,7 +153,7 @@ struct Objects {
     watchdog: WDFTIMER,
     pump_dpc: WDFDPC,
     channel_dpc: WDFDPC,
-    interrupt: WDFINTERRUPT,
+    interrupts: [WDFINTERRUPT; interrupt::MESSAGES_MAX],
 }
 
 fn child_of(device: WDFDEVICE) -> WDF_OBJECT_ATTRIBUTES {
@@ -250,7 +251,7 @@ unsafe fn initialise(this: *mut DeviceContext, device: WDFDEVICE, objects: &Obje
     }
     set! {
         device = device;
-        interrupt = objects.interrupt;
+        interrupts = objects.interrupts;
         watchdog = objects.watchdog;
         pump_dpc = objects.pump_dpc;
         channel_dpc = objects.channel_dpc;
@@ -282,6 +283,10 @@ impl State {
             // SAFETY: one of the array's elements, valid for writes.
             unsafe { first.wrapping_add(index).write(Slot::FREE) };
         }
+        // SAFETY: a field of the state.
+        let pages = unsafe { &raw mut (*this).pages };
+        // SAFETY: valid for writes.
+        unsafe { PageSet::initialise(pages) };
         macro_rules! set {
             ($($field:ident = $value:expr;)*) => {$({
                 // SAFETY: a field of the state, valid for writes.
@@ -292,6 +297,7 @@ impl State {
         }
         set! {
             next_sequence = 0;
+            line = Line::EMPTY;
             pumping = false;
             powered = false;
             present = false;
@@ -302,8 +308,8 @@ impl State {
             pending = None;
             channel_taken = false;
             engine = Engine::IDLE;
-            cached = None;
-            uncached = None;
+            cached = Pool::EMPTY;
+            uncached = Pool::EMPTY;
             pieces = wdk_dma::PieceLimits { map_registers: 1, maximum_length: 1, alignment: 1 };
             pieces_v3 = wdk_dma::PieceLimits { map_registers: 1, maximum_length: 1, alignment: 1 };
             limits = Default::default();

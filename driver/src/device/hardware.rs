@@ -4,16 +4,17 @@ use core::ffi::c_void;
 use core::ptr;
 
 use dmaproof_protocol as protocol;
-use protocol::{Limits, Path, Paths, PioKind, PioWindow, QueryReply};
-use testdev::edu as map;
+use protocol::{Limits, QueryReply};
 use wdk_dma::irql::Passive;
 use wdk_dma::scatter_gather::ListBuffer;
 use wdk_dma::v3::{TRANSFER_CONTEXT_LENGTH, TransferContext};
-use wdk_dma::{Adapter, CommonBuffer, Description, DmaError, PieceLimits, System, V2, V3};
+use wdk_dma::{Adapter, CommonBuffer, DmaError, PieceLimits, System, V2, V3};
 
-use super::{DeviceContext, slave};
+use super::bus_master::Model;
+use super::{DeviceContext, bus_master, slave};
 use crate::POOL_TAG;
-use crate::engine::{self, edu};
+use crate::engine::exerciser::Memory;
+use crate::engine::{self, Abilities, edu, exerciser};
 use crate::sys::{
     CM_PARTIAL_RESOURCE_DESCRIPTOR, CmResourceTypeMemory, NTSTATUS, PAGE_NOCACHE, PAGE_READWRITE,
     PAGE_SIZE, PDEVICE_OBJECT, PHYSICAL_ADDRESS, POOL_FLAG_NON_PAGED, SIZE_T,
@@ -21,29 +22,6 @@ use crate::sys::{
     WDFCMRESLIST, call_unsafe_wdf_function_binding, ntddk,
 };
 use crate::transfer::slot::SLOT_COUNT;
-use crate::transfer::state::State;
-
-/// Longest single operation of the adapters, bytes: the device's whole window.
-const MAXIMUM_LENGTH: u32 = 4095;
-const _: () = assert!(MAXIMUM_LENGTH as u64 == edu::MEMORY_LENGTH);
-
-/// Length of a common buffer: one page, which holds the device's window (DMA-22).
-const COMMON_BUFFER_LENGTH: u32 = PAGE_SIZE;
-
-/// Pages that one operation can touch: its length, unaligned.
-const PAGES_MAX: u32 = 2;
-
-/// Neither 32-bit nor 64-bit addresses nor, on PCI, scatter/gather, which implies 32 bits: 24 bits
-/// are the widest reach below edu's 28 that version 2 can name (DMA-05).
-const VERSION_2: Description =
-    Description { address_width: 24, scatter_gather: false, maximum_length: MAXIMUM_LENGTH };
-
-/// Version 3 takes the number of bits as it is (DMA-06).
-const VERSION_3: Description = Description {
-    address_width: edu::ADDRESS_WIDTH,
-    scatter_gather: false,
-    maximum_length: MAXIMUM_LENGTH,
-};
 
 /// What the device has while it is started. Common buffers are in the state, behind the lock.
 #[derive(Debug)]
@@ -51,9 +29,40 @@ pub(crate) struct Hardware {
     pub(crate) v2: Option<Adapter<V2>>,
     pub(crate) v3: Option<Adapter<V3>>,
     pub(crate) system: Option<Adapter<System>>,
-    registers: *mut c_void,
-    registers_length: SIZE_T,
+    /// What driver and exerciser share.
+    pub(crate) shared: Option<Memory>,
+    /// Mapped registers, and the exerciser's window.
+    windows: [Window; WINDOWS_MAX],
     lists: *mut c_void,
+}
+
+/// The most windows that a device has.
+const WINDOWS_MAX: usize = 2;
+
+/// A mapped window; null if it is not.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    base: *mut c_void,
+    length: SIZE_T,
+}
+
+impl Window {
+    const NONE: Self = Self { base: ptr::null_mut(), length: 0 };
+
+    /// Maps a translated memory resource whole, uncached (KMDF-04).
+    fn map(range: Range) -> Result<Self, NTSTATUS> {
+        let (start, length) = (range.start, SIZE_T::from(range.length));
+        // SAFETY: a translated memory resource of this device, whole, uncached (KMDF-04).
+        let base = unsafe { ntddk::MmMapIoSpaceEx(start, length, PAGE_READWRITE | PAGE_NOCACHE) };
+        if base.is_null() { Err(STATUS_INSUFFICIENT_RESOURCES) } else { Ok(Self { base, length }) }
+    }
+
+    fn unmap(self) {
+        if !self.base.is_null() {
+            // SAFETY: mapped by `map` with this length; nobody uses it any more (KMDF-04).
+            unsafe { ntddk::MmUnmapIoSpace(self.base, self.length) };
+        }
+    }
 }
 
 impl Hardware {
@@ -61,8 +70,8 @@ impl Hardware {
         v2: None,
         v3: None,
         system: None,
-        registers: ptr::null_mut(),
-        registers_length: 0,
+        shared: None,
+        windows: [Window::NONE; WINDOWS_MAX],
         lists: ptr::null_mut(),
     };
 }
@@ -76,15 +85,54 @@ pub(crate) fn prepare(
     reset_state(context, passive);
     // SAFETY: PrepareHardware: nothing is present, so nobody looks at the hardware.
     let hardware = unsafe { context.hardware_mut() };
-    let channel = slave::find_channel(resources);
-    map_registers(context, hardware, resources, channel.is_some())?;
-    if let Some(channel) = channel {
-        slave::open_adapter(context, hardware, channel, passive).map_err(start_status)?;
-    } else {
-        open_adapters(context, hardware, passive).map_err(start_status)?;
-        allocate_lists(context, hardware, passive)?;
+    match find_device(resources).ok_or(STATUS_DEVICE_CONFIGURATION_ERROR)? {
+        Found::Slave(channel, registers) => {
+            let window = Window::map(registers)?;
+            hardware.windows = [window, Window::NONE];
+            // SAFETY: mapped until `release`, which forgets it first; long enough by the search.
+            unsafe { context.registers.slave.map(window.base.cast()) };
+            slave::open_adapter(context, hardware, channel, passive).map_err(start_status)?;
+            let adapter = hardware.system.as_ref().ok_or(STATUS_INSUFFICIENT_RESOURCES)?;
+            let alignment = context.state.lock(passive).pieces.alignment;
+            publish(context, slave::describe(adapter, alignment), Abilities::SLAVE, passive);
+        }
+        Found::Edu(registers) => {
+            let window = Window::map(registers)?;
+            hardware.windows = [window, Window::NONE];
+            // SAFETY: as above.
+            unsafe { context.registers.edu.map(window.base.cast()) };
+            start_bus_master(context, hardware, &bus_master::EDU, passive)?;
+        }
+        Found::Exerciser(registers, memory) => {
+            let window = Window::map(registers)?;
+            hardware.windows = [window, Window::NONE];
+            let memory = Window::map(memory)?;
+            hardware.windows = [window, memory];
+            // SAFETY: as above, both.
+            unsafe { context.registers.exerciser.map(window.base.cast(), memory.base.cast()) };
+            start_bus_master(context, hardware, &bus_master::EXERCISER, passive)?;
+        }
     }
-    publish(context, hardware, passive);
+    Ok(())
+}
+
+/// Adapters, memory and limits of a bus-master device.
+fn start_bus_master(
+    context: &DeviceContext,
+    hardware: &mut Hardware,
+    model: &Model,
+    passive: &Passive,
+) -> Result<(), NTSTATUS> {
+    open_adapters(context, hardware, model, passive).map_err(start_status)?;
+    allocate_lists(context, hardware, model.pages_max, passive)?;
+    if let Some(v2) = hardware.v2.as_ref()
+        && context.registers.exerciser.is_mapped()
+    {
+        let shared = hardware.shared.insert(Memory::NONE);
+        shared.allocate(v2, passive).map_err(start_status)?;
+    }
+    let description = model.describe(hardware, &context.state.lock(passive));
+    publish(context, description, model.abilities, passive);
     Ok(())
 }
 
@@ -124,44 +172,51 @@ pub(super) fn descriptors(
     })
 }
 
-/// Finds the registers by type and length among the translated resources (KMDF-01).
-fn find_registers(resources: WDFCMRESLIST, needed: u64) -> Option<(PHYSICAL_ADDRESS, u32)> {
-    descriptors(resources).find_map(|descriptor| {
+/// A memory resource.
+#[derive(Clone, Copy)]
+struct Range {
+    start: PHYSICAL_ADDRESS,
+    length: u32,
+}
+
+/// The memory resources, in the order of the BARs.
+fn ranges(resources: WDFCMRESLIST) -> impl Iterator<Item = Range> {
+    descriptors(resources).filter_map(|descriptor| {
         if u32::from(descriptor.Type) != CmResourceTypeMemory {
             return None;
         }
         // SAFETY: the type says which member of the union is there.
         let memory = unsafe { descriptor.u.Memory };
-        let (start, length) = (memory.Start, memory.Length);
-        (u64::from(length) >= needed).then_some((start, length))
+        Some(Range { start: memory.Start, length: memory.Length })
     })
 }
 
-fn map_registers(
-    context: &DeviceContext,
-    hardware: &mut Hardware,
-    resources: WDFCMRESLIST,
-    is_slave: bool,
-) -> Result<(), NTSTATUS> {
-    let needed = if is_slave { engine::slave::REGISTERS_LENGTH } else { edu::REGISTERS_LENGTH };
-    let (start, length) =
-        find_registers(resources, needed).ok_or(STATUS_DEVICE_CONFIGURATION_ERROR)?;
-    let length = SIZE_T::from(length);
-    // SAFETY: a translated memory resource of this device, whole, uncached (KMDF-04).
-    let registers = unsafe { ntddk::MmMapIoSpaceEx(start, length, PAGE_READWRITE | PAGE_NOCACHE) };
-    if registers.is_null() {
-        return Err(STATUS_INSUFFICIENT_RESOURCES);
+/// Which of the devices that the INF names this is, with what it was given.
+enum Found {
+    /// Its channel and registers.
+    Slave(u32, Range),
+    /// Its registers.
+    Edu(Range),
+    /// Its registers, and its window to device memory.
+    Exerciser(Range, Range),
+}
+
+/// Tells the devices apart by type and length of their resources (KMDF-01): a channel only the
+/// slave has, a register BAR of the exerciser's length and a window behind it only the exerciser.
+/// EvtDeviceD0Entry compares the identification.
+fn find_device(resources: WDFCMRESLIST) -> Option<Found> {
+    let mut memory = ranges(resources);
+    let registers = memory.next()?;
+    let has = |range: &Range, needed: u64| u64::from(range.length) >= needed;
+    if let Some(channel) = slave::find_channel(resources) {
+        let fits = has(&registers, engine::slave::REGISTERS_LENGTH);
+        return fits.then_some(Found::Slave(channel, registers));
     }
-    hardware.registers = registers;
-    hardware.registers_length = length;
-    if is_slave {
-        // SAFETY: mapped until `release`, which unmaps it here first; long enough by the search.
-        unsafe { context.registers.slave.map(registers.cast()) };
-    } else {
-        // SAFETY: as above.
-        unsafe { context.registers.edu.map(registers.cast()) };
+    if u64::from(registers.length) == exerciser::REGISTERS_LENGTH {
+        let window = memory.find(|range| has(range, exerciser::WINDOW_LENGTH))?;
+        return Some(Found::Exerciser(registers, window));
     }
-    Ok(())
+    has(&registers, edu::REGISTERS_LENGTH).then_some(Found::Edu(registers))
 }
 
 /// The device's PDO.
@@ -173,39 +228,62 @@ pub(super) fn physical_device(context: &DeviceContext) -> PDEVICE_OBJECT {
 fn open_adapters(
     context: &DeviceContext,
     hardware: &mut Hardware,
+    model: &Model,
     passive: &Passive,
 ) -> Result<(), DmaError> {
     let physical = physical_device(context);
     // SAFETY: the PDO, during device start (DMA-02).
-    let v2 = unsafe { Adapter::<V2>::open(physical, &VERSION_2, passive) }?;
+    let v2 = unsafe { Adapter::<V2>::open(physical, &model.v2, passive) }?;
     let v2 = hardware.v2.insert(v2);
     // SAFETY: as above. Without version 3 its paths are not available (DMA-04).
-    hardware.v3 = unsafe { Adapter::<V3>::open(physical, &VERSION_3, passive) }.ok();
-
-    let mut cached = CommonBuffer::allocate(v2, COMMON_BUFFER_LENGTH, passive)?;
-    cached.clear();
-    let uncached = hardware.v3.as_ref().and_then(|v3| {
-        let buffer = CommonBuffer::allocate_uncached(v3, COMMON_BUFFER_LENGTH, passive);
-        buffer.ok().map(|mut buffer| {
-            buffer.clear();
-            buffer
-        })
-    });
+    hardware.v3 = unsafe { Adapter::<V3>::open(physical, &model.v3, passive) }.ok();
     let pieces = PieceLimits {
         map_registers: v2.map_registers(),
-        maximum_length: MAXIMUM_LENGTH,
+        maximum_length: model.v2.maximum_length,
         alignment: v2.alignment(passive),
     };
     let pieces_v3 = hardware.v3.as_ref().map(|v3| PieceLimits {
         map_registers: v3.map_registers(),
-        maximum_length: MAXIMUM_LENGTH,
+        maximum_length: model.v3.maximum_length,
         alignment: v3.alignment(passive),
     });
-    let mut state = context.state.lock(passive);
-    state.pieces_v3 = pieces_v3.unwrap_or(pieces);
-    state.cached = Some(cached);
-    state.uncached = uncached;
-    state.pieces = pieces;
+    {
+        let mut state = context.state.lock(passive);
+        state.pieces_v3 = pieces_v3.unwrap_or(pieces);
+        state.pieces = pieces;
+    }
+    allocate_buffers(context, hardware, model, passive)
+}
+
+/// The common buffers that transfers go through. Of a kind there may be fewer than the model asks
+/// for, and without version 3 there is no uncached one; one cached buffer there must be.
+fn allocate_buffers(
+    context: &DeviceContext,
+    hardware: &Hardware,
+    model: &Model,
+    passive: &Passive,
+) -> Result<(), DmaError> {
+    let Some(v2) = hardware.v2.as_ref() else { return Err(DmaError::NoAdapter) };
+    for number in 0..model.common_buffers {
+        // A buffer has no more pages than there are map registers (DMA-26).
+        let room = v2.map_registers().saturating_mul(PAGE_SIZE);
+        match CommonBuffer::allocate(v2, model.common_buffer_length.min(room), passive) {
+            Ok(mut buffer) => {
+                buffer.clear();
+                context.state.lock(passive).cached.give(buffer);
+            }
+            Err(error) if number == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    let Some(v3) = hardware.v3.as_ref() else { return Ok(()) };
+    for _ in 0..model.common_buffers {
+        let room = v3.map_registers().saturating_mul(PAGE_SIZE);
+        let length = model.common_buffer_length.min(room);
+        let Ok(mut buffer) = CommonBuffer::allocate_uncached(v3, length, passive) else { break };
+        buffer.clear();
+        context.state.lock(passive).uncached.give(buffer);
+    }
     Ok(())
 }
 
@@ -213,11 +291,12 @@ fn open_adapters(
 fn allocate_lists(
     context: &DeviceContext,
     hardware: &mut Hardware,
+    pages_max: u32,
     passive: &Passive,
 ) -> Result<(), NTSTATUS> {
     let Some(v2) = hardware.v2.as_ref() else { return Ok(()) };
-    let length = v2.list_length(PAGES_MAX).map_err(DmaError::status)?;
-    let length_v3 = hardware.v3.as_ref().and_then(|v3| v3.list_length(PAGES_MAX).ok());
+    let length = v2.list_length(pages_max).map_err(DmaError::status)?;
+    let length_v3 = hardware.v3.as_ref().and_then(|v3| v3.list_length(pages_max).ok());
     let length = length.max(length_v3.unwrap_or(0));
     let stride = length
         .checked_add(TRANSFER_CONTEXT_LENGTH)
@@ -247,19 +326,21 @@ fn allocate_lists(
     Ok(())
 }
 
-/// Works out what clients are told, and opens the hardware for transfers.
-fn publish(context: &DeviceContext, hardware: &Hardware, passive: &Passive) {
-    let interrupt = crate::interrupt::kind(context);
+/// Completes what clients are told, and opens the hardware for transfers.
+fn publish(
+    context: &DeviceContext,
+    (limits, mut reply): (Limits, QueryReply),
+    abilities: Abilities,
+    passive: &Passive,
+) {
+    let interrupt = crate::interrupt::connection(context);
+    context.registers.exerciser.connect(interrupt.messages());
     let mut state = context.state.lock(passive);
-    let (limits, mut reply) = match &hardware.system {
-        Some(adapter) => slave::describe(adapter, state.pieces.alignment),
-        None => describe_edu(hardware, &state),
-    };
     reply.driver_major = version(env!("CARGO_PKG_VERSION_MAJOR"));
     reply.driver_minor = version(env!("CARGO_PKG_VERSION_MINOR"));
     reply.driver_patch = version(env!("CARGO_PKG_VERSION_PATCH"));
-    reply.interrupt_kind = interrupt.code();
-    reply.interrupt_count = u32::from(interrupt != protocol::InterruptKind::None);
+    reply.interrupt_kind = interrupt.kind.code();
+    reply.interrupt_count = interrupt.count;
     crate::trace::trace(crate::trace::Event::HardwarePrepared {
         map_registers_v2: reply.adapter_v2.map_registers,
         map_registers_v3: reply.adapter_v3.map_registers,
@@ -270,64 +351,10 @@ fn publish(context: &DeviceContext, hardware: &Hardware, passive: &Passive) {
             slot.end(protocol::status::DEVICE_FEATURE_NOT_SUPPORTED);
         }
     }
+    state.engine.abilities = abilities;
     state.limits = limits;
     state.reply = reply;
     state.present = true;
-}
-
-/// What clients are told about edu.
-fn describe_edu(hardware: &Hardware, state: &State) -> (Limits, QueryReply) {
-    let mut paths = Paths::EMPTY.with(Path::Packet).with(Path::ScatterGather).with(Path::Pio);
-    if state.cached.is_some() {
-        paths = paths.with(Path::CommonBufferCached);
-    }
-    if state.uncached.is_some() {
-        paths = paths.with(Path::CommonBufferUncached);
-    }
-    if hardware.v3.is_some() {
-        paths = paths.with(Path::Version3);
-    }
-    let limits = Limits {
-        memory_length: edu::MEMORY_LENGTH,
-        transfer_length_max: edu::MEMORY_LENGTH,
-        paths,
-        pio: PioWindow {
-            kind: PioKind::Registers,
-            alignment: 4,
-            length: edu::PIO_LENGTH,
-            writable_offset: map::LIVENESS,
-            writable_length: 4,
-        },
-    };
-    let mut reply = QueryReply::new(&limits);
-    reply.device_kind = protocol::DeviceKind::Edu.code();
-    reply.pci_vendor = map::VENDOR_ID;
-    reply.pci_device = map::DEVICE_ID;
-    reply.pci_revision = u32::from(map::REVISION);
-    if let Some(v2) = &hardware.v2 {
-        reply.adapter_v2 = describe(v2, &VERSION_2, 2, state.pieces.alignment);
-    }
-    if let Some(v3) = &hardware.v3 {
-        reply.adapter_v3 = describe(v3, &VERSION_3, 3, state.pieces_v3.alignment);
-    }
-    (limits, reply)
-}
-
-fn describe<V: wdk_dma::adapter::Version>(
-    adapter: &Adapter<V>,
-    description: &Description,
-    version: u32,
-    alignment: u32,
-) -> protocol::AdapterInfo {
-    protocol::AdapterInfo {
-        present: 1,
-        description_version: version,
-        map_registers: adapter.map_registers(),
-        address_width_bits: description.address_width,
-        alignment,
-        scatter_gather: u32::from(description.scatter_gather),
-        maximum_length: u64::from(description.maximum_length),
-    }
 }
 
 /// A number of the package's version.
@@ -339,29 +366,31 @@ fn version(text: &str) -> u32 {
 /// never stopped, what it may still use is abandoned: never freed, never put.
 pub(crate) fn release(context: &DeviceContext, never_stopped: bool, passive: &Passive) {
     context.registers.unmap();
-    let (cached, uncached) = {
+    {
         let mut state = context.state.lock(passive);
         state.present = false;
         for slot in &mut state.slots {
             slot.list_buffer = ListBuffer::NONE;
             slot.transfer_context = TransferContext::NONE;
         }
-        (state.cached.take(), state.uncached.take())
-    };
+    }
     // SAFETY: `present` is cleared, and the caller has seen the pump rest with nothing pending; if
     // something never ended, the hardware stays in place for it.
     let hardware = unsafe { context.hardware_mut() };
     let (v2, v3) = (hardware.v2.take(), hardware.v3.take());
     put(hardware.system.take(), never_stopped, passive);
-    match (cached, &v2) {
-        (Some(buffer), _) if never_stopped => buffer.abandon(),
-        (Some(buffer), Some(adapter)) => buffer.release(adapter, passive),
-        _ => {}
+    release_shared(hardware.shared.take(), v2.as_ref(), never_stopped, passive);
+    while let Some(buffer) = { context.state.lock(passive).cached.take() } {
+        match &v2 {
+            Some(adapter) if !never_stopped => buffer.release(adapter, passive),
+            _ => buffer.abandon(),
+        }
     }
-    match (uncached, &v3) {
-        (Some(buffer), _) if never_stopped => buffer.abandon(),
-        (Some(buffer), Some(adapter)) => buffer.release(adapter, passive),
-        _ => {}
+    while let Some(buffer) = { context.state.lock(passive).uncached.take() } {
+        match &v3 {
+            Some(adapter) if !never_stopped => buffer.release(adapter, passive),
+            _ => buffer.abandon(),
+        }
     }
     put(v2, never_stopped, passive);
     put(v3, never_stopped, passive);
@@ -370,10 +399,21 @@ pub(crate) fn release(context: &DeviceContext, never_stopped: bool, passive: &Pa
         // SAFETY: the block of `allocate_lists`; every list was put (DMA-80).
         unsafe { ntddk::ExFreePoolWithTag(lists, POOL_TAG) };
     }
-    let registers = core::mem::replace(&mut hardware.registers, ptr::null_mut());
-    if !registers.is_null() {
-        // SAFETY: mapped by `map_registers` with this length; `edu` has forgotten it (KMDF-04).
-        unsafe { ntddk::MmUnmapIoSpace(registers, hardware.registers_length) };
+    let windows = core::mem::replace(&mut hardware.windows, [Window::NONE; WINDOWS_MAX]);
+    windows.into_iter().for_each(Window::unmap);
+}
+
+fn release_shared(
+    shared: Option<Memory>,
+    v2: Option<&Adapter<V2>>,
+    never_stopped: bool,
+    passive: &Passive,
+) {
+    let Some(mut shared) = shared else { return };
+    match v2 {
+        // SAFETY: the device rests, or is gone, as the caller has seen.
+        Some(adapter) if !never_stopped => unsafe { shared.release(adapter, passive) },
+        _ => shared.abandon(),
     }
 }
 

@@ -1,9 +1,9 @@
 //! PnP and power callbacks.
 
-use wdk_dma::irql::Passive;
+use wdk_dma::irql::{self, Passive};
 
 use super::{DeviceContext, hardware};
-use crate::engine::edu::EngineState;
+use crate::engine::EngineState;
 use crate::sys::{
     _MODE, BOOLEAN, FALSE, KPROCESSOR_MODE, LARGE_INTEGER, NTSTATUS, STATUS_DEVICE_NOT_READY,
     STATUS_SUCCESS, TRUE, WDF_PNPPOWER_EVENT_CALLBACKS, WDF_POWER_DEVICE_STATE, WDFCMRESLIST,
@@ -11,9 +11,9 @@ use crate::sys::{
 };
 use crate::trace::{Event, trace};
 use crate::transfer;
-use crate::transfer::pump::{fail_device, interrupt_time};
-use crate::transfer::slot::Stage;
-use crate::transfer::state::{Engine, Finish};
+use crate::transfer::slot::{SLOT_COUNT, Stage};
+use crate::transfer::state::{Finish, State};
+use crate::transfer::watch::{self, fail_device, interrupt_time};
 
 /// How long the driver waits for the device to stop, in units of 100 ns: 250 ms.
 const QUIESCE: u64 = 250 * 10_000;
@@ -80,8 +80,8 @@ unsafe extern "C" fn evt_prepare_hardware(
     }
 }
 
-/// EvtDeviceD0Entry: edu has no reset, so old interrupt causes are acknowledged and an old run is
-/// stopped, or waited for. The interrupt is not connected yet (KMDF-05).
+/// EvtDeviceD0Entry: the device may still be at work, or have old interrupt causes: it is reset, or
+/// stopped, or waited for, and set up anew (KMDF-09). The interrupt is not connected yet (KMDF-05).
 unsafe extern "C" fn evt_d0_entry(
     device: WDFDEVICE,
     _previous: WDF_POWER_DEVICE_STATE,
@@ -92,19 +92,33 @@ unsafe extern "C" fn evt_d0_entry(
     };
     // SAFETY: called at PASSIVE_LEVEL (KMDF-05).
     let mut passive = unsafe { Passive::assume() };
-    let _can = context.registers.stop();
-    let idle = context.registers.is_present()
-        && wait_until(&passive, || context.registers.state() != EngineState::Running);
-    if !idle || context.registers.state() != EngineState::Idle {
+    let registers = &context.registers;
+    let present = registers.is_present();
+    if present {
+        registers.calm();
+    }
+    let idle = present && wait_until(&passive, || registers.state() != EngineState::Running);
+    if !idle || registers.state() != EngineState::Idle {
         trace(Event::DeviceNotReady);
         return STATUS_DEVICE_NOT_READY;
     }
-    if let Some(causes) = context.registers.causes() {
-        context.registers.acknowledge(causes);
+    if let Some(causes) = registers.causes() {
+        registers.acknowledge(causes);
     }
-    context.state.lock(&passive).run_ended(Finish::Idle);
+    registers.set_up(context.hardware().shared.as_ref());
+    {
+        let mut state = context.state.lock(&passive);
+        let finish = at_rest(&state);
+        state.reset_ended(finish);
+    }
     transfer::pump(context, &mut passive);
     STATUS_SUCCESS
+}
+
+/// How runs have ended of which only is known that the engine rests: an engine that can be reset
+/// may have been.
+fn at_rest(state: &State) -> Finish {
+    if state.engine.abilities.resettable { Finish::Undone } else { Finish::Done }
 }
 
 /// EvtDeviceD0EntryPostInterruptsEnabled: from here on runs may be started.
@@ -159,7 +173,9 @@ unsafe extern "C" fn evt_d0_exit(device: WDFDEVICE, _target: WDF_POWER_DEVICE_ST
         // A line that stays high would trouble whoever shares it.
         context.registers.acknowledge(causes);
     }
-    if !stopped {
+    if stopped {
+        context.registers.shut_down();
+    } else {
         let first = {
             let mut state = context.state.lock(&passive);
             !core::mem::replace(&mut state.failed, true)
@@ -171,20 +187,59 @@ unsafe extern "C" fn evt_d0_exit(device: WDFDEVICE, _target: WDF_POWER_DEVICE_ST
     STATUS_SUCCESS
 }
 
-fn stop_watchdog(context: &DeviceContext, _passive: &Passive) {
+fn stop_watchdog(context: &DeviceContext, passive: &Passive) {
     // SAFETY: the device's live timer, PASSIVE_LEVEL by the token, not in its own callback.
     let _was_queued = unsafe {
         call_unsafe_wdf_function_binding!(WdfTimerStop, context.watchdog(), TRUE as BOOLEAN)
     };
+    context.state.lock(passive).engine.armed = false;
 }
 
-/// Starts nothing and waits, bounded, until the engine has stopped and the pump rests. Then the
-/// pieces that were under way are ended. Tells whether the engine stopped.
+/// Starts nothing and waits, bounded, until the engine has stopped and the pump rests; an engine
+/// that does not stop is reset, where it can be. Then the pieces that were under way are ended.
+/// Tells whether the engine stopped.
 fn quiesce(context: &DeviceContext, passive: &mut Passive) -> bool {
-    let mut engine = EngineState::Running;
-    if context.registers.stop() {
-        context.state.lock(passive).engine.stopping = true;
+    stop_runs(context, passive);
+    let mut engine = wait_for_rest(context, passive);
+    if engine == EngineState::Running && context.state.lock(passive).engine.abilities.resettable {
+        trace(Event::DeviceReset);
+        context.statistics.resets.increment();
+        context.registers.calm();
+        engine = wait_for_rest(context, passive);
     }
+    match engine {
+        EngineState::Idle => {
+            // What has ended by itself has said so.
+            irql::raise(passive, |dispatch| watch::collect(context, u32::MAX, dispatch));
+            let mut state = context.state.lock(passive);
+            let finish = at_rest(&state);
+            state.reset_ended(finish);
+        }
+        EngineState::Gone => {
+            trace(Event::DeviceGone);
+            context.state.lock(passive).reset_ended(Finish::Gone);
+        }
+        EngineState::Running => return false,
+    }
+    transfer::pump(context, passive);
+    true
+}
+
+/// Stops what runs on a device that can be stopped and not reset.
+fn stop_runs(context: &DeviceContext, passive: &Passive) {
+    let mut state = context.state.lock(passive);
+    let abilities = state.engine.abilities;
+    if abilities.stoppable && !abilities.resettable {
+        let running = state.slots.iter_mut().filter_map(|slot| slot.run.as_mut());
+        running.for_each(|run| run.stopping = true);
+        drop(state);
+        context.registers.calm();
+    }
+}
+
+/// Waits, bounded, until the pump rests and the engine too, or the device is gone.
+fn wait_for_rest(context: &DeviceContext, passive: &Passive) -> EngineState {
+    let mut engine = EngineState::Running;
     wait_until(passive, || {
         if context.state.lock(passive).pumping {
             return false;
@@ -192,17 +247,7 @@ fn quiesce(context: &DeviceContext, passive: &mut Passive) -> bool {
         engine = context.registers.state();
         engine != EngineState::Running
     });
-    let finish = match engine {
-        EngineState::Idle => Finish::Idle,
-        EngineState::Gone => Finish::Gone,
-        EngineState::Running => return false,
-    };
-    if finish == Finish::Gone {
-        trace(Event::DeviceGone);
-    }
-    context.state.lock(passive).run_ended(finish);
-    transfer::pump(context, passive);
-    true
+    engine
 }
 
 /// EvtDeviceSurpriseRemoval: only marks the state (SUR-03); queues stop next, and EvtIoStop acts
@@ -231,7 +276,7 @@ unsafe extern "C" fn evt_release_hardware(
         let mut state = context.state.lock(&passive);
         state.powered = false;
         state.releasing = true;
-        state.engine.owner.is_some()
+        state.engine.running != 0
     };
     let stopped = !running || quiesce(context, &mut passive);
     transfer::pump(context, &mut passive);
@@ -259,10 +304,12 @@ unsafe extern "C" fn evt_release_hardware(
 /// flushed, freed or put (DMA-100).
 fn abandon(context: &DeviceContext, passive: &Passive) {
     let mut state = context.state.lock(passive);
-    let owner = state.engine.owner.take();
     let pending = state.pending;
-    state.engine = Engine::IDLE;
-    for index in [owner, pending].into_iter().flatten() {
+    for index in 0..SLOT_COUNT {
+        let run = state.slots.get_mut(index).and_then(|slot| slot.run.take());
+        if run.is_none() && pending != Some(index) {
+            continue;
+        }
         let stage = match state.take(index) {
             Some(Stage::Mapped(mapping)) => {
                 mapping.abandon();
@@ -295,4 +342,5 @@ fn abandon(context: &DeviceContext, passive: &Passive) {
         };
         state.set(index, stage);
     }
+    state.engine.forget_runs();
 }

@@ -6,6 +6,8 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use testdev::edu::{self, Command};
 use wdk_dma::{Direction, LogicalAddress, ddk};
 
+use super::EngineState;
+
 /// The registers that the driver uses end here, bytes.
 pub const REGISTERS_LENGTH: u64 = edu::DMA_COMMAND + 8;
 
@@ -17,18 +19,6 @@ pub const ADDRESS_WIDTH: u32 = 28;
 
 /// The registers that PIO reads: ID, LIVENESS and FACTORIAL. Reading them changes nothing.
 pub const PIO_LENGTH: u64 = edu::FACTORIAL + 4;
-
-/// What the engine is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EngineState {
-    /// Not running.
-    Idle,
-    /// Running, or its register reads something that makes no sense: it cannot be ruled out that
-    /// the device moves data.
-    Running,
-    /// The device is not there any more (SUR-01).
-    Gone,
-}
 
 /// What the engine is to do.
 #[derive(Clone, Copy, Debug)]

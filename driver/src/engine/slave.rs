@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use testdev::slave;
 use wdk_dma::{Direction, ddk};
 
-use super::edu::EngineState;
+use super::EngineState;
 
 /// The registers that the driver uses end here, bytes.
 pub const REGISTERS_LENGTH: u64 = slave::DATA + 4;

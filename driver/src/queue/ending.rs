@@ -47,9 +47,6 @@ pub(super) unsafe extern "C" fn evt_io_stop(queue: WDFQUEUE, request: WDFREQUEST
     {
         let mut state = context.state.lock(&level);
         let removed = state.surprise_removed || state.gone;
-        let running = state.engine.owner;
-        let running = running.and_then(|owner| state.slots.get(owner)).map(|slot| slot.handle);
-        let running = running == Some(request);
         if let Some(slot) = state.find(request) {
             slot.stopped = true;
             if removed {
@@ -58,7 +55,7 @@ pub(super) unsafe extern "C" fn evt_io_stop(queue: WDFQUEUE, request: WDFREQUEST
                 slot.end(STATUS_INVALID_DEVICE_STATE);
             }
             // Claimed, the request is completed below without having to wait for anything.
-            if !(slot.ends_at_once(running) && slot.claim()) {
+            if !(slot.ends_at_once() && slot.claim()) {
                 acknowledge(request);
             }
         }

@@ -3,18 +3,52 @@
 //! Cached and uncached buffers differ in their types only: making the cached one ready flushes the
 //! processor's caches, for the uncached one there is nothing to flush.
 
+use core::iter::once;
+
 use wdk_dma::common_buffer::Kind;
 use wdk_dma::irql::Dispatch;
-use wdk_dma::{Cached, CommonBuffer, Direction, DmaError, ReadyCommonBuffer, Transfer, Uncached};
+use wdk_dma::{
+    Cached, CommonBuffer, Direction, DmaError, Element, ReadyCommonBuffer, Transfer, Uncached,
+};
 
-use super::packet::start_engine;
+use super::packet::{prepare, start_engine};
 use super::slot::Stage;
 use super::state::{Finish, State};
 use crate::device::DeviceContext;
-use crate::engine::edu::Run;
 use crate::request::Request;
 use crate::sys::STATUS_IO_DEVICE_ERROR;
 use crate::trace::{Event, trace};
+
+/// Common buffers that transfers go through: as many at a time as there are.
+#[derive(Debug)]
+pub(crate) struct Pool<K: Kind> {
+    buffers: [Option<CommonBuffer<K>>; POOL_MAX],
+}
+
+/// The most common buffers of a kind.
+pub(crate) const POOL_MAX: usize = 4;
+
+impl<K: Kind> Pool<K> {
+    pub(crate) const EMPTY: Self = Self { buffers: [const { None }; POOL_MAX] };
+
+    /// Length of the next buffer, if one is free, bytes.
+    pub(crate) fn length(&self) -> Option<u32> {
+        self.buffers.iter().flatten().next().map(CommonBuffer::length)
+    }
+
+    /// Takes a buffer out.
+    pub(crate) fn take(&mut self) -> Option<CommonBuffer<K>> {
+        self.buffers.iter_mut().find_map(Option::take)
+    }
+
+    /// Puts a buffer in. There is room for as many as were allocated.
+    pub(crate) fn give(&mut self, buffer: CommonBuffer<K>) {
+        match self.buffers.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(buffer),
+            None => buffer.abandon(),
+        }
+    }
+}
 
 /// A kind of common buffer, with its place in the device's state.
 pub(crate) trait Carrier: Kind + Sized {
@@ -31,7 +65,7 @@ impl Carrier for Cached {
     }
 
     fn give_back(state: &mut State, buffer: CommonBuffer<Self>) {
-        state.cached = Some(buffer);
+        state.cached.give(buffer);
     }
 }
 
@@ -41,7 +75,7 @@ impl Carrier for Uncached {
     }
 
     fn give_back(state: &mut State, buffer: CommonBuffer<Self>) {
-        state.uncached = Some(buffer);
+        state.uncached.give(buffer);
     }
 }
 
@@ -59,7 +93,7 @@ pub(crate) fn start<K: Carrier>(
         Direction::ToDevice => transfer.copy_to(&mut buffer, length, dispatch),
         // What the device does not write must not be an earlier caller's data (SEC-08, DMA-96).
         Direction::FromDevice => {
-            buffer.clear();
+            buffer.clear_first(length);
             Ok(())
         }
     };
@@ -67,9 +101,10 @@ pub(crate) fn start<K: Carrier>(
         set_waiting(context, index, transfer.failed(error), buffer, dispatch);
         return;
     }
-    let device = context.device_offset(index, transfer.done(), dispatch);
     let ready = buffer.make_ready(direction, dispatch);
-    let Some(run) = device.and_then(|at| Run::new(ready.address(), at, length, direction)) else {
+    let element = Element { address: ready.address(), length };
+    let run = prepare(context, index, transfer.done(), direction, &mut once(element), dispatch);
+    let Some(run) = run else {
         // SAFETY: the device was never given the buffer.
         let buffer = unsafe { ready.finish() };
         let transfer = transfer.failed(DmaError::Refused(STATUS_IO_DEVICE_ERROR));
@@ -77,7 +112,7 @@ pub(crate) fn start<K: Carrier>(
         return;
     };
     let stage = K::stage(transfer, ready, length);
-    start_engine(context, index, stage, &run, length, dispatch);
+    start_engine(context, index, stage, &run, dispatch);
 }
 
 /// Takes the buffer back after the engine has stopped, and copies what the device wrote.
@@ -94,9 +129,9 @@ pub(crate) fn finish<K: Carrier>(
     let buffer = unsafe { ready.finish() };
     trace(Event::PieceEnded);
     let transfer = match finish {
-        Finish::Idle => transfer.carried(&buffer, length, dispatch),
+        Finish::Done => transfer.carried(&buffer, length, dispatch),
         // Nothing old may reach the caller (SEC-08).
-        Finish::Gone => transfer,
+        Finish::Undone | Finish::Gone => transfer,
     };
     set_waiting(context, index, transfer, buffer, dispatch);
 }

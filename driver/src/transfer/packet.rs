@@ -4,13 +4,13 @@ use core::ffi::c_void;
 
 use wdk_dma::irql::Dispatch;
 use wdk_dma::packet::{GIVE_BACK, KEEP_REGISTERS};
-use wdk_dma::{DmaError, Granted, MapRegisters, Mapping, Transfer};
+use wdk_dma::{Direction, DmaError, Element, Granted, MapRegisters, Mapping, Transfer};
 
-use super::pump::{self, start_watchdog};
 use super::slot::{Stage, Token};
 use super::state::Finish;
+use super::watch;
 use crate::device::DeviceContext;
-use crate::engine::edu::Run;
+use crate::engine::{Run, Work};
 use crate::request::Request;
 use crate::sys::{IO_ALLOCATION_ACTION, PDEVICE_OBJECT, PIRP, PVOID, STATUS_IO_DEVICE_ERROR};
 use crate::trace::{Event, trace};
@@ -99,15 +99,16 @@ unsafe extern "C" fn adapter_control(
     action
 }
 
-/// Maps the next piece and starts the engine on it.
+/// Maps the next piece, as many of its elements as the engine takes at a time, and starts the
+/// engine on it.
 pub(crate) fn start(
     context: &DeviceContext,
     index: usize,
     granted: Granted<Request>,
     dispatch: &Dispatch,
 ) {
-    let mapping = match granted.map(dispatch) {
-        Ok(mapping) => mapping,
+    let mut mapper = match granted.mapper(dispatch) {
+        Ok(mapper) => mapper,
         Err(granted) => {
             let mut state = context.state.lock(dispatch);
             // Over, or marked as failed: the pump releases it.
@@ -119,11 +120,17 @@ pub(crate) fn start(
             return;
         }
     };
+    let (done, direction) = (mapper.transfer().done(), mapper.transfer().direction());
+    // The engine takes as many elements as it can: so many are mapped.
+    let run = prepare(context, index, done, direction, &mut mapper, dispatch);
+    let mapping = match mapper.finish() {
+        Ok(mapping) => mapping,
+        Err(granted) => {
+            context.state.lock(dispatch).set(index, Stage::Granted(granted));
+            return;
+        }
+    };
     context.statistics.pieces_mapped.increment();
-    let transfer = mapping.transfer();
-    let device = context.device_offset(index, transfer.done(), dispatch);
-    let direction = transfer.direction();
-    let run = device.and_then(|at| Run::new(mapping.address(), at, mapping.length(), direction));
     let Some(run) = run else {
         // SAFETY: the device was never given the piece (DMA-54).
         let granted = unsafe { mapping.flush(false, dispatch) };
@@ -132,25 +139,42 @@ pub(crate) fn start(
         context.state.lock(dispatch).set(index, Stage::Granted(granted));
         return;
     };
-    let length = mapping.length();
-    start_engine(context, index, Stage::Mapped(mapping), &run, length, dispatch);
+    start_engine(context, index, Stage::Mapped(mapping), &run, dispatch);
 }
 
-/// Starts the engine and its watchdog. The slot owns the engine first, so that an interrupt finds
-/// it, however early it comes.
+/// Works out a run for the first elements of a slot's transfer that follow on byte `done`.
+pub(crate) fn prepare(
+    context: &DeviceContext,
+    index: usize,
+    done: u64,
+    direction: Direction,
+    elements: &mut dyn Iterator<Item = Element>,
+    dispatch: &Dispatch,
+) -> Option<Run> {
+    let device = context.device_offset(index, done, dispatch)?;
+    let work = Work { slot: index, direction, device, elements };
+    context.registers.prepare(context.hardware().shared.as_ref(), work, dispatch)
+}
+
+/// Starts the engine and its watchdog. The slot has its run first, so that an interrupt finds it,
+/// however early it comes.
 pub(crate) fn start_engine(
     context: &DeviceContext,
     index: usize,
     stage: Stage,
     run: &Run,
-    length: u32,
     dispatch: &Dispatch,
 ) {
-    let deadline = pump::interrupt_time().saturating_add(pump::LATE);
-    context.state.lock(dispatch).run(index, stage, deadline);
-    context.registers.edu.start(run);
-    start_watchdog(context, dispatch);
-    trace(Event::PieceStarted { length });
+    let deadline = watch::deadline();
+    let (tag, armed) = {
+        let mut state = context.state.lock(dispatch);
+        (state.run(index, stage, run, deadline), state.engine.armed)
+    };
+    context.registers.start(context.hardware().shared.as_ref(), run, tag);
+    if !armed {
+        watch::arm(context, dispatch);
+    }
+    trace(Event::PieceStarted { length: run.length });
 }
 
 /// Ends a piece after the engine has stopped, or the device is gone.
@@ -162,12 +186,17 @@ pub(crate) fn flush(
     dispatch: &Dispatch,
 ) {
     // SAFETY: the engine reads idle, or the device is gone (DMA-54).
-    let granted = unsafe { mapping.flush(finish == Finish::Idle, dispatch) };
+    let granted = unsafe { mapping.flush(finish == Finish::Done, dispatch) };
     context.statistics.pieces_flushed.increment();
     if granted.transfer().outcome() == Err(DmaError::FlushFailed) {
         context.statistics.flush_failures.increment();
     }
     trace(Event::PieceEnded);
+    if finish == Finish::Undone {
+        // Begun again, unless it ends: what is left needs its caches flushed again (DMA-85).
+        release(context, index, granted, dispatch);
+        return;
+    }
     context.state.lock(dispatch).set(index, Stage::Granted(granted));
 }
 

@@ -1,4 +1,4 @@
-//! Programmed I/O: the processor reads or writes registers.
+//! Programmed I/O: the processor reads or writes registers, or device memory through a window.
 
 use wdk_dma::irql::Dispatch;
 use wdk_dma::{Direction, DmaError, Transfer};
@@ -16,12 +16,17 @@ pub(crate) fn perform(
     dispatch: &Dispatch,
 ) {
     let start = context.device_offset(index, 0, dispatch).unwrap_or(u64::MAX);
+    let registers = &context.registers;
+    let at = |offset: u32| start.saturating_add(u64::from(offset));
     let transfer = match transfer.direction() {
-        Direction::FromDevice => transfer.read_registers(dispatch, |offset| {
-            context.registers.edu.pio_read(start.saturating_add(u64::from(offset)))
-        }),
+        _ if registers.exerciser.is_mapped() => {
+            transfer.move_by_processor(&registers.exerciser, start, dispatch)
+        }
+        Direction::FromDevice => {
+            transfer.read_registers(dispatch, |offset| registers.edu.pio_read(at(offset)))
+        }
         Direction::ToDevice => transfer.write_registers(dispatch, |offset, value| {
-            context.registers.edu.pio_write(start.saturating_add(u64::from(offset)), value);
+            registers.edu.pio_write(at(offset), value);
         }),
     };
     // A device that is gone reads all ones, which is no data (SUR-01).

@@ -5,26 +5,10 @@ use wdk_dma::irql::{self, AtMostDispatch, Dispatch};
 use wdk_dma::{Finished, Transfer};
 
 use super::schedule::{Action, Ending};
-use super::state::Finish;
-use super::{common_buffer, packet, pio, scatter_gather, system, v3};
+use super::{common_buffer, packet, pio, scatter_gather, system, v3, watch};
 use crate::device::DeviceContext;
-use crate::engine::edu::EngineState;
 use crate::request::Request;
-use crate::sys::{
-    _WDF_DEVICE_FAILED_ACTION, BOOLEAN, FALSE, NTSTATUS, STATUS_IO_DEVICE_ERROR, STATUS_IO_TIMEOUT,
-    STATUS_SUCCESS, call_unsafe_wdf_function_binding, ntddk,
-};
-use crate::trace::{Event, trace};
-
-/// Time the device gets for one piece; edu takes 100 ms. In units of 100 ns.
-pub(crate) const WATCHDOG: i64 = 250 * 10_000;
-
-/// How long a run may take before an expired watchdog means it. A little less than the watchdog's
-/// time, since timers and the clock do not tick together.
-pub(crate) const LATE: u64 = 240 * 10_000;
-
-/// After this many times the device counts as failed.
-const EXPIRATIONS_MAX: u32 = 4;
+use crate::sys::{NTSTATUS, STATUS_IO_DEVICE_ERROR, STATUS_IO_TIMEOUT, STATUS_SUCCESS};
 
 /// Takes every step that can be taken now. What happened was recorded under the lock before.
 ///
@@ -46,24 +30,29 @@ pub fn pump<L: AtMostDispatch>(context: &DeviceContext, level: &mut L) {
 
 fn run(context: &DeviceContext, dispatch: &Dispatch) {
     loop {
+        // A device with rings hears at the end of all that was started together.
+        let untold = context.registers.is_untold();
         let action = {
             let mut state = context.state.lock(dispatch);
-            match state.next_action() {
-                Some(action) => action,
-                None => {
-                    state.pumping = false;
-                    return;
-                }
-            }
+            let action = state.next_action();
+            state.pumping = action.is_some() || untold;
+            action
         };
-        perform(context, action, dispatch);
+        match action {
+            Some(action) => perform(context, action, dispatch),
+            None if untold => {
+                context.registers.ring(context.hardware().shared.as_ref(), dispatch);
+            }
+            None => return,
+        }
     }
 }
 
 fn perform(context: &DeviceContext, action: Action, dispatch: &Dispatch) {
     match action {
         Action::Complete(transfer, ending) => complete(context, transfer, ending),
-        Action::CheckEngine(index) => check_engine(context, index, dispatch),
+        Action::Look(mask) => watch::look(context, mask, dispatch),
+        Action::Stop(index, tag) => watch::stop(context, index, tag, dispatch),
         Action::Flush(index, mapping, finish) => {
             packet::flush(context, index, mapping, finish, dispatch);
         }
@@ -103,87 +92,11 @@ fn perform(context: &DeviceContext, action: Action, dispatch: &Dispatch) {
             system::request_channel(context, index, transfer, dispatch);
         }
         Action::StartSystem(index, held) => system::start(context, index, held, dispatch),
-        Action::StopSystem => system::stop(context, dispatch),
         Action::FlushSystem(index, programmed, stopped) => {
             system::flush(context, index, programmed, stopped, dispatch);
         }
         Action::ReleaseSystem(index, held) => system::release(context, index, held, dispatch),
         Action::Pio(index, transfer) => pio::perform(context, index, transfer, dispatch),
-    }
-}
-
-/// Looks whether the engine has finished. Only its own register decides, never an interrupt alone.
-fn check_engine(context: &DeviceContext, index: usize, dispatch: &Dispatch) {
-    let engine = context.registers.state();
-    let mut rearm = false;
-    let mut fail = false;
-    {
-        let mut state = context.state.lock(dispatch);
-        match engine {
-            EngineState::Idle => state.run_ended(Finish::Idle),
-            EngineState::Gone => state.run_ended(Finish::Gone),
-            EngineState::Running if state.engine.expired => {
-                state.engine.expired = false;
-                state.engine.expirations = state.engine.expirations.saturating_add(1);
-                // The request stays until the engine stops: the device may still write (KMDF-29).
-                if let Some(slot) = state.slots.get_mut(index) {
-                    slot.end(STATUS_IO_TIMEOUT);
-                }
-                rearm = true;
-                fail = state.engine.expirations == EXPIRATIONS_MAX && !state.failed;
-                state.failed |= fail;
-            }
-            EngineState::Running => {}
-        }
-    }
-    if engine != EngineState::Running {
-        stop_watchdog(context, dispatch);
-    }
-    match engine {
-        EngineState::Gone => trace(Event::DeviceGone),
-        EngineState::Running if rearm => trace(Event::PieceLate),
-        EngineState::Idle | EngineState::Running => {}
-    }
-    if rearm {
-        start_watchdog(context, dispatch);
-    }
-    if fail {
-        fail_device(context, dispatch);
-    }
-}
-
-/// Starts the watchdog for a run of the engine. IRQL: at most DISPATCH_LEVEL.
-pub(crate) fn start_watchdog(context: &DeviceContext, _level: &impl AtMostDispatch) {
-    // SAFETY: the device's live timer; a negative time is relative.
-    let _was_queued =
-        unsafe { call_unsafe_wdf_function_binding!(WdfTimerStart, context.watchdog(), -WATCHDOG) };
-}
-
-fn stop_watchdog(context: &DeviceContext, _dispatch: &Dispatch) {
-    // SAFETY: the device's live timer; without waiting any level up to DISPATCH_LEVEL will do.
-    let _was_queued = unsafe {
-        call_unsafe_wdf_function_binding!(WdfTimerStop, context.watchdog(), FALSE as BOOLEAN)
-    };
-}
-
-/// The machine's time since start, in units of 100 ns. Any IRQL.
-pub(crate) fn interrupt_time() -> u64 {
-    let mut counter = 0;
-    // SAFETY: callable at any level; the counter is ours.
-    unsafe { ntddk::KeQueryInterruptTimePrecise(&mut counter) }
-}
-
-/// Tells the system that the device has failed for good; it will be removed. IRQL: at most
-/// DISPATCH_LEVEL.
-pub(crate) fn fail_device(context: &DeviceContext, _level: &impl AtMostDispatch) {
-    trace(Event::DeviceFailed);
-    // SAFETY: a live device; any level up to DISPATCH_LEVEL; the call only sends for a removal.
-    unsafe {
-        call_unsafe_wdf_function_binding!(
-            WdfDeviceSetFailed,
-            context.device(),
-            _WDF_DEVICE_FAILED_ACTION::WdfDeviceFailedNoRestart
-        );
     }
 }
 

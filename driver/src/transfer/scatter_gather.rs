@@ -1,14 +1,14 @@
-//! Scatter/gather transfers: a list in the slot's own memory, one engine run for each element.
+//! Scatter/gather transfers: a list in the slot's own memory, and an engine run for as many of its
+//! elements as the device takes at a time.
 
 use core::ffi::c_void;
 
 use wdk_dma::irql::Dispatch;
 use wdk_dma::{DmaError, ScatterGatherList, Transfer};
 
-use super::packet::start_engine;
+use super::packet::{prepare, start_engine};
 use super::slot::{Stage, Token};
 use crate::device::DeviceContext;
-use crate::engine::edu::Run;
 use crate::request::Request;
 use crate::sys::{PDEVICE_OBJECT, PIRP, PSCATTER_GATHER_LIST};
 use crate::trace::{Event, trace};
@@ -106,24 +106,20 @@ unsafe extern "C" fn adapter_list_control(
     }
 }
 
-/// Starts the engine on the current element.
+/// Starts the engine on the current element, and on as many after it as it takes.
 pub(crate) fn start(
     context: &DeviceContext,
     index: usize,
     list: ScatterGatherList<Request>,
     dispatch: &Dispatch,
 ) {
-    let run = list.current().and_then(|(element, before)| {
+    let run = list.current().and_then(|(_, before)| {
         let done = list.transfer().done().checked_add(u64::from(before))?;
-        let device = context.device_offset(index, done, dispatch)?;
         let direction = list.transfer().direction();
-        Run::new(element.address, device, element.length, direction)
-            .map(|run| (run, element.length))
+        prepare(context, index, done, direction, &mut list.rest(), dispatch)
     });
     match run {
-        Some((run, length)) => {
-            start_engine(context, index, Stage::Listed(list), &run, length, dispatch);
-        }
+        Some(run) => start_engine(context, index, Stage::Listed(list), &run, dispatch),
         None => put(context, index, list, dispatch),
     }
 }

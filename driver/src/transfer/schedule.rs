@@ -9,9 +9,8 @@ use wdk_dma::{
     ScatterGatherList, Transfer, Uncached,
 };
 
-use super::slot::{SLOT_COUNT, Slot, Stage};
-use super::state::{Engine, Finish, State};
-use super::system;
+use super::slot::{SLOT_COUNT, Stage};
+use super::state::{Finish, Running, State};
 use crate::request::Request;
 use crate::sys::NTSTATUS;
 
@@ -19,7 +18,7 @@ use crate::sys::NTSTATUS;
 #[derive(Debug)]
 pub(crate) enum Action {
     Complete(Transfer<Request>, Ending),
-    CheckEngine(usize),
+    Look(u32),
     Flush(usize, Mapping<Request>, Finish),
     Release(usize, Granted<Request>),
     Put(usize, ScatterGatherList<Request>),
@@ -39,7 +38,7 @@ pub(crate) enum Action {
     ReleaseV3(usize, GrantedV3<Request>),
     RequestSystem(usize, Transfer<Request>),
     StartSystem(usize, OnChannel<Request>),
-    StopSystem,
+    Stop(usize, u32),
     FlushSystem(usize, Programmed<Request>, bool),
     ReleaseSystem(usize, OnChannel<Request>),
     Pio(usize, Transfer<Request>),
@@ -77,38 +76,41 @@ impl State {
 
     /// A run of the engine that ended, or may have.
     fn finish_run(&mut self) -> Option<Action> {
-        let owner = self.engine.owner?;
-        let Some(finish) = self.engine.finished else {
-            let check = self.engine.check && self.powered;
-            self.engine.check = false;
-            return match check {
-                true => Some(Action::CheckEngine(owner)),
-                false => self.stop_run(owner),
-            };
-        };
-        let stopped = self.engine.stopping;
-        self.engine = Engine::IDLE;
-        let slot = self.slots.get_mut(owner)?;
+        while let Some((index, run, finish)) = self.take_finished() {
+            let action = self.end_run(index, &run, finish);
+            if action.is_some() {
+                return action;
+            }
+        }
+        let check = core::mem::take(&mut self.engine.check);
+        if check != 0 && self.powered {
+            return Some(Action::Look(check));
+        }
+        self.stop_run()
+    }
+
+    /// What follows on the end of a slot's run.
+    fn end_run(&mut self, index: usize, run: &Running, finish: Finish) -> Option<Action> {
+        let done = if finish == Finish::Done { run.elements } else { 0 };
+        let slot = self.slots.get_mut(index)?;
         match slot.take() {
-            Stage::Mapped(mapping) => Some(Action::Flush(owner, mapping, finish)),
+            Stage::Mapped(mapping) => Some(Action::Flush(index, mapping, finish)),
             Stage::CarryingCached(transfer, buffer, length) => {
-                Some(Action::FinishCached(owner, transfer, buffer, length, finish))
+                Some(Action::FinishCached(index, transfer, buffer, length, finish))
             }
             Stage::CarryingUncached(transfer, buffer, length) => {
-                Some(Action::FinishUncached(owner, transfer, buffer, length, finish))
+                Some(Action::FinishUncached(index, transfer, buffer, length, finish))
+            }
+            Stage::Programmed(programmed) => {
+                Some(Action::FlushSystem(index, programmed, run.stopping))
             }
             Stage::Listed(mut list) => {
-                if finish == Finish::Idle {
-                    list.element_done();
-                }
+                list.elements_done(done);
                 slot.stage = Stage::Listed(list);
                 None
             }
-            Stage::Programmed(programmed) => Some(Action::FlushSystem(owner, programmed, stopped)),
             Stage::MappedV3(mut mapping) => {
-                if finish == Finish::Idle {
-                    mapping.element_done();
-                }
+                mapping.elements_done(done);
                 slot.stage = Stage::MappedV3(mapping);
                 None
             }
@@ -120,12 +122,17 @@ impl State {
     }
 
     /// A run that need not go on, on a device that can be stopped.
-    fn stop_run(&mut self, owner: usize) -> Option<Action> {
-        let slot = self.slots.get(owner)?;
-        let ends = slot.ending.is_some() && matches!(slot.stage, Stage::Programmed(_));
-        let stop = ends && self.powered && !self.engine.stopping;
-        self.engine.stopping |= stop;
-        stop.then_some(Action::StopSystem)
+    fn stop_run(&mut self) -> Option<Action> {
+        let can = self.engine.abilities.stoppable && self.powered;
+        if !can || self.engine.running == 0 || self.engine.resetting.is_some() {
+            return None;
+        }
+        self.slots.iter_mut().enumerate().find_map(|(index, slot)| {
+            let ends = slot.ending.is_some();
+            let run = slot.run.as_mut().filter(|run| ends && !run.stopping)?;
+            run.stopping = true;
+            Some(Action::Stop(index, run.tag))
+        })
     }
 
     /// A transfer that has to give something back or to be completed.
@@ -134,51 +141,36 @@ impl State {
     }
 
     fn settle_slot(&mut self, index: usize) -> Option<Action> {
-        let running = self.engine.owner == Some(index);
         let releasing = self.releasing;
         let slot = self.slots.get_mut(index)?;
-        let ending = slot.ending.is_some();
+        if !slot.has_to_settle(releasing) {
+            return None;
+        }
+        // A request is the driver's alone before it is completed (KMDF-27).
+        let completes = matches!(slot.stage, Stage::Waiting(_) | Stage::ChannelPending(..));
+        if completes && !slot.claim() {
+            return None;
+        }
+        let ending = Ending { status: slot.ending, asked: slot.asked };
         match slot.take() {
-            Stage::Waiting(transfer) if (transfer.is_over() || ending) && slot.claim() => {
-                let ending = Ending { status: slot.ending, asked: slot.asked };
-                slot.forget_request();
-                slot.stage = Stage::Free;
+            Stage::Waiting(transfer) => {
+                self.forget(index, Stage::Free);
                 Some(Action::Complete(transfer, ending))
             }
             // The request need not wait for its channel; the slot does.
-            Stage::ChannelPending(ready, _) if ending && slot.claim() => {
-                let ending = Ending { status: slot.ending, asked: slot.asked };
-                slot.forget_request();
-                slot.stage = Stage::Abandoned;
+            Stage::ChannelPending(ready, _) => {
+                self.forget(index, Stage::Abandoned);
                 Some(Action::Complete(ready.cancel(), ending))
             }
-            Stage::Granted(granted)
-                if ending || releasing || !matches!(granted.next_piece(), NextPiece::Mapped(_)) =>
-            {
-                Some(Action::Release(index, granted))
-            }
-            Stage::OnChannel(held) if ending || releasing || system::is_done(&held) => {
-                Some(Action::ReleaseSystem(index, held))
-            }
-            Stage::Listed(list)
-                if !running && (ending || releasing || list.current().is_none()) =>
-            {
-                Some(Action::Put(index, list))
-            }
-            Stage::ChannelPendingV3(allocating, count, false) if ending || releasing => {
+            Stage::ChannelPendingV3(allocating, count, _) => {
                 slot.stage = Stage::ChannelPendingV3(allocating, count, true);
                 Some(Action::CancelChannelV3(index))
             }
-            Stage::GrantedV3(granted)
-                if ending || releasing || !matches!(granted.next_piece(), NextPiece::Mapped(_)) =>
-            {
-                Some(Action::ReleaseV3(index, granted))
-            }
-            Stage::MappedV3(mapping)
-                if !running && (ending || releasing || mapping.current().is_none()) =>
-            {
-                Some(Action::FlushV3(index, mapping))
-            }
+            Stage::Granted(granted) => Some(Action::Release(index, granted)),
+            Stage::GrantedV3(granted) => Some(Action::ReleaseV3(index, granted)),
+            Stage::OnChannel(held) => Some(Action::ReleaseSystem(index, held)),
+            Stage::Listed(list) => Some(Action::Put(index, list)),
+            Stage::MappedV3(mapping) => Some(Action::FlushV3(index, mapping)),
             stage => {
                 slot.stage = stage;
                 None
@@ -191,34 +183,27 @@ impl State {
         if !self.can_start() {
             return None;
         }
-        let mut from = 0;
-        // Oldest first: each turn looks at the next in order of arrival.
-        for _ in 0..SLOT_COUNT {
-            let (sequence, index) = self.next_in_line(from)?;
+        // Oldest first.
+        self.line.tidy(&self.slots);
+        for place in 0..SLOT_COUNT {
+            let index = self.line.get(place)?;
             if let Some(action) = self.start_slot(index) {
                 return Some(action);
             }
-            from = sequence.saturating_add(1);
         }
         None
     }
 
-    /// The oldest transfer with at least this sequence number that may go on.
-    fn next_in_line(&self, from: u64) -> Option<(u64, usize)> {
-        self.slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| !slot.handle.is_null() && !slot.stopped && slot.sequence >= from)
-            .map(|(index, slot)| (slot.sequence, index))
-            .min()
-    }
-
     fn start_slot(&mut self, index: usize) -> Option<Action> {
-        if let Stage::Waiting(transfer) = &self.slots.get(index)?.stage {
+        let slot = self.slots.get(index)?;
+        if slot.stopped {
+            return None;
+        }
+        if let Stage::Waiting(transfer) = &slot.stage {
             let start = self.waiting_start(index, transfer)?;
             return self.start_waiting(index, start);
         }
-        if self.engine.owner.is_some() {
+        if !slot.is_startable() || !self.engine.has_room() {
             return None;
         }
         let slot = self.slots.get_mut(index)?;
@@ -239,24 +224,24 @@ impl State {
     /// under way, or came earlier, shares memory with it (DMA-51, DMA-94).
     fn waiting_start(&self, index: usize, transfer: &Transfer<Request>) -> Option<Start> {
         let slot = self.slots.get(index)?;
-        if slot.ending.is_some() || transfer.is_over() {
+        if slot.ending.is_some() || slot.waits_for != 0 || transfer.is_over() {
             return None;
         }
-        let idle = self.engine.owner.is_none();
+        let room = self.engine.has_room();
         let rest = u32::try_from(transfer.remaining()).unwrap_or(u32::MAX);
         let whole = |length: u32| rest.min(length);
-        let start = match slot.asked.as_ref()?.path() {
+        match slot.asked.as_ref()?.path() {
             Path::Pio => Some(Start::Pio),
             Path::CommonBufferCached => {
-                self.cached.as_ref().filter(|_| idle).map(|b| Start::Cached(whole(b.length())))
+                self.cached.length().filter(|_| room).map(|length| Start::Cached(whole(length)))
             }
             Path::CommonBufferUncached => {
-                self.uncached.as_ref().filter(|_| idle).map(|b| Start::Uncached(whole(b.length())))
+                self.uncached.length().filter(|_| room).map(|length| Start::Uncached(whole(length)))
             }
             path => match transfer.next_piece(self.piece_limits(path)) {
                 NextPiece::None => None,
                 NextPiece::Copied(length) => {
-                    self.cached.as_ref().filter(|_| idle).map(|_| Start::Cached(length))
+                    self.cached.length().filter(|_| room).map(|_| Start::Cached(length))
                 }
                 NextPiece::Mapped(_) if self.pending.is_some() => None,
                 NextPiece::Mapped(_) if path == Path::ScatterGather => Some(Start::List),
@@ -264,21 +249,11 @@ impl State {
                 NextPiece::Mapped(_) if path == Path::SystemDma => Some(Start::System),
                 NextPiece::Mapped(_) => Some(Start::Channel),
             },
-        }?;
-        (!self.is_blocked(index, slot)).then_some(start)
+        }
     }
 
     fn piece_limits(&self, path: Path) -> &PieceLimits {
         if path == Path::Version3 { &self.pieces_v3 } else { &self.pieces }
-    }
-
-    fn is_blocked(&self, index: usize, slot: &Slot) -> bool {
-        let Some(chain) = slot.chain else { return true };
-        self.slots.iter().enumerate().any(|(other, theirs)| {
-            other != index
-                && (theirs.is_in_flight() || theirs.sequence < slot.sequence)
-                && theirs.chain.is_some_and(|theirs| theirs.overlaps(chain))
-        })
     }
 
     fn start_waiting(&mut self, index: usize, start: Start) -> Option<Action> {

@@ -8,10 +8,11 @@ use wdk_dma::scatter_gather::ListBuffer;
 use wdk_dma::system::{OnChannel, Programmed};
 use wdk_dma::v3::{Allocating, GrantedV3, MappingV3, TransferContext};
 use wdk_dma::{
-    Building, Cached, Granted, Mapping, MdlChain, Ready, ReadyCommonBuffer, ScatterGatherList,
-    Transfer, Uncached,
+    Building, Cached, Footprint, Granted, Mapping, MdlChain, NextPiece, Ready, ReadyCommonBuffer,
+    ScatterGatherList, Transfer, Uncached,
 };
 
+use super::state::Running;
 use crate::device::DeviceContext;
 use crate::request::Request;
 use crate::sys::{
@@ -85,7 +86,10 @@ pub(crate) struct Slot {
     pub(crate) handle: WDFREQUEST,
     pub(crate) file: WDFFILEOBJECT,
     /// The buffer, as long as there is a request.
-    pub(crate) chain: Option<MdlChain>,
+    pub(crate) chain: Option<(MdlChain, Footprint)>,
+    /// The slots whose requests came earlier and share memory with this one, a bit for each: it
+    /// waits for them (DMA-51, DMA-94).
+    pub(crate) waits_for: u64,
     /// What was asked for.
     pub(crate) asked: Option<protocol::Transfer>,
     /// Order of arrival.
@@ -93,6 +97,8 @@ pub(crate) struct Slot {
     pub(crate) cancel: Cancel,
     /// Set: the transfer goes no further and ends with this status.
     pub(crate) ending: Option<NTSTATUS>,
+    /// The run of the engine for it.
+    pub(crate) run: Option<Running>,
     /// The framework stopped it; no hardware access on its behalf until it resumes (KMDF-34).
     pub(crate) stopped: bool,
     /// Memory for its scatter/gather list.
@@ -107,10 +113,12 @@ impl Slot {
         handle: ptr::null_mut(),
         file: ptr::null_mut(),
         chain: None,
+        waits_for: 0,
         asked: None,
         sequence: 0,
         cancel: Cancel::Settled,
         ending: None,
+        run: None,
         stopped: false,
         list_buffer: ListBuffer::NONE,
         transfer_context: TransferContext::NONE,
@@ -126,6 +134,7 @@ impl Slot {
         self.handle = ptr::null_mut();
         self.file = ptr::null_mut();
         self.chain = None;
+        self.waits_for = 0;
         self.asked = None;
         self.cancel = Cancel::Settled;
         self.ending = None;
@@ -156,8 +165,8 @@ impl Slot {
     }
 
     /// Whether the pump completes the request without having to wait for device or system.
-    pub(crate) fn ends_at_once(&self, running: bool) -> bool {
-        let waits = running
+    pub(crate) fn ends_at_once(&self) -> bool {
+        let waits = self.run.is_some()
             || matches!(
                 self.stage,
                 Stage::Busy
@@ -169,9 +178,35 @@ impl Slot {
         self.ending.is_some() && !waits
     }
 
-    /// Whether something of the transfer is pending, mapped or held.
-    pub(crate) fn is_in_flight(&self) -> bool {
-        !matches!(self.stage, Stage::Free | Stage::Waiting(_) | Stage::Abandoned)
+    /// Whether it can start the engine, or be mapped for it.
+    pub(crate) fn is_startable(&self) -> bool {
+        self.run.is_none()
+            && matches!(
+                self.stage,
+                Stage::Granted(_)
+                    | Stage::Listed(_)
+                    | Stage::OnChannel(_)
+                    | Stage::GrantedV3(_)
+                    | Stage::MappedV3(_)
+            )
+    }
+
+    /// Whether the transfer has to give something back or to be completed.
+    pub(crate) fn has_to_settle(&self, releasing: bool) -> bool {
+        let (running, ending) = (self.run.is_some(), self.ending.is_some());
+        let leaves = ending || releasing;
+        let mapped = |piece| matches!(piece, NextPiece::Mapped(_));
+        match &self.stage {
+            Stage::Waiting(transfer) => transfer.is_over() || ending,
+            Stage::ChannelPending(..) => ending,
+            Stage::ChannelPendingV3(_, _, tried) => leaves && !tried,
+            Stage::Granted(granted) => leaves || !mapped(granted.next_piece()),
+            Stage::GrantedV3(granted) => leaves || !mapped(granted.next_piece()),
+            Stage::OnChannel(held) => leaves || !mapped(held.next_piece()),
+            Stage::Listed(list) => !running && (leaves || list.current().is_none()),
+            Stage::MappedV3(mapping) => !running && (leaves || mapping.current().is_none()),
+            _ => false,
+        }
     }
 }
 

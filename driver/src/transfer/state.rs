@@ -1,50 +1,149 @@
 //! Everything the device's lock protects.
 
-use dmaproof_protocol::{Limits, QueryReply};
-use wdk_dma::{Cached, CommonBuffer, PieceLimits, Uncached};
+use dmaproof_protocol::{Limits, QueryReply, status};
+use testdev::exerciser::Status;
+use wdk_dma::{Cached, PageSet, PieceLimits, Uncached};
 
+use super::common_buffer::Pool;
 use super::slot::{SLOT_COUNT, Slot, Stage};
-use crate::sys::{NTSTATUS, STATUS_DEVICE_REMOVED, WDFREQUEST};
+use crate::engine::{Abilities, Ended, Run, exerciser};
+use crate::sys::{NTSTATUS, STATUS_DEVICE_REMOVED, STATUS_IO_TIMEOUT, WDFREQUEST};
 
 /// How a run of the engine ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finish {
-    /// The engine is idle.
-    Idle,
+    /// Everything was moved.
+    Done,
+    /// What was moved does not count: the run is begun again, unless its transfer ends.
+    Undone,
     /// The device is gone.
     Gone,
 }
 
-/// The device's one DMA engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Engine {
-    /// The slot it works for.
-    pub(crate) owner: Option<usize>,
-    /// Its registers are worth a look.
-    pub(crate) check: bool,
-    /// When the run counts as late, in interrupt time; a watchdog that was set for an earlier run
-    /// may still fire.
-    pub(crate) deadline: u64,
-    /// The watchdog ran out.
-    pub(crate) expired: bool,
-    /// How often it did for this run.
-    pub(crate) expirations: u32,
+/// One run of the engine, for the slot that has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Running {
+    /// What the device calls it.
+    pub(crate) tag: u32,
+    /// Elements of the slot's list that it covers.
+    pub(crate) elements: u32,
+    length: u32,
+    /// When it counts as late, in interrupt time.
+    deadline: u64,
+    /// How often it did.
+    expirations: u32,
     /// The device was told to stop it.
     pub(crate) stopping: bool,
-    /// The run ended and its slot does not know yet.
-    pub(crate) finished: Option<Finish>,
+    /// It ended, and its slot does not know yet.
+    finished: Option<Finish>,
+}
+
+/// Bits of a tag that name the slot.
+const TAG_SLOT: u32 = 0xFF;
+const _: () = assert!(SLOT_COUNT <= TAG_SLOT as usize);
+
+/// The device's DMA engine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Engine {
+    pub(crate) abilities: Abilities,
+    /// Slots with a run.
+    pub(crate) running: u32,
+    /// Slots whose run ended, a bit for each.
+    finished: u64,
+    /// Where it is worth looking, a bit for each queue; 0: nowhere.
+    pub(crate) check: u32,
+    /// The watchdog is set.
+    pub(crate) armed: bool,
+    /// The watchdog ran out.
+    pub(crate) expired: bool,
+    /// Only a reset helps.
+    pub(crate) broken: bool,
+    /// A reset is under way, and so often it was looked whether it is over.
+    pub(crate) resetting: Option<u32>,
+    /// Resets since the last run that ended by itself.
+    pub(crate) resets: u32,
+    /// Makes tags different.
+    generation: u32,
 }
 
 impl Engine {
     pub(crate) const IDLE: Self = Self {
-        owner: None,
-        check: false,
-        deadline: 0,
+        abilities: Abilities::EDU,
+        running: 0,
+        finished: 0,
+        check: 0,
+        armed: false,
         expired: false,
-        expirations: 0,
-        stopping: false,
-        finished: None,
+        broken: false,
+        resetting: None,
+        resets: 0,
+        generation: 0,
     };
+
+    /// Forgets all runs: what they use is given up.
+    pub(crate) fn forget_runs(&mut self) {
+        *self = Self { abilities: self.abilities, generation: self.generation, ..Self::IDLE };
+    }
+
+    /// Whether another run can be started.
+    pub(crate) fn has_room(&self) -> bool {
+        self.running < self.abilities.capacity && self.resetting.is_none() && !self.broken
+    }
+}
+
+/// The order in which requests arrived.
+#[derive(Debug)]
+pub(crate) struct Line {
+    turns: [Turn; SLOT_COUNT],
+    count: usize,
+    /// Some request has left since it was last tidied.
+    stale: bool,
+}
+
+/// A request's place in the line: its slot, which may since have got another one.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    slot: usize,
+    sequence: u64,
+}
+
+impl Line {
+    pub(crate) const EMPTY: Self =
+        Self { turns: [Turn { slot: 0, sequence: 0 }; SLOT_COUNT], count: 0, stale: false };
+
+    /// The slot of the request at a place of the line.
+    pub(crate) fn get(&self, place: usize) -> Option<usize> {
+        self.turns.get(..self.count)?.get(place).map(|turn| turn.slot)
+    }
+
+    /// Takes those out that have left.
+    pub(crate) fn tidy(&mut self, slots: &[Slot; SLOT_COUNT]) {
+        if !core::mem::take(&mut self.stale) {
+            return;
+        }
+        let mut kept = 0;
+        for place in 0..self.count {
+            let Some(turn) = self.turns.get(place).copied() else { break };
+            let still = |slot: &Slot| !slot.handle.is_null() && slot.sequence == turn.sequence;
+            if slots.get(turn.slot).is_some_and(still)
+                && let Some(free) = self.turns.get_mut(kept)
+            {
+                *free = turn;
+                kept = kept.saturating_add(1);
+            }
+        }
+        self.count = kept;
+    }
+
+    /// Lets a request in at the end.
+    fn enter(&mut self, slot: usize, sequence: u64, slots: &[Slot; SLOT_COUNT]) {
+        self.tidy(slots);
+        // One request for each slot, so there is room.
+        if let Some(place) = self.turns.get_mut(self.count) {
+            *place = Turn { slot, sequence };
+            self.count = self.count.saturating_add(1);
+        }
+    }
 }
 
 /// What the lock protects.
@@ -52,6 +151,8 @@ impl Engine {
 pub(crate) struct State {
     pub(crate) slots: [Slot; SLOT_COUNT],
     pub(crate) next_sequence: u64,
+    pub(crate) line: Line,
+    pub(crate) pages: PageSet,
     /// The pump is at work on some processor.
     pub(crate) pumping: bool,
     /// The device is in D0 and its interrupt is connected.
@@ -72,8 +173,8 @@ pub(crate) struct State {
     /// knows, may the next allocation be made (DMA-35).
     pub(crate) channel_taken: bool,
     pub(crate) engine: Engine,
-    pub(crate) cached: Option<CommonBuffer<Cached>>,
-    pub(crate) uncached: Option<CommonBuffer<Uncached>>,
+    pub(crate) cached: Pool<Cached>,
+    pub(crate) uncached: Pool<Uncached>,
     /// What bounds a piece on the version 2 adapter.
     pub(crate) pieces: PieceLimits,
     /// The same for the version 3 adapter.
@@ -101,6 +202,40 @@ impl State {
         }
     }
 
+    /// Puts a request that has just taken a slot into the line, behind those that it shares memory
+    /// with.
+    pub(crate) fn line_up(&mut self, index: usize) {
+        let sequence = self.next_sequence;
+        self.next_sequence = sequence.saturating_add(1);
+        let Some((chain, own)) = self.slots.get(index).and_then(|slot| slot.chain) else { return };
+        let mut waits_for = 0u64;
+        let pages = &mut self.pages;
+        pages.forget();
+        for (other, slot) in self.slots.iter().enumerate().filter(|(other, _)| *other != index) {
+            if slot.chain.is_some_and(|(theirs, print)| chain.shares(own, theirs, print, pages)) {
+                // CAST: below 64.
+                waits_for |= 1u64.wrapping_shl(other as u32);
+            }
+        }
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.waits_for = waits_for;
+            slot.sequence = sequence;
+        }
+        self.line.enter(index, sequence, &self.slots);
+    }
+
+    /// Forgets a slot's request, whose transfer has been taken out; others need not wait for it.
+    pub(crate) fn forget(&mut self, index: usize, stage: Stage) {
+        // CAST: below 64.
+        let bit = 1u64.wrapping_shl(index as u32);
+        self.slots.iter_mut().for_each(|slot| slot.waits_for &= !bit);
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.forget_request();
+            slot.stage = stage;
+        }
+        self.line.stale = true;
+    }
+
     /// Puts a slot into a stage.
     pub(crate) fn set(&mut self, index: usize, stage: Stage) {
         if let Some(slot) = self.slots.get_mut(index) {
@@ -113,19 +248,109 @@ impl State {
         self.slots.get_mut(index).map(Slot::take)
     }
 
-    /// Notes that the engine is about to work for a slot.
-    pub(crate) fn run(&mut self, index: usize, stage: Stage, deadline: u64) {
-        self.engine = Engine { owner: Some(index), deadline, ..Engine::IDLE };
-        self.set(index, stage);
+    /// Notes that the engine is about to work for a slot; returns the run's tag.
+    pub(crate) fn run(&mut self, index: usize, stage: Stage, run: &Run, deadline: u64) -> u32 {
+        self.engine.generation = self.engine.generation.wrapping_add(1);
+        // CAST: less than the mask.
+        let tag = self.engine.generation.wrapping_shl(8) | (index as u32 & TAG_SLOT);
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.stage = stage;
+            slot.run = Some(Running {
+                tag,
+                elements: run.elements,
+                length: run.length,
+                deadline,
+                expirations: 0,
+                stopping: false,
+                finished: None,
+            });
+            self.engine.running = self.engine.running.saturating_add(1);
+        }
+        tag
     }
 
-    /// Records how the engine's run ended.
-    pub(crate) fn run_ended(&mut self, finish: Finish) {
-        if self.engine.owner.is_some() {
-            self.engine.finished = Some(finish);
+    /// Records how a slot's run ended; the first word counts.
+    fn finish(&mut self, index: usize, finish: Finish) {
+        let Some(run) = self.slots.get_mut(index).and_then(|slot| slot.run.as_mut()) else {
+            return;
+        };
+        run.finished = run.finished.or(Some(finish));
+        // CAST: below 64.
+        self.engine.finished |= 1u64.wrapping_shl(index as u32);
+    }
+
+    /// Records how all runs ended that have not yet.
+    pub(crate) fn runs_ended(&mut self, finish: Finish) {
+        for index in 0..SLOT_COUNT {
+            self.finish(index, finish);
         }
         if finish == Finish::Gone {
             self.device_is_gone();
         }
+    }
+
+    /// Records the end of one run, as the device told it; `false` if there is no such run.
+    pub(crate) fn run_ended(&mut self, ended: &Ended) -> bool {
+        // CAST: less than the mask.
+        let index = (ended.tag & TAG_SLOT) as usize;
+        let Some(slot) = self.slots.get_mut(index) else { return false };
+        let known = slot.run.filter(|run| run.tag == ended.tag && run.finished.is_none());
+        let Some(run) = known else { return false };
+        let failure = match exerciser::status_of(ended) {
+            Some(Status::Done) if ended.bytes == u64::from(run.length) => None,
+            // It moved less than it was told to.
+            Some(Status::Done) => Some(status::DEVICE_DATA_ERROR),
+            Some(Status::BusMiss | Status::BusPermission) => Some(status::ADAPTER_HARDWARE_ERROR),
+            Some(Status::Aborted) if run.stopping => {
+                self.finish(index, Finish::Undone);
+                return true;
+            }
+            _ => Some(status::IO_DEVICE_ERROR),
+        };
+        if let Some(status) = failure {
+            slot.end(status);
+        }
+        self.finish(index, if failure.is_none() { Finish::Done } else { Finish::Undone });
+        self.engine.resets = 0;
+        true
+    }
+
+    /// Takes a run that ended out of its slot.
+    pub(crate) fn take_finished(&mut self) -> Option<(usize, Running, Finish)> {
+        let index = self.engine.finished.trailing_zeros();
+        self.engine.finished &= self.engine.finished.wrapping_sub(1);
+        // CAST: at most 64.
+        let slot = self.slots.get_mut(index as usize)?;
+        let run = slot.run.take()?;
+        self.engine.running = self.engine.running.saturating_sub(1);
+        Some((index as usize, run, run.finished?))
+    }
+
+    /// The runs that have not ended.
+    fn unfinished(&mut self) -> impl Iterator<Item = &mut Slot> {
+        let waits = |slot: &&mut Slot| slot.run.is_some_and(|run| run.finished.is_none());
+        self.slots.iter_mut().filter(waits)
+    }
+
+    /// When the first run that has not ended is late, in interrupt time.
+    pub(crate) fn first_deadline(&mut self) -> Option<u64> {
+        self.unfinished().filter_map(|slot| slot.run).map(|run| run.deadline).min()
+    }
+
+    /// Times out the runs that are late, and gives them until `next`. Returns how often the worst
+    /// of them has been; 0: none is late.
+    ///
+    /// A request stays until its run stops: the device may still write (KMDF-29).
+    pub(crate) fn expire(&mut self, now: u64, next: u64) -> u32 {
+        let mut worst = 0;
+        for slot in self.unfinished() {
+            if let Some(run) = slot.run.as_mut().filter(|run| run.deadline <= now) {
+                run.expirations = run.expirations.saturating_add(1);
+                run.deadline = next;
+                worst = worst.max(run.expirations);
+                slot.end(STATUS_IO_TIMEOUT);
+            }
+        }
+        worst
     }
 }

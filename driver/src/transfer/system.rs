@@ -8,10 +8,11 @@ use wdk_dma::packet::GIVE_BACK;
 use wdk_dma::system::{Channel, KEEP_CHANNEL, OnChannel, Programmed};
 use wdk_dma::{DmaError, NextPiece, Transfer};
 
-use super::pump;
+use super::packet::start_engine;
 use super::slot::{Stage, Token};
 use super::state::State;
 use crate::device::DeviceContext;
+use crate::engine::Run;
 use crate::engine::slave::Command;
 use crate::request::Request;
 use crate::sys::{IO_ALLOCATION_ACTION, PDEVICE_OBJECT, PIRP, PVOID, STATUS_IO_DEVICE_ERROR};
@@ -142,12 +143,8 @@ pub(crate) fn start(
     };
     context.statistics.pieces_mapped.increment();
     let length = programmed.length();
-    // The slot owns the engine first, so that an interrupt finds it, however early it comes.
-    let deadline = pump::interrupt_time().saturating_add(pump::LATE);
-    context.state.lock(dispatch).run(index, Stage::Programmed(programmed), deadline);
-    context.registers.slave.start(&command);
-    pump::start_watchdog(context, dispatch);
-    trace(Event::PieceStarted { length });
+    let run = Run::of_slave(command, length);
+    start_engine(context, index, Stage::Programmed(programmed), &run, dispatch);
 }
 
 /// What the device is told for the next piece: MapTransfer does not shorten it (DMA-108).
@@ -161,12 +158,6 @@ fn command(
     let transfer = held.transfer();
     let offset = context.device_offset(index, transfer.done(), dispatch)?;
     Command::new(offset, length, transfer.direction())
-}
-
-/// Stops the device: the transfer ends. It is looked at right afterwards.
-pub(crate) fn stop(context: &DeviceContext, dispatch: &Dispatch) {
-    let _can = context.registers.stop();
-    context.state.lock(dispatch).engine.check = true;
 }
 
 /// Ends a piece after the device has stopped, or is gone: the flush brings what the controller's
@@ -196,11 +187,6 @@ pub(crate) fn flush(
     }
     let held = if short { held.failed(DmaError::Refused(STATUS_IO_DEVICE_ERROR)) } else { held };
     context.state.lock(dispatch).set(index, Stage::OnChannel(held));
-}
-
-/// Whether a transfer on the channel has to give it back.
-pub(crate) fn is_done(held: &OnChannel<Request>) -> bool {
-    !matches!(held.next_piece(), NextPiece::Mapped(_))
 }
 
 /// Frees the channel: the transfer is over or ends. Others may be waiting for it.

@@ -8,10 +8,9 @@ use wdk_dma::packet::{GIVE_BACK, KEEP_REGISTERS};
 use wdk_dma::v3::{GrantedV3, MappingV3, PendingV3};
 use wdk_dma::{DmaError, MapRegisters, Transfer};
 
-use super::packet::start_engine;
+use super::packet::{prepare, start_engine};
 use super::slot::{Stage, Token};
 use crate::device::DeviceContext;
-use crate::engine::edu::Run;
 use crate::request::Request;
 use crate::sys::{IO_ALLOCATION_ACTION, PDEVICE_OBJECT, PIRP, PVOID, STATUS_IO_DEVICE_ERROR};
 use crate::trace::{Event, trace};
@@ -160,23 +159,19 @@ pub(crate) fn map(
     context.state.lock(dispatch).set(index, stage);
 }
 
-/// Starts the engine on the current element.
+/// Starts the engine on the current element, and on as many after it as it takes.
 pub(crate) fn start(
     context: &DeviceContext,
     index: usize,
     mapping: MappingV3<Request>,
     dispatch: &Dispatch,
 ) {
-    let run = mapping.current().and_then(|(element, before)| {
+    let run = mapping.current().and_then(|(_, before)| {
         let done = mapping.transfer().done().checked_add(u64::from(before))?;
-        let device = context.device_offset(index, done, dispatch)?;
-        let run = Run::new(element.address, device, element.length, mapping.direction())?;
-        Some((run, element.length))
+        prepare(context, index, done, mapping.direction(), &mut mapping.rest(), dispatch)
     });
     match run {
-        Some((run, length)) => {
-            start_engine(context, index, Stage::MappedV3(mapping), &run, length, dispatch);
-        }
+        Some(run) => start_engine(context, index, Stage::MappedV3(mapping), &run, dispatch),
         None => flush(context, index, mapping, dispatch),
     }
 }

@@ -68,7 +68,7 @@ impl Function {
             return all_ones(size);
         }
         let mut model = self.model.lock();
-        model.read(&mut View { kernel, function: self }, bar, offset, size)
+        model.read(&mut View::new(kernel, self), bar, offset, size)
     }
 
     /// A register write; lost when the device is gone.
@@ -77,7 +77,7 @@ impl Function {
             return;
         }
         let mut model = self.model.lock();
-        model.write(&mut View { kernel, function: self }, bar, offset, size, value);
+        model.write(&mut View::new(kernel, self), bar, offset, size, value);
     }
 
     /// The system's DMA controller puts bytes into the data port: what its FIFO still owed. No lock
@@ -100,7 +100,7 @@ impl Function {
         {
             return false;
         }
-        model.on_timer(&mut View { kernel, function: self });
+        model.on_timer(&mut View::new(kernel, self));
         true
     }
 }
@@ -118,8 +118,12 @@ pub(crate) struct Bus {
     next: AtomicU64,
     next_window: AtomicU64,
     mappings: registers::Mappings,
-    /// Register writes so far: what a device does after one more belongs to another transfer.
-    writes: AtomicU64,
+    /// Numbers register writes, and flushes of common buffers between them.
+    sequence: AtomicU64,
+    /// The last register write: what a device does after it belongs to another transfer.
+    last_write: AtomicU64,
+    /// Register reads so far.
+    reads: AtomicU64,
     /// Bytes read from registers outside of interrupt handlers.
     bytes_read: AtomicU64,
 }
@@ -131,7 +135,9 @@ impl Bus {
             next: AtomicU64::new(u64::MAX),
             next_window: AtomicU64::new(WINDOWS),
             mappings: registers::Mappings::default(),
-            writes: AtomicU64::new(0),
+            sequence: AtomicU64::new(0),
+            last_write: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
         }
     }
@@ -190,6 +196,21 @@ impl Bus {
         self.next.load(Ordering::Acquire) <= now
     }
 
+    /// Calls `each` for every slot whose device model wants to run.
+    pub(crate) fn due(&self, now: u64, mut each: impl FnMut(usize)) {
+        let functions = self.functions.read();
+        let due = |f: &&std::sync::Arc<Function>| f.deadline.load(Ordering::Acquire) <= now;
+        functions.iter().filter(due).for_each(|function| each(function.index));
+    }
+
+    /// Runs the device model in a slot, if it is due.
+    pub(crate) fn run_slot(&self, kernel: &Kernel, slot: usize) {
+        if let Some(function) = self.function(slot) {
+            function.run(kernel);
+        }
+        self.update_next();
+    }
+
     /// Runs the device models that are due; `false` if none was.
     pub(crate) fn run_due(&self, kernel: &Kernel) -> bool {
         let mut ran = false;
@@ -215,9 +236,19 @@ impl Bus {
         }
     }
 
-    /// Register writes so far.
-    pub(crate) fn writes(&self) -> u64 {
-        self.writes.load(Ordering::Relaxed)
+    /// Register reads so far.
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    /// The number of the last register write.
+    pub(crate) fn last_write(&self) -> u64 {
+        self.last_write.load(Ordering::Relaxed)
+    }
+
+    /// The next number in the order of register writes and flushes.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.sequence.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Register windows that drivers mapped and did not unmap.

@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 
 use super::{Function, all_ones};
 use crate::RuleId;
+use crate::machine::footprint::Thing;
 use crate::machine::{DISPATCH, Kernel};
 use crate::memory::Opened;
 use crate::verifier::{Violation, broken};
@@ -99,6 +100,7 @@ impl Kernel {
         if !offset.is_multiple_of(u64::from(size)) {
             return Err(bad("is not naturally aligned"));
         }
+        self.touch(Thing::Device(mapping.function.index));
         self.pnp.check_register_access(mapping.function.index)?;
         let offset = mapping.offset + offset;
         Ok((mapping, offset))
@@ -107,6 +109,7 @@ impl Kernel {
     fn read_register(&self, address: u64, size: u8) -> Result<u64, Violation> {
         let (mapping, offset) = self.register(address, size)?;
         self.clock.pass(ACCESS_NS);
+        self.bus.reads.fetch_add(1, Ordering::Relaxed);
         if self.irql() <= DISPATCH {
             self.bus.bytes_read.fetch_add(u64::from(size), Ordering::Relaxed);
         }
@@ -124,7 +127,7 @@ impl Kernel {
     fn write_register(&self, address: u64, size: u8, value: u64) -> Result<(), Violation> {
         let (mapping, offset) = self.register(address, size)?;
         self.clock.pass(ACCESS_NS);
-        self.bus.writes.fetch_add(1, Ordering::Relaxed);
+        self.bus.last_write.store(self.bus.next_number(), Ordering::Relaxed);
         mapping.function.write(self, mapping.bar, offset, size, value);
         Ok(())
     }

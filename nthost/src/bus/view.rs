@@ -5,14 +5,20 @@ use testdev::bus::{Acknowledge, Bus, BusError};
 use super::Function;
 use crate::hal::BusMaster;
 use crate::machine::Kernel;
+use crate::machine::footprint::Thing;
 
 /// The machine as one function's model sees it during one call.
 pub(super) struct View<'a> {
-    pub kernel: &'a Kernel,
-    pub function: &'a Function,
+    kernel: &'a Kernel,
+    function: &'a Function,
+    /// The transfer that accesses belong to, if the device said so.
+    transfer: Option<u64>,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    pub(super) fn new(kernel: &'a Kernel, function: &'a Function) -> Self {
+        Self { kernel, function, transfer: None }
+    }
     fn master(&self, address: u64, access: BusMaster<'_>) -> Result<(), BusError> {
         if self.function.system.is_some() {
             // It has no way to.
@@ -25,7 +31,8 @@ impl View<'_> {
             }
             return Err(BusError::NotMaster);
         }
-        self.kernel.hal.access(self.kernel, self.function.index, address, access)
+        let transfer = self.transfer.unwrap_or_else(|| self.kernel.bus.last_write());
+        self.kernel.hal.access_for(self.kernel, self.function.index, address, access, transfer)
     }
 }
 
@@ -56,18 +63,28 @@ impl Bus for View<'_> {
             return;
         }
         if let Some(&line) = self.function.messages.get(usize::from(message)) {
+            self.kernel.touch(Thing::Line(line.number()));
             self.kernel.interrupts.raise(line);
             self.kernel.poke();
         }
     }
 
     fn set_line(&mut self, asserted: bool) {
+        self.kernel.touch(Thing::Line(self.function.line.number()));
         if asserted {
             self.kernel.interrupts.raise(self.function.line);
             self.kernel.poke();
         } else {
             self.kernel.interrupts.lower(self.function.line);
         }
+    }
+
+    fn transfer(&self) -> u64 {
+        self.kernel.bus.last_write()
+    }
+
+    fn on_behalf_of(&mut self, transfer: u64) {
+        self.transfer = Some(transfer);
     }
 
     fn dma_from_device(&mut self, data: &[u8]) -> Acknowledge {

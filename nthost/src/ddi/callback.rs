@@ -134,21 +134,25 @@ macro_rules! callers {
             /// its page promises. No host lock is held.
             #[allow(dead_code, reason = "generated for every entry of the list")]
             pub(crate) unsafe fn $name(kernel: &Kernel, routine: Routine, $($arg: $ty),*) -> $ret {
-                let state = before(kernel, stringify!($name));
-                let result = if kernel.is_special() {
-                    if let Some(saboteur) = &kernel.saboteur {
-                        let names: &[&str] = &[$(stringify!($arg)),*];
-                        saboteur.heard(stringify!($name), names, &[$(super::Word::of($arg)),*]);
-                    }
-                    kernel.log.callback(kernel, stringify!($name), || [$($arg.log()),*]);
-                    let result = call!(kernel, routine, fn($($ty),*) -> $ret, ($($arg),*));
-                    kernel.log.callback_return(kernel, stringify!($name), result.log());
+                kernel.driver_mode(#[inline(always)] || {
+                    let state = before(kernel, stringify!($name));
+                    let result = if kernel.is_special() {
+                        if let Some(saboteur) = &kernel.saboteur {
+                            let names: &[&str] = &[$(stringify!($arg)),*];
+                            saboteur.heard(
+                                stringify!($name), names, &[$(super::Word::of($arg)),*],
+                            );
+                        }
+                        kernel.log.callback(kernel, stringify!($name), || [$($arg.log()),*]);
+                        let result = call!(kernel, routine, fn($($ty),*) -> $ret, ($($arg),*));
+                        kernel.log.callback_return(kernel, stringify!($name), result.log());
+                        result
+                    } else {
+                        call_hosted!(routine, fn($($ty),*) -> $ret, ($($arg),*))
+                    };
+                    after(kernel, stringify!($name), &state);
                     result
-                } else {
-                    call_hosted!(routine, fn($($ty),*) -> $ret, ($($arg),*))
-                };
-                after(kernel, stringify!($name), &state);
-                result
+                })
             }
         )*
     };

@@ -24,6 +24,8 @@ pub(crate) struct Ddi {
     pub rule: RuleId,
     /// The bug check a wrong level raises.
     pub code: u32,
+    /// Whether its page lets it fail for lack of resources.
+    pub fallible: bool,
 }
 
 const PASSIVE: Irql = Irql::Exactly(0);
@@ -121,6 +123,47 @@ const OPERATIONS: &[Row] = &[
     ("GetScatterGatherListEx", DISPATCH, RuleId::Dma81),
 ];
 
+/// Functions that may fail for lack of resources, by returning NULL or
+/// STATUS_INSUFFICIENT_RESOURCES (their pages; DMA-12, DMA-23, DMA-34, DMA-61, DMA-65, DMA-72,
+/// DMA-79 to DMA-81, KMDF-39).
+const FALLIBLE: &[&str] = &[
+    "ExAllocatePool2",
+    "IoAllocateMdl",
+    "IoGetDmaAdapter",
+    "MmMapIoSpaceEx",
+    "MmMapLockedPagesSpecifyCache",
+    "WdfDeviceInitAssignName",
+    "WdfDeviceInitAssignSDDLString",
+    "WdfDeviceCreate",
+    "WdfDeviceCreateDeviceInterface",
+    "WdfDeviceConfigureRequestDispatching",
+    "WdfDmaEnablerCreate",
+    "WdfDpcCreate",
+    "WdfDriverCreate",
+    "WdfInterruptCreate",
+    "WdfIoQueueCreate",
+    "WdfObjectAllocateContext",
+    "WdfObjectCreate",
+    "WdfRequestRetrieveInputBuffer",
+    "WdfRequestRetrieveOutputBuffer",
+    "WdfRequestRetrieveInputWdmMdl",
+    "WdfRequestRetrieveOutputWdmMdl",
+    "WdfSpinLockCreate",
+    "WdfTimerCreate",
+    "WdfWorkItemCreate",
+    "AllocateCommonBuffer",
+    "AllocateCommonBufferEx",
+    "AllocateCommonBufferWithBounds",
+    "AllocateAdapterChannel",
+    "AllocateAdapterChannelEx",
+    "GetScatterGatherList",
+    "GetScatterGatherListEx",
+    "CalculateScatterGatherList",
+    "BuildScatterGatherList",
+    "BuildScatterGatherListEx",
+    "MapTransferEx",
+];
+
 const fn same(a: &str, b: &str) -> bool {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     if a.len() != b.len() {
@@ -136,15 +179,27 @@ const fn same(a: &str, b: &str) -> bool {
     true
 }
 
-const fn find(rows: &[Row], name: &'static str, rule: RuleId, code: u32) -> Ddi {
+const fn is_fallible(name: &str) -> bool {
     let mut i = 0;
-    while i < rows.len() {
-        if same(rows[i].0, name) {
-            return Ddi { name, irql: rows[i].1, rule: rows[i].2, code };
+    while i < FALLIBLE.len() {
+        if same(FALLIBLE[i], name) {
+            return true;
         }
         i += 1;
     }
-    Ddi { name, irql: DISPATCH, rule, code }
+    false
+}
+
+const fn find(rows: &[Row], name: &'static str, rule: RuleId, code: u32) -> Ddi {
+    let fallible = is_fallible(name);
+    let mut i = 0;
+    while i < rows.len() {
+        if same(rows[i].0, name) {
+            return Ddi { name, irql: rows[i].1, rule: rows[i].2, code, fallible };
+        }
+        i += 1;
+    }
+    Ddi { name, irql: DISPATCH, rule, code, fallible }
 }
 
 /// A kernel export.
@@ -166,12 +221,12 @@ pub(super) const fn operation(name: &'static str) -> Ddi {
 /// A DMA routine by NT's name, at the level of today's.
 pub(super) const fn legacy(name: &'static str, today: &'static str) -> Ddi {
     let Ddi { irql, rule, code, .. } = find(OPERATIONS, today, RuleId::Dma45, 0xE6);
-    Ddi { name, irql, rule, code }
+    Ddi { name, irql, rule, code, fallible: is_fallible(today) }
 }
 
 /// A register access.
 pub(super) const fn register(name: &'static str) -> Ddi {
-    Ddi { name, irql: Irql::Any, rule: RuleId::Kmdf04, code: 0 }
+    Ddi { name, irql: Irql::Any, rule: RuleId::Kmdf04, code: 0, fallible: false }
 }
 
 /// Checks the calling thread's level.

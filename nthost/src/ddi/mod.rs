@@ -74,9 +74,34 @@ impl Argument {
     }
 }
 
+/// What a call answers that fails for lack of resources, see [`crate::Builder::faults`]; `None` if
+/// it cannot.
+trait Fails: Sized {
+    fn failed() -> Option<Self> {
+        None
+    }
+}
+impl Fails for () {}
+impl Fails for u8 {}
+impl Fails for i8 {}
+impl Fails for u16 {}
+impl Fails for u32 {}
+impl Fails for u64 {}
+impl Fails for LARGE_INTEGER {}
+impl Fails for i32 {
+    fn failed() -> Option<Self> {
+        Some(STATUS_INSUFFICIENT_RESOURCES)
+    }
+}
+impl<T> Fails for *mut T {
+    fn failed() -> Option<Self> {
+        Some(std::ptr::null_mut())
+    }
+}
+
 /// Passes a driver's call to its implementation.
 #[inline(always)]
-fn enter<R: Loggable + Copy + 'static, const N: usize>(
+fn enter<R: Loggable + Fails + Copy + 'static, const N: usize>(
     function: &'static Function,
     arguments: impl FnOnce() -> [Argument; N],
     body: impl FnOnce(&Kernel) -> Result<R, Violation>,
@@ -86,28 +111,58 @@ fn enter<R: Loggable + Copy + 'static, const N: usize>(
 
 /// The same for a call whose frame is at `frame`.
 #[inline(always)]
-fn enter_from<R: Loggable + Copy + 'static, const N: usize>(
+fn enter_from<R: Loggable + Fails + Copy + 'static, const N: usize>(
     function: &'static Function,
     frame: usize,
     arguments: impl FnOnce() -> [Argument; N],
     body: impl FnOnce(&Kernel) -> Result<R, Violation>,
 ) -> R {
     let Some(kernel) = context::current() else { outside(&function.ddi) };
+    if kernel.is_deterministic() {
+        return enter_as_task(kernel, frame, function, arguments, body);
+    }
+    enter_host(kernel, frame, function, arguments, body)
+}
+
+/// The same under the deterministic scheduler, which may abandon the call: then the host's frames
+/// are unwound, from here on.
+#[cold]
+#[inline(never)]
+fn enter_as_task<R: Loggable + Fails + Copy + 'static, const N: usize>(
+    kernel: &Kernel,
+    frame: usize,
+    function: &'static Function,
+    arguments: impl FnOnce() -> [Argument; N],
+    body: impl FnOnce(&Kernel) -> Result<R, Violation>,
+) -> R {
+    kernel.guarded(|| enter_host(kernel, frame, function, arguments, body))
+}
+
+#[inline(always)]
+fn enter_host<R: Loggable + Fails + Copy + 'static, const N: usize>(
+    kernel: &Kernel,
+    frame: usize,
+    function: &'static Function,
+    arguments: impl FnOnce() -> [Argument; N],
+    body: impl FnOnce(&Kernel) -> Result<R, Violation>,
+) -> R {
     if kernel.is_watched() {
         return watched(kernel, frame, function, arguments, body);
     }
-    pass(kernel, frame, &function.ddi, || checked(kernel, &function.ddi, body))
+    pass(kernel, frame, &function.ddi, |event| checked(kernel, &function.ddi, event, body))
 }
 
-/// Crosses the border: `call` is the call itself.
+/// Crosses the border: `call` is the call itself, given the number of the crossing.
 #[inline(always)]
-fn pass<R>(kernel: &Kernel, frame: usize, ddi: &'static Ddi, call: impl FnOnce() -> R) -> R {
+fn pass<R>(kernel: &Kernel, frame: usize, ddi: &'static Ddi, call: impl FnOnce(u64) -> R) -> R {
     let outer = context::with(|c| (c.ddi.replace(Some(ddi)), c.ddi_frame.replace(frame)));
-    let event = kernel.events.fetch_add(1, Ordering::Relaxed) + 1;
-    kernel.park_if_stopped();
-    kernel.inject(event);
-    let result = call();
-    kernel.service();
+    let call = || {
+        let event = kernel.events.fetch_add(1, Ordering::Relaxed) + 1;
+        kernel.park_if_stopped();
+        kernel.inject(event);
+        call(event)
+    };
+    let result = kernel.crossing(call);
     context::with(|c| {
         c.ddi.set(outer.0);
         c.ddi_frame.set(outer.1);
@@ -117,12 +172,18 @@ fn pass<R>(kernel: &Kernel, frame: usize, ddi: &'static Ddi, call: impl FnOnce()
 
 /// The call itself, if its level allows it.
 #[inline(always)]
-fn checked<R>(
+fn checked<R: Fails>(
     kernel: &Kernel,
     ddi: &'static Ddi,
+    event: u64,
     body: impl FnOnce(&Kernel) -> Result<R, Violation>,
 ) -> R {
-    match contract::check(kernel, ddi).and_then(|()| body(kernel)) {
+    let checked = contract::check(kernel, ddi).and_then(|()| kernel.check_stack());
+    let result = checked.and_then(|()| match R::failed() {
+        Some(answer) if kernel.fails(event, ddi) => Ok(answer),
+        _ => body(kernel),
+    });
+    match result {
         Ok(result) => result,
         Err(violation) => kernel.stop(violation),
     }
@@ -131,7 +192,7 @@ fn checked<R>(
 /// The call on a machine that keeps a log, or where somebody spoils calls.
 #[cold]
 #[inline(never)]
-fn watched<R: Loggable + Copy + 'static, const N: usize>(
+fn watched<R: Loggable + Fails + Copy + 'static, const N: usize>(
     kernel: &Kernel,
     frame: usize,
     function: &'static Function,
@@ -148,19 +209,19 @@ fn watched<R: Loggable + Copy + 'static, const N: usize>(
 }
 
 /// Crosses the border, and logs it if the machine keeps a log.
-fn logged<R: Loggable, const N: usize>(
+fn logged<R: Loggable + Fails, const N: usize>(
     kernel: &Kernel,
     frame: usize,
     ddi: &'static Ddi,
     arguments: impl FnOnce() -> [Argument; N],
     body: impl FnOnce(&Kernel) -> Result<R, Violation>,
 ) -> R {
-    pass(kernel, frame, ddi, || {
+    pass(kernel, frame, ddi, |event| {
         if kernel.log.is_on() {
             let values = arguments().map(|argument| argument.value);
             kernel.log.keep(kernel, Way::Call, ddi.name, &values);
         }
-        let result = checked(kernel, ddi, body);
+        let result = checked(kernel, ddi, event, body);
         if kernel.log.is_on() {
             kernel.log.keep(kernel, Way::Return, ddi.name, &[result.log()]);
         }

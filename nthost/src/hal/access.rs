@@ -143,6 +143,8 @@ struct Touch {
     address: u64,
     length: usize,
     write: bool,
+    /// The transfer it belongs to.
+    transfer: u64,
 }
 
 impl Touch {
@@ -163,13 +165,26 @@ impl Touch {
 }
 
 impl Hal {
-    /// A bus-master access of the device in `slot` at a logical address.
+    /// A bus-master access at a logical address, for the transfer that the last register write
+    /// began.
     pub(crate) fn access(
         &self,
         kernel: &Kernel,
         slot: usize,
         address: u64,
+        access: BusMaster<'_>,
+    ) -> Result<(), BusError> {
+        self.access_for(kernel, slot, address, access, kernel.bus.last_write())
+    }
+
+    /// A bus-master access of the device in `slot` at a logical address, for a transfer.
+    pub(crate) fn access_for(
+        &self,
+        kernel: &Kernel,
+        slot: usize,
+        address: u64,
         mut access: BusMaster<'_>,
+        transfer: u64,
     ) -> Result<(), BusError> {
         self.mastered.fetch_add(u64::from(access.is_write()), Ordering::Relaxed);
         let mut done = 0;
@@ -178,7 +193,7 @@ impl Hal {
             // CAST: below a page.
             let in_page = PAGE - (at % PAGE as u64) as usize;
             let length = in_page.min(access.len() - done);
-            let touch = Touch { address: at, length, write: access.is_write() };
+            let touch = Touch { address: at, length, write: access.is_write(), transfer };
             self.touch(kernel, slot, touch, &mut Part { access: &mut access, at: done, length })?;
             done += length;
         }
@@ -234,14 +249,17 @@ impl Hal {
 
     fn reach(&self, kernel: &Kernel, adapter: &Adapter, state: &mut State, touch: Touch) -> Reach {
         let windows = &adapter.windows;
-        if let Some(common) = state.commons.iter_mut().find(|common| {
+        let shared = touch.address.wrapping_sub(windows.commons) >> PAGE_SHIFT;
+        let is_shared = shared < u64::from(windows.common_pages);
+        let holds = |common: &&mut super::common::Common| {
             (common.address..common.address + common.span()).contains(&touch.address)
-        }) {
-            // What a device does after a register write is another transfer, which needs its own
-            // KeFlushIoBuffers.
-            let writes = kernel.bus.writes();
-            let flushed = common.transfer == writes || std::mem::take(&mut common.flushed);
-            common.transfer = writes;
+        };
+        if let Some(common) = state.commons.iter_mut().take_while(|_| is_shared).find(holds) {
+            // Each transfer needs a KeFlushIoBuffers of its own, later than the beginning of the
+            // one that used the buffer before.
+            let flushed = common.transfer == Some(touch.transfer)
+                || common.flushed > common.transfer.unwrap_or(0);
+            common.transfer = Some(touch.transfer);
             // For system DMA MapTransfer begins the transfer, and looks.
             let looks = common.incoherent || adapter.traits.version < 3;
             let looks = looks && adapter.traits.slave.is_none();

@@ -80,6 +80,8 @@ pub(super) enum Channel {
     Running {
         grant: usize,
         device: usize,
+        /// What it was started for is over already, and its registers are freed.
+        freed: bool,
     },
     /// Until FreeAdapterChannel or FreeAdapterObject.
     Held {

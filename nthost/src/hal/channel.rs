@@ -85,15 +85,22 @@ pub(crate) unsafe fn FreeMapRegisters(
             let violation = broken(RuleId::Dma42, message).from(origin);
             return Err(violation.code(0xE6, [0x05, excess.into(), 0, 0]));
         }
-        match state.channel {
-            Channel::Held { grant: held } | Channel::Running { grant: held, .. }
-                if held == grant =>
-            {
-                let message = "FreeMapRegisters was called while the channel is still held";
-                let code = [0x05, count.into(), 0, 0];
-                return Err(broken(RuleId::Dma41, message).code(0xE6, code).from(origin));
+        let inside = context::with(|c| c.callback.get()) == "DRIVER_CONTROL";
+        let held = match &mut state.channel {
+            Channel::Held { grant: held } => *held == grant,
+            Channel::Running { grant: held, .. } if inside => *held == grant,
+            // The transfer that the routine started may be over on another processor before it
+            // has returned; what it answers then decides whether this was right.
+            Channel::Running { grant: held, freed, .. } => {
+                *freed |= *held == grant;
+                false
             }
-            _ => {}
+            Channel::Free => false,
+        };
+        if held {
+            let message = "FreeMapRegisters was called while the channel is still held";
+            let code = [0x05, count.into(), 0, 0];
+            return Err(broken(RuleId::Dma41, message).code(0xE6, code).from(origin));
         }
         if let Err(found) = state.check_nothing_mapped(grant, RuleId::Dma42, "FreeMapRegisters") {
             state.discard_maps(kernel, adapter, grant, found)?;
@@ -212,6 +219,14 @@ fn finish(
     action: IO_ALLOCATION_ACTION,
 ) -> Result<(), Violation> {
     let mut state = adapter.state.lock();
+    let freed = matches!(state.channel, Channel::Running { freed: true, .. });
+    if freed && action != _IO_ALLOCATION_ACTION::DeallocateObjectKeepRegisters {
+        let message = format!(
+            "AdapterControl returned {action}, but its map registers were freed as if it had kept \
+             them with DeallocateObjectKeepRegisters"
+        );
+        return Err(broken(RuleId::Dma41, message));
+    }
     match action {
         _IO_ALLOCATION_ACTION::KeepObject => {
             state.channel = Channel::Held { grant };
@@ -299,7 +314,8 @@ impl State {
         });
         self.grants[grant].device = waiting.device;
         if waiting.build.is_none() {
-            self.channel = Channel::Running { grant, device: waiting.device.0.addr() };
+            let device = waiting.device.0.addr();
+            self.channel = Channel::Running { grant, device, freed: false };
         }
         grant
     }
@@ -341,7 +357,7 @@ impl State {
     pub(super) fn pends_for(&self, device: Device) -> bool {
         // Version 3 names an allocation by its transfer context, not by the device object.
         let running = match self.channel {
-            Channel::Running { grant, device: other } => {
+            Channel::Running { grant, device: other, .. } => {
                 self.grants[grant].context == 0 && other == device.0.addr()
             }
             Channel::Free | Channel::Held { .. } => false,

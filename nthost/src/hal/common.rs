@@ -31,10 +31,10 @@ pub(super) struct Common {
     pub cached: bool,
     /// Whether the processor's cache has it and is not coherent.
     pub incoherent: bool,
-    /// KeFlushIoBuffers was called for an MDL of it since the last transfer (DMA-90).
-    pub flushed: bool,
-    /// Register writes before the device last used it: which transfer that was.
-    pub transfer: u64,
+    /// When KeFlushIoBuffers was last called for an MDL of it (DMA-90), as the bus numbers it.
+    pub flushed: u64,
+    /// Number of the register write that began the transfer for which the device last used it.
+    pub transfer: Option<u64>,
     /// DMA-90 was noted.
     pub noted: bool,
     /// First page of the logical window.
@@ -102,8 +102,8 @@ fn allocate(kernel: &Kernel, adapter: &Adapter, wish: Wish) -> Option<(PVOID, u6
         host: memory.addr(),
         cached: wish.cached,
         incoherent: kernel.options.profile.caches_common_buffer(wish.cached),
-        flushed: false,
-        transfer: u64::MAX,
+        flushed: 0,
+        transfer: None,
         noted: false,
         page,
         pages,
@@ -383,8 +383,8 @@ pub(crate) unsafe fn CreateCommonBufferFromMdl(
         host: mdl.start(),
         cached: false,
         incoherent: false,
-        flushed: false,
-        transfer: u64::MAX,
+        flushed: 0,
+        transfer: None,
         noted: false,
         page,
         pages,
@@ -408,11 +408,11 @@ impl super::Hal {
     }
 
     /// KeFlushIoBuffers was called for an MDL of a common buffer (DMA-90).
-    pub(super) fn common_buffer_flushed(&self, adapter: usize, serial: u64) {
+    pub(super) fn common_buffer_flushed(&self, adapter: usize, serial: u64, number: u64) {
         let Some(adapter) = self.adapter_at(adapter) else { return };
         let mut state = adapter.state.lock();
         if let Some(common) = state.commons.iter_mut().find(|common| common.serial == serial) {
-            common.flushed = true;
+            common.flushed = number;
         }
     }
 }
@@ -430,8 +430,8 @@ mod tests {
             host: backing.at(PAGE).addr(),
             cached: true,
             incoherent: false,
-            flushed: false,
-            transfer: u64::MAX,
+            flushed: 0,
+            transfer: None,
             noted: false,
             page: 0,
             pages: 1,

@@ -116,7 +116,7 @@ pub(crate) unsafe fn KeFlushIoBuffers(
     }
     // A flush for programmed I/O is not the one that a transfer needs (DMA-84, DMA-90).
     if let Some((adapter, buffer)) = mdl.common_buffer().filter(|_| DmaOperation != 0) {
-        kernel.hal.common_buffer_flushed(adapter, buffer);
+        kernel.hal.common_buffer_flushed(adapter, buffer, kernel.bus.next_number());
     }
     Ok(())
 }

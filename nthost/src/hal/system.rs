@@ -142,7 +142,7 @@ impl State {
             return Err(too_long(adapter, part.length));
         }
         let address = common.address + (part.start + part.offset - common.host) as u64;
-        let flushed = std::mem::take(&mut common.flushed);
+        let flushed = std::mem::take(&mut common.flushed) != 0;
         let lacks = common.cached && !flushed && adapter.traits.version < 3;
         let (operation, origin) = (kernel.hal.next_serial(), context::stack());
         let register = self.grants[grant].first;

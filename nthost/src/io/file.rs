@@ -182,7 +182,9 @@ impl Machine {
         send: impl FnOnce() -> Result<(), Violation>,
     ) {
         file.add(irp);
-        self.kernel.kernel_mode(|| io::must(&self.kernel, send()));
+        // CAST: a 64-bit machine.
+        let about = self.kernel.footprint_of(file.device.bits() as usize);
+        self.kernel.kernel_mode_about(about, || io::must(&self.kernel, send()));
     }
 
     /// Sends an IRP and waits until it is complete.

@@ -14,6 +14,7 @@ use wdk_lite as k;
 use super::body::{Body, Completion};
 use super::cancel::CancelState;
 use crate::machine::Kernel;
+use crate::machine::footprint::Thing;
 use crate::verifier::{Violation, broken};
 use crate::wdf::device::HandleCell;
 use crate::{NtStatus, RuleId};
@@ -131,6 +132,7 @@ impl IrpRef {
 
     /// The end of completion: the requester sees the result.
     pub(crate) fn finished(self, kernel: &Kernel, status: k::NTSTATUS) {
+        kernel.touch(Thing::Application);
         self.request.set(None);
         let abandoned = {
             let mut body = self.body();

@@ -59,13 +59,24 @@ impl Clock {
         self.now.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
+    /// When the earliest timer expires; `u64::MAX` if there is none.
+    #[inline]
+    pub(super) fn next(&self) -> u64 {
+        self.next.load(Ordering::Acquire)
+    }
+
+    /// Jumps ahead.
+    pub(super) fn jump_to(&self, moment: u64) {
+        self.now.fetch_max(moment, Ordering::Relaxed);
+    }
+
     /// Jumps to the earliest timer; `false` if there is none.
     pub(crate) fn jump(&self) -> bool {
-        let next = self.next.load(Ordering::Acquire);
+        let next = self.next();
         if next == u64::MAX {
             return false;
         }
-        self.now.fetch_max(next, Ordering::Relaxed);
+        self.jump_to(next);
         true
     }
 

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::ptr;
 
 use super::Kernel;
+use super::footprint::{Footprint, Thing};
 use crate::ddi::Ddi;
 use crate::verifier::CallStack;
 
@@ -15,6 +16,8 @@ use crate::verifier::CallStack;
 pub(crate) struct Context {
     /// The machine whose kernel-mode code runs on this thread; null in user mode.
     kernel: Cell<*const Kernel>,
+    /// The machine of which a task runs on this thread, under the deterministic scheduler.
+    simulation: Cell<*const Kernel>,
     /// The virtual processor held.
     pub processor: Cell<usize>,
     /// Number of this application thread in its machine.
@@ -29,12 +32,15 @@ pub(crate) struct Context {
     pub callback: Cell<&'static str>,
     /// Spin locks (of any kind) this thread holds.
     pub locks: Cell<u32>,
+    /// What the code that runs here may touch, apart from its processor.
+    pub about: Cell<Footprint>,
 }
 
 thread_local! {
     static CONTEXT: Context = const {
         Context {
             kernel: Cell::new(ptr::null()),
+            simulation: Cell::new(ptr::null()),
             processor: Cell::new(0),
             thread: Cell::new(0),
             driver_frame: Cell::new(0),
@@ -42,8 +48,94 @@ thread_local! {
             ddi: Cell::new(None),
             callback: Cell::new(""),
             locks: Cell::new(0),
+            about: Cell::new(Footprint::ALL),
         }
     };
+}
+
+/// The context of a task that is not running.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Saved {
+    pub kernel: *const Kernel,
+    pub simulation: *const Kernel,
+    pub processor: usize,
+    pub thread: usize,
+    driver_frame: usize,
+    ddi_frame: usize,
+    ddi: Option<&'static Ddi>,
+    callback: &'static str,
+    locks: u32,
+    pub about: Footprint,
+}
+
+impl Saved {
+    /// That of a thread, or of nobody.
+    pub(crate) const fn new(thread: usize, simulation: *const Kernel) -> Self {
+        Self {
+            kernel: ptr::null(),
+            simulation,
+            processor: 0,
+            thread,
+            driver_frame: 0,
+            ddi_frame: 0,
+            ddi: None,
+            callback: "",
+            locks: 0,
+            about: Footprint::of(Thing::Application),
+        }
+    }
+}
+
+/// What the calling thread is doing, to be put back later.
+#[inline]
+pub(super) fn save() -> Saved {
+    CONTEXT.with(|c| Saved {
+        kernel: c.kernel.get(),
+        simulation: c.simulation.get(),
+        processor: c.processor.get(),
+        thread: c.thread.get(),
+        driver_frame: c.driver_frame.get(),
+        ddi_frame: c.ddi_frame.get(),
+        ddi: c.ddi.get(),
+        callback: c.callback.get(),
+        locks: c.locks.get(),
+        about: c.about.get(),
+    })
+}
+
+/// The calling thread goes on with what was saved.
+#[inline]
+pub(super) fn restore(saved: Saved) {
+    CONTEXT.with(|c| {
+        c.kernel.set(saved.kernel);
+        c.simulation.set(saved.simulation);
+        c.processor.set(saved.processor);
+        c.thread.set(saved.thread);
+        c.driver_frame.set(saved.driver_frame);
+        c.ddi_frame.set(saved.ddi_frame);
+        c.ddi.set(saved.ddi);
+        c.callback.set(saved.callback);
+        c.locks.set(saved.locks);
+        c.about.set(saved.about);
+    });
+}
+
+/// What the code that runs here may touch.
+#[inline]
+pub(super) fn footprint() -> Footprint {
+    CONTEXT.with(|c| {
+        let about = c.about.get();
+        if c.kernel.get().is_null() {
+            return about;
+        }
+        about.and(Footprint::of(Thing::Processor(c.processor.get())))
+    })
+}
+
+/// Whether a task of this machine runs on the calling thread.
+#[inline]
+pub(super) fn is_task_of(kernel: &Kernel) -> bool {
+    CONTEXT.with(|c| ptr::eq(c.simulation.get(), kernel))
 }
 
 /// Runs `body` with the calling thread's context.

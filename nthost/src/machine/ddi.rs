@@ -18,9 +18,6 @@ use crate::verifier::{Violation, broken};
 const EVENT: u64 = 0x4556_454E_5400;
 const DPC: u64 = 0x4450_4300_0000;
 
-/// Iterations after which a spinning thread lets others run.
-const SPINS: u32 = 64;
-
 pub(crate) unsafe fn KeGetCurrentIrql(kernel: &Kernel) -> Result<KIRQL, Violation> {
     Ok(kernel.irql())
 }
@@ -65,24 +62,23 @@ fn mark() -> u64 {
     context::with(|c| c.thread.get() as u64 + 1)
 }
 
+/// `what` is held by somebody who cannot release it any more (SIM-08).
+pub(crate) fn cannot_release(what: &str) -> Violation {
+    broken(RuleId::Sim08, format!("{what} is held by an activity that cannot go on to release it"))
+}
+
 impl Kernel {
     /// Spins until the lock word is this thread's. A thread that already has it would spin for
     /// ever (SIM-08).
     pub(crate) fn spin_acquire(&self, word: &AtomicU64) -> Result<(), Violation> {
         let mine = mark();
-        let mut spins = 0;
-        while word.compare_exchange_weak(0, mine, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            if word.load(Ordering::Relaxed) == mine {
-                let message = "a spin lock is acquired by the thread that holds it".to_owned();
-                return Err(broken(RuleId::Sim08, message).code(0xC4, [0x1000, 0, 0, 0]));
-            }
-            self.park_if_stopped();
-            spins += 1;
-            if spins % SPINS == 0 {
-                std::thread::yield_now();
-            } else {
-                std::hint::spin_loop();
-            }
+        if word.load(Ordering::Relaxed) == mine {
+            let message = "a spin lock is acquired by the thread that holds it".to_owned();
+            return Err(broken(RuleId::Sim08, message).code(0xC4, [0x1000, 0, 0, 0]));
+        }
+        let take = || word.compare_exchange(0, mine, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        if !self.spin(take) {
+            return Err(cannot_release("a spin lock"));
         }
         context::with(|c| c.locks.set(c.locks.get() + 1));
         Ok(())

@@ -36,6 +36,13 @@ struct Line {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LineId(usize);
 
+impl LineId {
+    /// Its number.
+    pub(crate) const fn number(self) -> usize {
+        self.0
+    }
+}
+
 /// All lines; their number is fixed.
 #[derive(Debug)]
 pub(crate) struct Interrupts {
@@ -120,12 +127,20 @@ impl Interrupts {
         self.pending.load(Ordering::Acquire) != 0
     }
 
+    /// The highest pending line and its level.
+    #[inline]
+    pub(super) fn most_urgent(&self) -> Option<(usize, u8)> {
+        let pending = self.pending.load(Ordering::Acquire);
+        if pending == 0 {
+            return None;
+        }
+        let lines = (0..Self::LINES).filter(|&i| pending & (1 << i) != 0);
+        lines.map(|i| (i, self.lines[i].irql)).max_by_key(|&(_, irql)| irql)
+    }
+
     /// The highest pending line above `irql`: its level and handler. An edge is consumed.
     pub(super) fn take_above(&self, irql: u8) -> Option<(LineId, u8, Handler)> {
-        let pending = self.pending.load(Ordering::Acquire);
-        let best = (0..Self::LINES)
-            .filter(|&i| pending & (1 << i) != 0 && self.lines[i].irql > irql)
-            .max_by_key(|&i| self.lines[i].irql)?;
+        let (best, _) = self.most_urgent().filter(|&(_, level)| level > irql)?;
         let line = &self.lines[best];
         let bit = 1 << best;
         if self.pending.fetch_and(!bit, Ordering::AcqRel) & bit == 0 {

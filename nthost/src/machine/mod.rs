@@ -4,16 +4,27 @@ pub(crate) mod choices;
 pub(crate) mod clock;
 pub(crate) mod context;
 pub(crate) mod ddi;
+mod depth;
+pub(crate) mod deterministic;
 pub(crate) mod executor;
+mod faults;
+pub(crate) mod footprint;
+mod inline;
 pub(crate) mod interrupts;
+pub(crate) mod policy;
 pub(crate) mod processor;
 mod profile;
+mod recording;
+mod strategies;
 mod threads;
 
 pub(crate) use executor::Wait;
+pub use faults::{FallibleCall, Faults, NotFaults};
+pub use policy::{NotAPolicy, Policy};
 pub(crate) use profile::Options;
 pub use profile::{Builder, Profile, Scheduling, SystemDma};
-pub use threads::{Machine, Stopped};
+pub use recording::{ChoiceList, NotAChoiceList};
+pub use threads::{Machine, Running, Stopped};
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -32,6 +43,7 @@ use crate::wdm::Wdm;
 use crate::{RuleId, image, verifier};
 use choices::Choices;
 use clock::{Clock, Deferred};
+use footprint::Thing;
 use interrupts::Interrupts;
 use processor::Processor;
 
@@ -67,9 +79,16 @@ pub(crate) struct Kernel {
     /// Crossings so far.
     pub events: AtomicU64,
     pub injections: Injections,
+    faults: faults::Injector,
+    /// The most kernel stack that one call into the driver has used, bytes.
+    deepest: AtomicU64,
     stopped: AtomicBool,
-    idle: executor::Idle,
+    /// The deterministic scheduler, if it is this machine's.
+    scheduler: Option<Box<deterministic::Scheduler>>,
+    idle: inline::Idle,
     work: Mutex<std::collections::VecDeque<Deferred>>,
+    /// Worker threads so far.
+    workers: std::sync::atomic::AtomicUsize,
     /// Woken when the machine stops or an application thread ends.
     harness: (Mutex<()>, Condvar),
 }
@@ -80,24 +99,54 @@ pub(crate) struct Kernel {
 pub(crate) struct Injections {
     /// The first crossing at which somebody may act; 0 if nobody will.
     at: AtomicU64,
-    /// The one at which the test does.
-    due: AtomicU64,
-    action: Mutex<Option<Injected>>,
+    /// Somebody acts at each.
+    always: bool,
+    /// By crossing, the next one last.
+    actions: Mutex<Vec<(u64, Injected)>>,
+}
+
+impl Injections {
+    fn add(&self, event: u64, action: Injected) {
+        let mut actions = self.actions.lock();
+        // Before those of the same crossing, which came first and go first.
+        let place = actions.partition_point(|(other, _)| *other > event);
+        actions.insert(place, (event, action));
+        self.settle(&actions);
+    }
+
+    fn take(&self, event: u64) -> Option<Injected> {
+        let mut actions = self.actions.lock();
+        let (_, action) = actions.pop_if(|(at, _)| *at <= event)?;
+        self.settle(&actions);
+        Some(action)
+    }
+
+    fn settle(&self, actions: &[(u64, Injected)]) {
+        let next = actions.last().map_or(0, |(at, _)| *at);
+        self.at.store(if self.always { 1 } else { next }, Ordering::Release);
+    }
 }
 
 impl Injections {
     fn of(options: &Options) -> Self {
-        Self { at: AtomicU64::new(Self::always(options)), ..Self::default() }
-    }
-
-    /// The crossing from which on somebody acts without a test's wish.
-    fn always(options: &Options) -> u64 {
-        u64::from(!options.profile.is_coherent())
+        // Caches that are not coherent; the deterministic scheduler has a move for them.
+        let deterministic = matches!(options.scheduling, Scheduling::Deterministic { .. });
+        let always = !options.profile.is_coherent() && !deterministic;
+        Self { at: AtomicU64::new(u64::from(always)), always, actions: Mutex::default() }
     }
 }
 
 /// What a test does at a crossing.
 type Injected = Box<dyn FnOnce(&Machine) + Send>;
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        // Whatever of it is suspended is unwound while the rest of it still exists.
+        if let Some(scheduler) = &self.scheduler {
+            scheduler.abandon(self);
+        }
+    }
+}
 
 impl std::fmt::Debug for Injections {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -106,11 +155,15 @@ impl std::fmt::Debug for Injections {
 }
 
 impl Kernel {
-    pub(crate) fn new(options: Options, this: std::sync::Weak<Self>) -> Self {
+    pub(crate) fn new(
+        options: Options,
+        strategy: Box<dyn policy::Strategy>,
+        this: std::sync::Weak<Self>,
+    ) -> Self {
         Self {
             this,
             saboteur: Saboteur::new(&options.sabotage),
-            choices: Choices::new(options.seed),
+            choices: Choices::new(options.seed, strategy),
             clock: Clock::new(),
             processors: (0..options.processors()).map(|_| Processor::new()).collect(),
             interrupts: Interrupts::new(),
@@ -128,9 +181,13 @@ impl Kernel {
             special: AtomicBool::new(options.log || !options.sabotage.is_empty()),
             events: AtomicU64::new(0),
             injections: Injections::of(&options),
+            faults: faults::Injector::new(options.faults.clone()),
+            deepest: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
-            idle: executor::Idle::default(),
+            scheduler: options.scheduler().map(Box::new),
+            idle: inline::Idle::default(),
             work: Mutex::new(std::collections::VecDeque::with_capacity(32)),
+            workers: std::sync::atomic::AtomicUsize::new(0),
             harness: (Mutex::new(()), Condvar::new()),
             options,
         }
@@ -175,12 +232,14 @@ impl Kernel {
 
     /// Queues `work` for a system worker thread, at PASSIVE_LEVEL.
     pub(crate) fn queue_work(&self, work: Deferred) {
+        self.touch(Thing::WORK_QUEUE);
         self.work.lock().push_back(work);
         self.poke();
     }
 
     /// Queues a DPC on the calling thread's processor.
     pub(crate) fn queue_dpc(&self, dpc: Deferred) {
+        self.touch(Thing::Processor(context::with(|c| c.processor.get())));
         self.processor().queue_dpc(dpc);
         self.poke();
     }
@@ -200,23 +259,20 @@ impl Kernel {
     ///
     /// No lock may be held: whoever waits for it would never get it.
     #[cold]
-    #[expect(clippy::boxed_local, reason = "violations travel boxed, to keep results small")]
     pub(crate) fn stop(&self, violation: Violation) -> ! {
+        self.record(violation);
+        self.park()
+    }
+
+    /// Records the violation that stops the machine.
+    #[cold]
+    #[expect(clippy::boxed_local, reason = "violations travel boxed, to keep results small")]
+    pub(crate) fn record(&self, violation: Violation) {
         let report = self.report(*violation);
         self.verifier.record(report);
         self.stopped.store(true, Ordering::Release);
         self.poke();
         self.wake_harness();
-        self.park()
-    }
-
-    /// Parks this thread for ever; the machine is abandoned.
-    pub(crate) fn park(&self) -> ! {
-        self.idle.thread_leaves();
-        self.wake_harness();
-        loop {
-            std::thread::park();
-        }
     }
 
     /// Notes a rule that was not followed where that is harmless on this machine; with
@@ -254,6 +310,7 @@ impl Kernel {
         let (call, stack) = context::with(|c| {
             (c.ddi.get().map_or(c.callback.get(), |ddi| ddi.name), context::stack())
         });
+        let broken = self.verifier.normalise(broken);
         Report {
             rule: broken.rule,
             message: broken.message,
@@ -263,6 +320,7 @@ impl Kernel {
             origin: broken.origin,
             event: self.events.load(Ordering::Relaxed),
             seed: self.options.seed,
+            choices: self.is_deterministic().then(|| self.choices.list()),
             count: 1,
             harmless: false,
         }

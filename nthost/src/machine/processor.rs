@@ -42,6 +42,12 @@ impl Processor {
         self.lock.try_lock()
     }
 
+    /// Whether somebody holds it.
+    #[inline]
+    pub(super) fn is_held(&self) -> bool {
+        self.lock.is_locked()
+    }
+
     /// Takes the processor, waiting until it is free.
     pub(super) fn acquire(&self) {
         self.lock.lock();

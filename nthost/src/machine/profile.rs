@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use super::deterministic::Scheduler;
+use super::deterministic::coroutine::AVAILABLE;
+use super::faults::Faults;
+use super::policy::{Policy, Strategy};
 use super::{Kernel, Machine};
 use crate::ddi::{Deed, Sabotage};
 
@@ -86,7 +90,7 @@ impl Profile {
 }
 
 /// Who decides what runs next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scheduling {
     /// Real threads on this many virtual processors.
     Threads {
@@ -95,6 +99,21 @@ pub enum Scheduling {
     },
     /// One application thread; everything runs to completion on it.
     Straight,
+    /// One task at a time, and a policy that decides at every crossing which one: any order of
+    /// events that the machine can have, and each can be had again.
+    Deterministic {
+        /// At least one. A thread keeps its processor while it is in kernel mode and does not
+        /// wait, so threads interleave there up to this number.
+        processors: usize,
+        /// Who decides.
+        policy: Policy,
+    },
+}
+
+impl Scheduling {
+    /// Whether there is the deterministic scheduler in this build: not on Windows for ARM64, and
+    /// not under Miri.
+    pub const DETERMINISTIC: bool = AVAILABLE;
 }
 
 /// The DMA controller of a system, for devices without bus mastering: eight channels with a reach
@@ -127,6 +146,8 @@ pub(crate) struct Options {
     pub versions: u32,
     pub messages: bool,
     pub flush_failure: Option<u64>,
+    pub faults: Faults,
+    pub stack_limit: u64,
     pub sabotage: Vec<Sabotage>,
     pub log: bool,
     pub trace: bool,
@@ -138,20 +159,44 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn processors(&self) -> usize {
         match self.scheduling {
-            Scheduling::Threads { processors } => processors.max(1),
+            Scheduling::Threads { processors } | Scheduling::Deterministic { processors, .. } => {
+                processors.max(1)
+            }
             // One for the driver, one for what a test injects as if from another processor.
             Scheduling::Straight => 2,
         }
     }
+
+    pub(super) fn scheduler(&self) -> Option<Scheduler> {
+        matches!(self.scheduling, Scheduling::Deterministic { .. })
+            .then(|| Scheduler::new(self.processors()))
+    }
+
+    pub(super) fn strategy(&self) -> Box<dyn Strategy> {
+        match &self.scheduling {
+            Scheduling::Deterministic { policy, .. } => policy.strategy(self.seed),
+            Scheduling::Threads { .. } | Scheduling::Straight => Policy::Random.strategy(self.seed),
+        }
+    }
 }
 
+/// Kernel stack that one call into a driver may use, bytes (SIM-07): half of what an x64 thread
+/// has. Frames of a build without optimisation say nothing about a driver.
+const STACK_LIMIT: u64 = if cfg!(debug_assertions) { u64::MAX } else { 12 << 10 };
+
 /// Builds a [`Machine`].
-#[derive(Clone, Debug)]
-pub struct Builder(Options);
+#[derive(Debug)]
+pub struct Builder(Options, Option<Box<dyn Strategy>>);
+
+impl Clone for Builder {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), None)
+    }
+}
 
 impl Builder {
     pub(super) fn new(profile: Profile) -> Self {
-        Self(Options {
+        let options = Options {
             profile,
             scheduling: Scheduling::Straight,
             seed: 1,
@@ -161,13 +206,16 @@ impl Builder {
             versions: 3,
             messages: true,
             flush_failure: None,
+            faults: Faults::Off,
+            stack_limit: STACK_LIMIT,
             sabotage: Vec::new(),
             log: false,
             trace: false,
             record_caches: false,
             go_on: false,
             system_dma: matches!(profile, Profile::Nt).then(SystemDma::default),
-        })
+        };
+        Self(options, None)
     }
 
     /// Who decides what runs next; [`Scheduling::Straight`] unless set.
@@ -288,21 +336,54 @@ impl Builder {
         self
     }
 
+    /// Lets calls fail; none unless set.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.0.faults = faults;
+        self
+    }
+
+    /// Kernel stack that one call into the driver may use, bytes (SIM-07); 12 KiB unless set, and
+    /// without a limit where nthost was built without optimisation.
+    #[must_use]
+    pub fn stack_limit(mut self, bytes: u64) -> Self {
+        self.0.stack_limit = bytes;
+        self
+    }
+
+    /// Lets this strategy decide instead of the policy.
+    pub(crate) fn decided_by(mut self, strategy: Box<dyn Strategy>) -> Self {
+        self.1 = Some(strategy);
+        self
+    }
+
+    pub(crate) fn seed_of(&self) -> u64 {
+        self.0.seed
+    }
+
     /// Builds the machine.
     ///
     /// # Panics
-    /// For a profile that is not coherent on real threads: caches are simulated one step at a
-    /// time.
+    /// When the deterministic scheduler is asked for where there is none, see
+    /// [`Scheduling::DETERMINISTIC`]. For a profile that is not coherent on real threads: caches
+    /// are simulated one step at a time.
     #[must_use]
     pub fn build(self) -> Machine {
         let threads = matches!(self.0.scheduling, Scheduling::Threads { .. });
         assert!(
             self.0.profile.is_coherent() || !threads,
-            "profile {} is not coherent and cannot run on the threads scheduler; use the straight \
-             one",
+            "profile {} is not coherent and cannot run on the threads scheduler; use the \
+             straight or the deterministic one",
             self.0.profile.name()
         );
         crate::ddi::install();
-        Machine { kernel: Arc::new_cyclic(|this| Kernel::new(self.0, this.clone())) }
+        let Self(options, strategy) = self;
+        let deterministic = matches!(options.scheduling, Scheduling::Deterministic { .. });
+        assert!(
+            AVAILABLE || !deterministic,
+            "there is no deterministic scheduler on this system; use Straight or Threads"
+        );
+        let strategy = strategy.unwrap_or_else(|| options.strategy());
+        Machine { kernel: Arc::new_cyclic(|this| Kernel::new(options, strategy, this.clone())) }
     }
 }

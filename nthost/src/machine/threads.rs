@@ -7,8 +7,11 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
+use super::deterministic::segment::is_abandonment;
+use super::faults::FallibleCall;
 use super::profile::{Builder, Profile, Scheduling};
-use super::{Injections, Kernel, context};
+use super::recording::ChoiceList;
+use super::{Kernel, context};
 use crate::cache::{Loss, Step};
 use crate::ddi::Saboteur;
 use crate::ddi::log::Crossing;
@@ -39,6 +42,7 @@ type Outcome<T> = Result<T, Box<dyn Any + Send>>;
 pub struct Running<T> {
     kernel: Arc<Kernel>,
     outcome: Arc<Mutex<Option<Outcome<T>>>>,
+    joined: bool,
 }
 
 impl Machine {
@@ -73,18 +77,48 @@ impl Machine {
         let outcome = Arc::new(Mutex::new(None));
         let (machine, result) = (self.clone(), Arc::clone(&outcome));
         let number = self.kernel.thread_joins();
-        std::thread::Builder::new()
-            .name(format!("application {number}"))
-            .stack_size(4 << 20)
-            .spawn(move || {
-                context::with(|c| c.thread.set(number));
-                let ended = catch_unwind(AssertUnwindSafe(|| body(&machine)));
-                *result.lock() = Some(ended);
-                machine.kernel.thread_leaves();
-                machine.kernel.wake_harness();
-            })
-            .expect("the system has no thread to give");
-        Running { kernel: Arc::clone(&self.kernel), outcome }
+        let thread = move || {
+            let ended = catch_unwind(AssertUnwindSafe(|| body(&machine)));
+            if let Err(payload) = &ended
+                && is_abandonment(payload.as_ref())
+            {
+                return;
+            }
+            *result.lock() = Some(ended);
+            machine.kernel.thread_leaves();
+            machine.kernel.wake_harness();
+        };
+        match &self.kernel.scheduler {
+            None => {
+                std::thread::Builder::new()
+                    .name(format!("application {number}"))
+                    .stack_size(4 << 20)
+                    .spawn(move || {
+                        context::with(|c| c.thread.set(number));
+                        thread();
+                    })
+                    .expect("the system has no thread to give");
+            }
+            Some(scheduler) => self.kernel.spawn_application(scheduler, number, thread),
+        }
+        Running { kernel: Arc::clone(&self.kernel), outcome, joined: false }
+    }
+
+    /// The power fails: nothing of the machine runs any more, and handles to it do nothing. Not
+    /// from inside of its threads.
+    pub fn power_off(&self) {
+        let kernel = &*self.kernel;
+        kernel.stopped.store(true, Ordering::Release);
+        match &kernel.scheduler {
+            None => kernel.poke(),
+            Some(scheduler) => scheduler.abandon(kernel),
+        }
+    }
+
+    /// The choices so far: with them a deterministic machine does the same again.
+    #[must_use]
+    pub fn choices(&self) -> ChoiceList {
+        self.kernel.choices.list()
     }
 
     /// The rules that were not followed where that is harmless on this machine.
@@ -112,6 +146,20 @@ impl Machine {
         self.kernel.events.load(Ordering::Relaxed)
     }
 
+    /// The most kernel stack that one call into the driver has used so far, bytes: from the call
+    /// to the deepest of its calls into the host. Zero where frames cannot be followed.
+    #[must_use]
+    pub fn deepest_stack(&self) -> u64 {
+        self.kernel.deepest.load(Ordering::Relaxed)
+    }
+
+    /// The calls so far that their pages let fail: the first from each call stack, and those that
+    /// did. Written down if the machine was built with faults ([`Builder::faults`]).
+    #[must_use]
+    pub fn fallible_calls(&self) -> Vec<FallibleCall> {
+        self.kernel.faults.calls()
+    }
+
     /// The log of crossings; empty unless [`Builder::log_crossings`] was asked for.
     #[must_use]
     pub fn crossings(&self) -> Vec<Crossing> {
@@ -127,8 +175,8 @@ impl Machine {
 
     /// Who decides what runs next.
     #[must_use]
-    pub fn scheduling(&self) -> Scheduling {
-        self.kernel.options.scheduling
+    pub fn scheduling(&self) -> &Scheduling {
+        &self.kernel.options.scheduling
     }
 
     /// Lets `nanoseconds` of machine time pass, running what is due.
@@ -166,14 +214,10 @@ impl Machine {
     }
 
     /// Runs `action` at the first crossing not before number `event` at which the driver holds no
-    /// lock, as if another processor did it.
+    /// lock, as if another processor did it: a cancel, a removal, a power change. Several may be
+    /// injected; two at the same crossing run in the order of these calls.
     pub fn inject(&self, event: u64, action: impl FnOnce(&Self) + Send + 'static) {
-        let injections = &self.kernel.injections;
-        *injections.action.lock() = Some(Box::new(action));
-        injections.due.store(event.max(1), Ordering::Release);
-        let always = Injections::always(&self.kernel.options);
-        let at = if always == 0 { event.max(1) } else { always };
-        injections.at.store(at, Ordering::Release);
+        self.kernel.injections.add(event.max(1), Box::new(action));
     }
 }
 
@@ -189,16 +233,25 @@ impl Kernel {
 
     #[cold]
     fn inject_now(&self, event: u64) {
-        self.adversary_step();
-        let due = self.injections.due.load(Ordering::Relaxed);
-        if due == 0 || event < due || context::with(|c| c.locks.get()) != 0 {
+        if self.injections.always {
+            self.adversary_step();
+        }
+        if context::with(|c| c.locks.get()) != 0 {
             return;
         }
+        let Some(action) = self.injections.take(event) else { return };
         let Some(kernel) = self.this.upgrade() else { return };
-        let Some(action) = self.injections.action.lock().take() else { return };
-        self.injections.due.store(0, Ordering::Release);
-        self.injections.at.store(Injections::always(&self.options), Ordering::Release);
-        self.on_another_processor(|| action(&Machine { kernel }));
+        self.on_another_processor(Box::new(move || action(&Machine { kernel })));
+    }
+}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        if let Some(scheduler) = &self.kernel.scheduler
+            && !self.joined
+        {
+            self.kernel.forsake(scheduler, || self.outcome.lock().is_some());
+        }
     }
 }
 
@@ -210,16 +263,29 @@ impl<T> Running<T> {
     ///
     /// # Panics
     /// When the thread's body panicked.
-    pub fn join(self) -> Result<T, Stopped> {
+    pub fn join(mut self) -> Result<T, Stopped> {
+        self.joined = true;
+        if let Some(scheduler) = &self.kernel.scheduler {
+            self.kernel.run_until(scheduler, || self.outcome.lock().is_some());
+            return self.ended();
+        }
         let mut guard = self.kernel.harness.0.lock();
         loop {
-            if let Some(outcome) = self.outcome.lock().take() {
-                return outcome.map_err(|panic| resume_unwind(panic));
-            }
-            if let Some(report) = self.kernel.verifier.violation() {
-                return Err(Stopped { report: Box::new(report) });
+            if self.outcome.lock().is_some() || self.kernel.is_stopped() {
+                drop(guard);
+                return self.ended();
             }
             self.kernel.harness.1.wait(&mut guard);
+        }
+    }
+
+    fn ended(&self) -> Result<T, Stopped> {
+        if let Some(outcome) = self.outcome.lock().take() {
+            return outcome.map_err(|panic| resume_unwind(panic));
+        }
+        match self.kernel.verifier.violation() {
+            Some(report) => Err(Stopped { report: Box::new(report) }),
+            None => panic!("the machine was abandoned"),
         }
     }
 }

@@ -11,6 +11,7 @@ use wdk_lite::{GUID, STATUS_NO_SUCH_DEVICE};
 use super::{Driver, DriverEntry, Event, Node, Slot, load, start};
 use crate::image::Image;
 use crate::image_error::LoadError;
+use crate::machine::footprint::{Footprint, Thing};
 use crate::machine::{Kernel, Machine};
 use crate::status::NtStatus;
 use crate::verifier::Report;
@@ -50,7 +51,8 @@ impl Machine {
     ) -> Result<R, NtStatus> {
         let kernel = &*self.kernel;
         let node = kernel.pnp.node(slot.0).ok_or(NtStatus(STATUS_NO_SUCH_DEVICE))?;
-        Ok(kernel.kernel_mode(|| {
+        let about = Footprint::of(Thing::Device(slot.0));
+        Ok(kernel.kernel_mode_about(about, || {
             node.begin(kernel);
             let result = body(kernel, &node);
             node.end(kernel);

@@ -124,6 +124,7 @@ fn outcome(kernel: &Kernel, node: &Node) -> Report {
         origin: None,
         event: kernel.events.load(Ordering::Relaxed),
         seed: kernel.options.seed,
+        choices: None,
         count: 1,
         harmless: true,
     }

@@ -34,7 +34,7 @@ use crate::machine::Kernel;
 use crate::machine::clock::Deferred;
 use crate::verifier::{Report, Violation, broken};
 use crate::wdf::device::{Device, HandleCell, PnpCallbacks};
-use crate::wdf::object::Handle;
+use crate::wdf::object::{Handle, Kind};
 
 /// A PCI slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -121,6 +121,12 @@ impl Pnp {
     /// Whether the hardware of this device has vanished.
     pub(crate) fn is_gone(&self, device: Handle) -> bool {
         self.node_of(device).is_some_and(|node| !node.function.is_present())
+    }
+
+    /// The slot of the device that a framework object belongs to.
+    pub(crate) fn slot_of_object(&self, kernel: &Kernel, object: Handle) -> Option<usize> {
+        let device = kernel.wdf.ancestor(object, Kind::Device)?;
+        Some(self.node_of(device)?.function.index)
     }
 
     /// A device's slot, and whether its driver gave it up because it never stopped.

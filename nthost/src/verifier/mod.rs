@@ -4,6 +4,7 @@
 //! the machine parks at its next crossing, and the harness gets the report as a value. A *note*
 //! names a rule that was not followed where that is harmless on this machine; it stops nothing.
 
+mod alias;
 pub mod catalogue;
 mod report;
 pub(crate) mod stack;
@@ -66,9 +67,20 @@ impl Broken {
 pub(crate) struct Verifier {
     violation: Mutex<Option<Report>>,
     notes: Mutex<Vec<Report>>,
+    aliases: alias::Aliases,
 }
 
 impl Verifier {
+    /// Takes the addresses of this process out of what a check found, so that two equal runs
+    /// report the same.
+    pub(crate) fn normalise(&self, mut broken: Broken) -> Broken {
+        broken.message = self.aliases.within(broken.message);
+        if let Some(bug_check) = &mut broken.bug_check {
+            bug_check.parameters = bug_check.parameters.map(|number| self.aliases.of(number));
+        }
+        broken
+    }
+
     /// Keeps the first violation.
     pub(crate) fn record(&self, report: Report) {
         self.violation.lock().get_or_insert(report);

@@ -4,13 +4,15 @@ use std::fmt;
 
 use super::catalogue::{RuleId, rule};
 use super::stack::CallStack;
+use crate::machine::ChoiceList;
 
 /// A bug check code with its four parameters, as Driver Verifier or KMDF would raise it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BugCheck {
     /// The code, for example 0xE6 (DRIVER_VERIFIER_DMA_VIOLATION).
     pub code: u32,
-    /// The parameters; the first one selects the meaning.
+    /// The parameters; the first one selects the meaning. Addresses of the host process are
+    /// replaced by numbers from 0xFFFF8000_00000000 on, the same in every run.
     pub parameters: [u64; 4],
 }
 
@@ -40,6 +42,8 @@ pub struct Report {
     pub event: u64,
     /// The machine's seed.
     pub seed: u64,
+    /// The choices up to then, under the deterministic scheduler: they repeat the run.
+    pub choices: Option<ChoiceList>,
     /// How often it happened at this call site (notes only).
     pub count: u64,
     /// Whether nothing can be lost by it on this machine: a note, and not a breach on a machine
@@ -64,6 +68,14 @@ impl fmt::Display for Report {
         }
         let call = if self.call.is_empty() { "no call of the driver" } else { self.call };
         writeln!(f, "  in {call} at event {} (seed {})", self.event, self.seed)?;
+        if let Some(choices) = &self.choices {
+            /// Decisions that make a line one can paste.
+            const MANY: usize = 4000;
+            match choices.decisions().len() {
+                0..MANY => writeln!(f, "  choices: {choices}")?,
+                many => writeln!(f, "  choices: {many}; the seed repeats them")?,
+            }
+        }
         write!(f, "{}", self.stack)?;
         if let Some(origin) = &self.origin {
             write!(f, "  made at:\n{origin}")?;

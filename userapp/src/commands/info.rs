@@ -75,7 +75,7 @@ fn write(
     Ok(())
 }
 
-const fn scalars(statistics: &Statistics) -> [(&'static str, u64); 11] {
+const fn scalars(statistics: &Statistics) -> [(&'static str, u64); 15] {
     [
         ("errors", statistics.errors),
         ("cancelled", statistics.cancelled),
@@ -88,6 +88,10 @@ const fn scalars(statistics: &Statistics) -> [(&'static str, u64); 11] {
         ("flush_failures", statistics.flush_failures),
         ("refused", statistics.refused),
         ("slots_abandoned", statistics.slots_abandoned),
+        ("interrupts_lost", statistics.interrupts_lost),
+        ("completions_unknown", statistics.completions_unknown),
+        ("aborts", statistics.aborts),
+        ("resets", statistics.resets),
     ]
 }
 

@@ -9,8 +9,8 @@ use crate::cli::TestArgs;
 use crate::exit::{AppError, Exit};
 use crate::report::{Report, Verdict, write_head, write_human, write_json};
 use crate::route::Route;
-use crate::sweep::{self, Depth, Recorder, Selection, Settings};
-use crate::target::{Target, TargetError};
+use crate::sweep::{self, Depth, Outcome, Recorder, Selection, Settings};
+use crate::target::{Ended, Target, TargetError};
 use crate::{interrupt, progress};
 
 /// Runs the test on one target after the other; the exit status is intact if all of them are.
@@ -45,28 +45,7 @@ pub(super) fn run(
     if !arguments.json {
         write_head(out, &target.describe(), settings.depth.name(), settings.seed)?;
     }
-    let (depth, bar) = (settings.depth, settings.progress.clone());
-    let recorder = Recorder::default();
-    let inner = recorder.clone();
-    let ended = target.run(Box::new(move |session| sweep::run(session, &settings, &inner)));
-    bar.finish_and_clear();
-    let violation = match ended.result {
-        Ok(()) => None,
-        Err(TargetError::Stopped(violation)) => Some(violation),
-        Err(error) => return Err(error.into()),
-    };
-    let report = Report {
-        tested: target.describe(),
-        target_options: target.options(),
-        plan_options: plan_options(arguments),
-        seed: arguments.seed,
-        depth,
-        strict: arguments.strict,
-        outcome: recorder.outcome(),
-        notes: ended.notes,
-        never_stopped: ended.never_stopped,
-        violation,
-    };
+    let report = report(arguments, settings, target)?;
     if arguments.json {
         write_json(out, &report)?;
     } else {
@@ -75,7 +54,44 @@ pub(super) fn run(
     Ok(Verdict::of(&report).exit())
 }
 
-fn settings(arguments: &TestArgs) -> Settings {
+/// Runs the test; what it found, and how the target ended.
+pub(super) fn collect(settings: Settings, target: &dyn Target) -> (Outcome, Ended) {
+    let bar = settings.progress.clone();
+    let recorder = Recorder::default();
+    let inner = recorder.clone();
+    let ended = target.run(Box::new(move |session| sweep::run(session, &settings, &inner)));
+    bar.finish_and_clear();
+    (recorder.outcome(), ended)
+}
+
+/// Runs the test and reports what it found.
+pub(super) fn report(
+    arguments: &TestArgs,
+    settings: Settings,
+    target: &dyn Target,
+) -> Result<Report, AppError> {
+    let depth = settings.depth;
+    let (outcome, ended) = collect(settings, target);
+    let violation = match ended.result {
+        Ok(()) => None,
+        Err(TargetError::Stopped(violation)) => Some(violation),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Report {
+        tested: target.describe(),
+        target_options: target.options(),
+        plan_options: plan_options(arguments),
+        seed: arguments.seed,
+        depth,
+        strict: arguments.strict,
+        outcome,
+        notes: ended.notes,
+        never_stopped: ended.never_stopped,
+        violation,
+    })
+}
+
+pub(super) fn settings(arguments: &TestArgs) -> Settings {
     let mut selection = Selection::default();
     if !arguments.paths.is_empty() {
         selection.routes.retain(|route| arguments.paths.contains(route));
@@ -95,7 +111,7 @@ fn settings(arguments: &TestArgs) -> Settings {
 }
 
 /// The options that make the same plan again.
-fn plan_options(arguments: &TestArgs) -> String {
+pub(super) fn plan_options(arguments: &TestArgs) -> String {
     let depth = if arguments.full { "--full" } else { "--quick" };
     let mut options = format!("{depth} --seed {}", arguments.seed);
     // Writing to a string cannot fail.

@@ -21,8 +21,8 @@ fn app(target: &dyn Target, arguments: &[&str]) -> (Result<Exit, AppError>, Stri
         Command::Read(arguments) => read::run(&arguments, target, &mut out),
         Command::Copy(arguments) => copy::run(&arguments, target, &mut out),
         Command::List(arguments) => list::run(&arguments, &Ok(Vec::new()), &mut out),
-        Command::Rules(arguments) => rules::run(&arguments, &catalogue(), &mut out),
         Command::Lab(arguments) => lab::run(&arguments, &mut out),
+        Command::Rules(arguments) => rules::run(&arguments, &catalogue(), &mut out),
     };
     (result, String::from_utf8(out).unwrap())
 }
@@ -422,4 +422,51 @@ fn cases_beyond_the_plan_are_answered_with_those_in_it() {
     let (result, text) = app(&MemoryTarget::new(), &["test", "--cases", "0xFFFFFFF"]);
     assert_eq!(result.unwrap(), Exit::Usage);
     assert!(text.contains("the plan has cases 0 to "), "{text}");
+}
+
+fn sweep(arguments: &[&str], target: fn(u64) -> MemoryTarget) -> (Exit, String) {
+    let cli = Cli::try_parse_from([&["dmaproof", "test"], arguments].concat()).unwrap();
+    let Command::Test(arguments) = cli.command else { unreachable!("the line above says test") };
+    let mut out = Vec::new();
+    let open = move |simulation: target::Simulation| {
+        let opened: Box<dyn target::Target> = Box::new(target(simulation.seed));
+        Ok(opened)
+    };
+    let result = seeds::run_on(&arguments, arguments.seeds.unwrap(), &open, &mut out);
+    (exit(result), String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn a_sweep_says_how_many_seeds_were_intact() {
+    let (exit, text) = sweep(&["--seeds", "12", "--seed", "5"], |_| MemoryTarget::new());
+    assert_eq!(exit, Exit::Intact);
+    assert!(text.contains("scheduling=deterministic") && text.contains("seeds 5 to 16"), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("INTACT: 12 seeds, "), "{text}");
+}
+
+#[test]
+fn a_sweep_repeats_its_first_failure_and_prints_one_line_for_it() {
+    let target = |seed| match seed {
+        9.. => {
+            let (path, direction) = (Path::ScatterGather, Direction::FromDevice);
+            MemoryTarget::new().with_defect(path, direction, DefectKind::Lost)
+        }
+        _ => MemoryTarget::new(),
+    };
+    let (exit, text) = sweep(&["--seeds", "40"], target);
+    assert_eq!(exit, Exit::Failed);
+    assert!(text.contains("\nseed 9 failed\n") && text.contains("CORRUPTED"), "{text}");
+    assert!(text.contains("run 2 more times: the same"), "{text}");
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("again: dmaproof test ") && last.contains("--seed 9 --cases 0-"));
+
+    let (_, json) = sweep(&["--seeds", "40", "--json"], target);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["failure"]["seed"], &json["failure"]["repeats"]), (&9.into(), &true.into()));
+}
+
+#[test]
+fn a_sweep_needs_a_simulated_machine() {
+    let (exit, _) = sweep(&["--seeds", "1", "--device", "x"], |_| MemoryTarget::new());
+    assert_eq!(exit, Exit::Usage);
 }

@@ -163,7 +163,9 @@ pub fn shapes(cell: &Cell) -> &'static [Shape] {
         Path::Pio => &REGISTER,
         // What does not fill its lines would go through the common buffer, another path, or be
         // bounced.
-        _ if !through_buffer && cell.machine == MachineKind::Nt => &BULK[..2],
+        _ if !cell.row.shares_lines && !through_buffer && cell.machine == MachineKind::Nt => {
+            &BULK[..2]
+        }
         _ => &BULK,
     }
 }

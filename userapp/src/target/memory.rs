@@ -362,6 +362,6 @@ impl Target for MemoryTarget {
             details: String::new(),
         };
         let never_stopped = if state.never_stops { vec![running] } else { Vec::new() };
-        Ended { result, notes: state.notes.clone(), never_stopped }
+        Ended { result, notes: state.notes.clone(), never_stopped, fallible: Vec::new() }
     }
 }

@@ -4,17 +4,22 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use nthost::{Faults, NotAPolicy, NotFaults, Policy};
+
 /// Which device to use. Without any of these: on Windows the first real device if there is one,
-/// else the simulated machine x64 with the edu device.
+/// else the simulated machine x64 with the exerciser.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Target")]
 pub struct TargetOptions {
     /// A simulated machine: x64 or x64-dmar (behind an IOMMU), then options separated by commas.
     ///
-    /// Options: device=edu or slave, scheduling=straight or threads, processors=N (with threads), seed=N,
-    /// map-registers=N (at most N for each adapter), double-buffer=on (bounce every transfer),
-    /// versions=1..3 (newest DMA adapter version offered), msi=off (line-based interrupt),
-    /// system-dma=on (a system DMA controller, which device=slave needs).
+    /// Options: device=exerciser, edu or slave, scheduling=straight, threads or deterministic, processors=N
+    /// (not with straight), policy=random, pct:DEPTH or replay:CHOICES (with deterministic: who
+    /// decides what happens next), seed=N, map-registers=N (at most N for each adapter),
+    /// double-buffer=on (bounce every transfer), versions=1..3 (newest DMA adapter version
+    /// offered), msi=off (line-based interrupt), system-dma=on (a system DMA controller, which
+    /// device=slave needs), fail=N+N+... (the driver's calls at these crossings fail for lack of
+    /// resources) or random:N (one in N does).
     #[arg(long, value_name = "PROFILE[,OPTION=VALUE]...")]
     pub sim: Option<Simulation>,
 
@@ -111,21 +116,24 @@ impl Profile {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
     /// QEMU's edu device.
-    #[default]
     Edu,
+    /// The project's own exerciser.
+    #[default]
+    Exerciser,
     /// The device without bus mastering.
     Slave,
 }
 
 impl Device {
     /// All devices.
-    pub const ALL: [Self; 2] = [Self::Edu, Self::Slave];
+    pub const ALL: [Self; 3] = [Self::Exerciser, Self::Edu, Self::Slave];
 
     /// The name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Edu => "edu",
+            Self::Exerciser => "exerciser",
             Self::Slave => "slave",
         }
     }
@@ -135,13 +143,16 @@ impl Device {
     pub const fn about(self) -> &'static str {
         match self {
             Self::Edu => "QEMU's edu device: 28 address bits, one transfer at a time, up to 4 KiB",
+            Self::Exerciser => {
+                "the project's own device: 64 address bits, lists, four queues, 16 MiB of memory"
+            }
             Self::Slave => "a device without bus mastering, served by a system DMA controller",
         }
     }
 }
 
 /// Who decides what runs next on a simulated machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scheduling {
     /// One thing after the other; runs repeat exactly.
     #[default]
@@ -150,6 +161,13 @@ pub enum Scheduling {
     Threads {
         /// At least 1.
         processors: usize,
+    },
+    /// Any order of events, decided by a policy; runs repeat exactly.
+    Deterministic {
+        /// At least 1.
+        processors: usize,
+        /// Who decides.
+        policy: Policy,
     },
 }
 
@@ -172,6 +190,8 @@ pub struct Simulation {
     pub adapter_versions: u32,
     /// Whether the device gets message interrupts.
     pub messages: bool,
+    /// The driver's calls that fail.
+    pub faults: Faults,
     /// A function whose calls by the driver do nothing, as if its author had forgotten them.
     pub leave_out: Option<&'static str>,
     /// Whether the machine goes on after a breach that loses nothing but data.
@@ -195,6 +215,7 @@ impl Default for Simulation {
             double_buffer: false,
             adapter_versions: 3,
             messages: true,
+            faults: Faults::Off,
             leave_out: None,
             go_on: false,
             system_dma: false,
@@ -231,9 +252,17 @@ impl Simulation {
     /// The differences from the default machine, in the form that the command line takes.
     fn settings(&self) -> Vec<String> {
         let mut settings = Vec::new();
-        if let Scheduling::Threads { processors } = self.scheduling {
-            settings.push("scheduling=threads".to_owned());
-            settings.push(format!("processors={processors}"));
+        match &self.scheduling {
+            Scheduling::Straight => {}
+            Scheduling::Threads { processors } => {
+                settings.push("scheduling=threads".to_owned());
+                settings.push(format!("processors={processors}"));
+            }
+            Scheduling::Deterministic { processors, policy } => {
+                settings.push("scheduling=deterministic".to_owned());
+                settings.push(format!("processors={processors}"));
+                settings.push(format!("policy={policy}"));
+            }
         }
         if self.seed != 1 {
             settings.push(format!("seed={}", self.seed));
@@ -249,6 +278,9 @@ impl Simulation {
         }
         if !self.messages {
             settings.push("msi=off".to_owned());
+        }
+        if self.faults != Faults::Off {
+            settings.push(format!("fail={}", self.faults));
         }
         if let Some(function) = self.leave_out {
             settings.push(format!("leave-out={function}"));
@@ -283,13 +315,24 @@ impl Simulation {
                 self.scheduling = match value {
                     "straight" => Scheduling::Straight,
                     "threads" => Scheduling::Threads { processors: self.processors().unwrap_or(2) },
-                    _ => return Err(unknown("scheduling", value, &["straight", "threads"])),
+                    "deterministic" => self.deterministic(None),
+                    _ => return Err(unknown("scheduling", value, SCHEDULERS)),
                 };
             }
             "processors" => {
-                let processors = number(name, value, 1, 64)?;
                 // CAST: at most 64.
-                self.scheduling = Scheduling::Threads { processors: processors as usize };
+                let count = number(name, value, 1, 64)? as usize;
+                match &mut self.scheduling {
+                    Scheduling::Deterministic { processors, .. } => *processors = count,
+                    other => *other = Scheduling::Threads { processors: count },
+                }
+            }
+            "policy" => {
+                let policy: Policy = value.parse().map_err(|e: NotAPolicy| e.to_string())?;
+                if let Policy::Replay(list) = &policy {
+                    self.seed = list.seed();
+                }
+                self.scheduling = self.deterministic(Some(policy));
             }
             "seed" => self.seed = number(name, value, 0, u64::MAX)?,
             // CAST: the bounds below are those of `u32`, or less.
@@ -299,6 +342,9 @@ impl Simulation {
             "double-buffer" => self.double_buffer = switch(name, value)?,
             "versions" => self.adapter_versions = number(name, value, 1, 3)? as u32,
             "msi" => self.messages = switch(name, value)?,
+            "fail" => {
+                self.faults = value.parse().map_err(|error: NotFaults| error.to_string())?;
+            }
             "leave-out" => {
                 let known = FLUSHES.into_iter().find(|function| *function == value);
                 self.leave_out = Some(known.ok_or_else(|| unknown("flush", value, &FLUSHES))?);
@@ -312,7 +358,7 @@ impl Simulation {
 
     /// Caches that are not coherent are simulated one step at a time.
     fn check(&self) -> Result<(), String> {
-        if self.profile.is_coherent() || self.scheduling == Scheduling::Straight {
+        if self.profile.is_coherent() || !matches!(self.scheduling, Scheduling::Threads { .. }) {
             return Ok(());
         }
         Err(format!(
@@ -324,21 +370,37 @@ impl Simulation {
 
     fn processors(&self) -> Option<usize> {
         match self.scheduling {
+            Scheduling::Threads { processors } | Scheduling::Deterministic { processors, .. } => {
+                Some(processors)
+            }
             Scheduling::Straight => None,
-            Scheduling::Threads { processors } => Some(processors),
         }
     }
+
+    /// The deterministic scheduler, with what is set already.
+    fn deterministic(&self, policy: Option<Policy>) -> Scheduling {
+        let before = match &self.scheduling {
+            Scheduling::Deterministic { policy, .. } => Some(policy.clone()),
+            Scheduling::Threads { .. } | Scheduling::Straight => None,
+        };
+        let policy = policy.or(before).unwrap_or_default();
+        Scheduling::Deterministic { processors: self.processors().unwrap_or(2), policy }
+    }
 }
+
+const SCHEDULERS: &[&str] = &["straight", "threads", "deterministic"];
 
 const OPTIONS: &[&str] = &[
     "device",
     "scheduling",
     "processors",
+    "policy",
     "seed",
     "map-registers",
     "double-buffer",
     "versions",
     "msi",
+    "fail",
     "leave-out",
     "go-on",
     "system-dma",
@@ -401,10 +463,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_machine_is_x64_with_edu() {
+    fn the_default_machine_is_x64_with_the_exerciser() {
         assert_eq!(TargetOptions::default().choice(), Choice::Default);
         let text = Simulation::default().to_string();
-        assert_eq!(text, "simulated machine x64, device edu");
+        assert_eq!(text, "simulated machine x64, device exerciser");
     }
 
     #[test]
@@ -414,6 +476,11 @@ mod tests {
             "x64-dmar,device=edu",
             "x64,scheduling=threads,processors=4,seed=9,map-registers=2,double-buffer=on",
             "x64,processors=3,scheduling=threads,versions=2,msi=off",
+            "x64,scheduling=deterministic",
+            "x64,policy=pct:3,processors=1,seed=5",
+            "x64,policy=replay:7.12a3bc",
+            "x64,fail=12+57",
+            "x64,fail=random:30",
             "arm64,leave-out=KeFlushIoBuffers,go-on=on",
             "nt,seed=4",
             "x64,device=slave,system-dma=on",
@@ -427,8 +494,8 @@ mod tests {
     fn what_does_not_exist_is_answered_with_what_does() {
         let error = "mips".parse::<Simulation>().unwrap_err();
         assert!(error.contains("`mips`") && error.contains("x64, x64-dmar"), "{error}");
-        let error = "x64,device=exerciser".parse::<Simulation>().unwrap_err();
-        assert!(error.contains("there is edu, slave"), "{error}");
+        let error = "x64,device=toaster".parse::<Simulation>().unwrap_err();
+        assert!(error.contains("exerciser, edu, slave"), "{error}");
         let error = "x64-dmar,device=slave".parse::<Simulation>().unwrap_err();
         assert!(error.contains("not available on x64-dmar") && error.contains("system-dma=on"));
         for text in ["", "x64,", "x64,edu", "x64,colour=red", "x64,seed=-1", "x64,versions=4"] {

@@ -11,6 +11,7 @@ use nthost::verifier::Report;
 use nthost::verifier::catalogue::{self, Counterpart, Home};
 use nthost::{Access, File, LoadError, Machine, Slot, SystemDma};
 use testdev::model::edu::{Edu, EduConfig};
+use testdev::model::exerciser::{Exerciser, ExerciserConfig};
 use testdev::model::slave::{Slave, SlaveConfig};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -72,10 +73,11 @@ impl SimulatedTarget {
             double_buffer,
             adapter_versions,
             messages,
+            faults,
             leave_out,
             go_on,
             system_dma: _,
-        } = self.simulation;
+        } = self.simulation.clone();
         let profile = match profile {
             Profile::X64 => nthost::Profile::X64,
             Profile::X64Dmar => nthost::Profile::X64Dmar,
@@ -85,6 +87,9 @@ impl SimulatedTarget {
         let scheduling = match scheduling {
             Scheduling::Straight => nthost::Scheduling::Straight,
             Scheduling::Threads { processors } => nthost::Scheduling::Threads { processors },
+            Scheduling::Deterministic { processors, policy } => {
+                nthost::Scheduling::Deterministic { processors, policy }
+            }
         };
         let builder = Machine::builder(profile)
             .scheduling(scheduling)
@@ -93,6 +98,7 @@ impl SimulatedTarget {
             .double_buffer(double_buffer)
             .adapter_versions(adapter_versions)
             .message_interrupts(messages)
+            .faults(faults)
             .system_dma(self.simulation.has_system_dma().then(SystemDma::default));
         let builder = match leave_out {
             Some(function) => builder.leave_out(function),
@@ -122,31 +128,32 @@ impl Target for SimulatedTarget {
     }
 
     fn run(&self, body: Body) -> Ended {
+        let deterministic = matches!(self.simulation.scheduling, Scheduling::Deterministic { .. });
+        if deterministic && !nthost::Scheduling::DETERMINISTIC {
+            let text = "there is no deterministic scheduler on this system; use \
+                        --sim PROFILE,scheduling=straight";
+            return Ended::from(Err(TargetError::Usage(text.to_owned())));
+        }
         let machine = self.build();
         let device = self.simulation.device;
         let image = self.image.clone();
         let observes = !self.simulation.profile.is_coherent();
         let result = machine.run(move |machine| -> Result<(), TargetError> {
-            load(machine, image.as_ref())?;
-            let (_, file) = start(machine, device)?;
-            let machine_of_session = machine.clone();
-            let mut session = SimulatedSession {
-                file,
-                machine: machine_of_session,
-                observes,
-                counts: Vec::new(),
-            };
-            body(&mut session);
-            drop(session);
+            let ended = load(machine, image.as_ref()).and_then(|()| start(machine, device));
+            let ended = ended.map(|(_, file)| {
+                let machine = machine.clone();
+                body(&mut SimulatedSession { file, machine, observes, counts: Vec::new() });
+            });
             // What the driver leaves behind is a violation like any other.
             machine.shut_down();
-            Ok(())
+            ended
         });
         // Whatever was noticed until the very end, also when the machine stopped on the way.
         Ended {
             result: result.map_err(|end| TargetError::Stopped(violation(&end.report))).flatten(),
             notes: machine.notes().into_iter().map(note).collect(),
             never_stopped: machine.outcomes().iter().map(violation).collect(),
+            fallible: machine.fallible_calls(),
         }
     }
 }
@@ -171,6 +178,7 @@ fn load(machine: &Machine, image: Option<&Image>) -> Result<(), TargetError> {
 pub(crate) fn start(machine: &Machine, device: Device) -> Result<(Slot, File), TargetError> {
     let model: Box<dyn testdev::bus::Device> = match device {
         Device::Edu => Box::new(Edu::new(EduConfig::default())),
+        Device::Exerciser => Box::new(Exerciser::new(ExerciserConfig::default())),
         Device::Slave => Box::new(Slave::new(SlaveConfig::default())),
     };
     let slot = machine.plug(model).map_err(failed("starting the device"))?;

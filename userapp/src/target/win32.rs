@@ -23,7 +23,7 @@ mod error {
 
 /// The Win32 errors of refused requests and the statuses that they stand for, where Windows keeps
 /// the status to itself. Of several statuses with one error the most general one.
-const STATUSES: [(u32, i32); 20] = [
+const STATUSES: [(u32, i32); 21] = [
     (1, status::INVALID_DEVICE_REQUEST),
     (error::ACCESS_DENIED, status::ACCESS_DENIED),
     // ERROR_INVALID_HANDLE: the file is no device that takes requests, or it is closed.
@@ -35,6 +35,7 @@ const STATUSES: [(u32, i32); 20] = [
     (24, status::INFO_LENGTH_MISMATCH),
     (27, status::NONEXISTENT_SECTOR),
     (50, status::NOT_SUPPORTED),
+    (57, status::ADAPTER_HARDWARE_ERROR),
     (87, status::INVALID_PARAMETER),
     (121, status::IO_TIMEOUT),
     (122, status::BUFFER_TOO_SMALL),

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use crate::RuleId;
-use crate::machine::{DISPATCH, Kernel, Scheduling, context};
+use crate::machine::ddi::cannot_release;
+use crate::machine::{DISPATCH, Kernel, context};
 use crate::verifier::{Violation, broken};
 
 /// A spin lock: held by a processor, at a raised level.
@@ -45,15 +46,9 @@ impl SpinLock {
             return Err(broken(rule, message));
         }
         kernel.processor().set_irql(irql);
-        while !self.try_own(me) {
-            if kernel.options.scheduling == Scheduling::Straight {
-                kernel.processor().set_irql(now);
-                let message =
-                    format!("{what} is held by an activity that cannot go on to release it");
-                return Err(broken(RuleId::Sim08, message));
-            }
-            kernel.park_if_stopped();
-            std::thread::yield_now();
+        if !kernel.spin(|| self.try_own(me)) {
+            kernel.processor().set_irql(now);
+            return Err(cannot_release(what));
         }
         self.old.store(now, Ordering::Relaxed);
         context::with(|c| c.locks.set(c.locks.get() + 1));

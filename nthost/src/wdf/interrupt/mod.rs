@@ -208,8 +208,13 @@ fn interrupt(kernel: &Kernel, argument: usize) -> bool {
     let message = interrupt.number.load(Ordering::Relaxed);
     // SAFETY: the driver's EvtInterruptIsr with its interrupt, at DIRQL under the lock.
     let call = || unsafe { callback::PFN_WDF_INTERRUPT_ISR(kernel, isr, handle.raw(), message) };
+    let reads = kernel.bus.reads();
     let claimed = interrupt.locked(kernel, call) != 0;
-    if claimed && interrupt.device.get().is_some_and(|device| kernel.pnp.is_gone(device)) {
+    // A message that was on its way when the device vanished is nobody else's: an ISR need not ask
+    // the device about it, but one that does must understand the answer.
+    let asked = kernel.bus.reads() != reads;
+    let asks = asked || interrupt.resource.lock().is_some_and(|resource| !resource.message);
+    if claimed && asks && interrupt.device.get().is_some_and(|device| kernel.pnp.is_gone(device)) {
         let message = "EvtInterruptIsr claimed an interrupt of a device that is gone";
         kernel.stop(broken(RuleId::Sur01, message));
     }

@@ -9,6 +9,7 @@ use std::fmt;
 use dmaproof_protocol::{Direction, Path};
 use nthost::{Deed, Forgery, RuleId, Sabotage};
 
+mod around;
 mod cache_flush;
 mod common_buffer;
 mod lists;
@@ -31,6 +32,9 @@ pub struct Row {
     pub directions: &'static [Direction],
     /// The number of the flush of adapter buffers that fails, if one does (DMA-55).
     pub failing_flush: Option<u64>,
+    /// Whether transfers share cache lines with their neighbours on machines where the driver has to
+    /// carry such lines another way. Rows about one path keep to it without.
+    pub shares_lines: bool,
     /// Whether the driver makes the call at all on these paths. If not, the row says that it need
     /// not.
     pub made: bool,
@@ -48,6 +52,7 @@ const ROW: Row = Row {
     paths: &[],
     directions: Direction::ALL,
     failing_flush: None,
+    shares_lines: false,
     made: true,
     expected: &[],
     page: pages::FLUSHING_DMA,
@@ -256,6 +261,7 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
         common_buffer::ROWS,
         release::ROWS,
         system::ROWS,
+        around::ROWS,
     ]
     .into_iter()
     .flatten()

@@ -13,8 +13,10 @@ pub struct Page {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Root {
-    /// The reference of the DDIs.
+    /// The reference of the kernel's DDIs.
     Reference,
+    /// The reference of the framework's requests.
+    Requests,
     /// The guides.
     Guide,
 }
@@ -24,6 +26,7 @@ impl fmt::Display for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let root = match self.root {
             Root::Reference => "DDI/wdm",
+            Root::Requests => "DDI/wdfrequest",
             Root::Guide => "CON",
         };
         write!(f, "{root}/{}.md", self.file)
@@ -38,6 +41,11 @@ impl Page {
         match root {
             Root::Reference => {
                 format!("https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/{file}")
+            }
+            Root::Requests => {
+                let requests =
+                    "https://learn.microsoft.com/windows-hardware/drivers/ddi/wdfrequest";
+                format!("{requests}/{file}")
             }
             Root::Guide => format!("https://learn.microsoft.com/windows-hardware/drivers/{file}"),
         }
@@ -74,6 +82,8 @@ pub const USING_MDLS: Page = guide("kernel/using-mdls");
 pub const MAP_REGISTERS: Page = guide("kernel/map-registers");
 /// Bug Check 0xE6: DRIVER_VERIFIER_DMA_VIOLATION.
 pub const BUG_CHECK_E6: Page = guide("debugger/bug-check-0xe6--driver-verifier-dma-violation");
+/// Bug Check 0xC4: DRIVER_VERIFIER_DETECTED_VIOLATION.
+pub const BUG_CHECK_C4: Page = guide("debugger/bug-check-0xc4--driver-verifier-detected-violation");
 /// Errors in Direct I/O.
 pub const DIRECT_ERRORS: Page = guide("kernel/errors-in-direct-i-o");
 
@@ -121,3 +131,10 @@ pub const UNMAP_IO_SPACE: Page = reference("nf-wdm-mmunmapiospace");
 pub const FREE_POOL: Page = reference("nf-wdm-exfreepoolwithtag");
 /// IoFreeMdl.
 pub const FREE_MDL: Page = reference("nf-wdm-iofreemdl");
+/// GetDmaAlignment.
+pub const DMA_ALIGNMENT: Page = reference("nc-wdm-pget_dma_alignment");
+/// KeLowerIrql.
+pub const KE_LOWER_IRQL: Page = reference("nf-wdm-kelowerirql");
+/// WdfRequestCompleteWithInformation.
+pub const COMPLETE_REQUEST: Page =
+    Page { root: Root::Requests, file: "nf-wdfrequest-wdfrequestcompletewithinformation" };

@@ -1,0 +1,324 @@
+//! The threads and the straight scheduler: a thread that waits runs the machine.
+//!
+//! There is no idle thread: interrupts, DPCs and timers run nested on the thread that holds the
+//! processor, at the boundaries of kernel-mode code. A thread that waits runs whatever can run until
+//! its condition holds, and if nothing can run and every other thread waits too, it moves the clock
+//! to the next timer. Under the straight scheduler that thread is the only one.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::clock::Deferred;
+use super::context::{self, Entered};
+use super::processor::Processor;
+use super::{DISPATCH, Kernel, Scheduling, Wait};
+
+/// Who waits.
+#[derive(Debug, Default)]
+pub(super) struct Idle {
+    /// Application threads ever started.
+    started: AtomicUsize,
+    /// Application threads that do not wait.
+    running: AtomicUsize,
+    /// Threads blocked on `changed`.
+    blocked: AtomicUsize,
+    /// Moves with every change a waiting thread may want to see.
+    generation: AtomicU64,
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Idle {
+    /// Counts a new thread; returns its number.
+    pub(super) fn thread_joins(&self) -> usize {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        self.started.fetch_add(1, Ordering::SeqCst)
+    }
+
+    pub(super) fn thread_leaves(&self) {
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Moves with every change a waiting thread may want to see.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn wake(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        if self.blocked.load(Ordering::SeqCst) != 0 {
+            let _guard = self.lock.lock();
+            self.changed.notify_all();
+        }
+    }
+}
+
+impl Kernel {
+    /// Runs `body` in kernel mode: on a virtual processor, at PASSIVE_LEVEL.
+    pub(super) fn enter_inline<R>(&self, body: impl FnOnce() -> R) -> R {
+        let (result, _) = self.enter(body);
+        // Others may have waited for the processor that was held.
+        if self.has_work() {
+            self.poke();
+        }
+        result
+    }
+
+    /// Enters kernel mode, runs `body` there and leaves it; also returns whether the boundaries
+    /// ran something.
+    fn enter<R>(&self, body: impl FnOnce() -> R) -> (R, bool) {
+        self.park_if_stopped();
+        let processor = self.acquire_processor(context::with(|c| c.thread.get()));
+        let entered = Entered::new(self, processor);
+        let before = self.service_inline();
+        let result = body();
+        let after = self.service_inline();
+        drop(entered);
+        // SAFETY: acquired above; waiting gives a processor back and takes one anew through the
+        // context, so this thread holds the one that the context names.
+        unsafe { self.processors[context::with(|c| c.processor.get())].release() };
+        (result, before || after)
+    }
+
+    /// Runs `body` as if another processor did it: a test's injected action.
+    pub(super) fn inject_inline(&self, body: impl FnOnce()) {
+        let here = context::with(|c| c.processor.get());
+        let other = (0..self.processors.len()).find(|&p| {
+            p != here && self.processors[p].irql() == 0 && self.processors[p].try_acquire()
+        });
+        let Some(other) = other else { return };
+        let saved = context::save();
+        context::with(|c| c.processor.set(other));
+        body();
+        self.service_inline();
+        // Waiting may have moved the body to another processor.
+        let other = context::with(|c| c.processor.get());
+        context::restore(saved);
+        // SAFETY: acquired above by this thread, or by its last wait in place of that one.
+        unsafe { self.processors[other].release() };
+    }
+
+    /// Parks this thread for ever.
+    pub(super) fn park_inline(&self) -> ! {
+        self.idle.thread_leaves();
+        self.wake_harness();
+        loop {
+            std::thread::park();
+        }
+    }
+
+    pub(super) fn spin_inline(&self, condition: &dyn Fn() -> bool) -> bool {
+        /// Iterations after which a spinning thread lets others run.
+        const SPINS: u32 = 64;
+        if self.options.scheduling == Scheduling::Straight {
+            return false;
+        }
+        let mut spins = 0u32;
+        while !condition() {
+            self.park_if_stopped();
+            spins = spins.wrapping_add(1);
+            if spins.is_multiple_of(SPINS) {
+                std::thread::yield_now();
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+        true
+    }
+
+    /// Takes a free processor, or waits for the preferred one, which this thread must not hold.
+    fn acquire_processor(&self, preferred: usize) -> usize {
+        self.try_processors(preferred).unwrap_or_else(|| {
+            let preferred = preferred % self.processors.len();
+            self.processors[preferred].acquire();
+            preferred
+        })
+    }
+
+    /// Runs whatever may interrupt the calling thread at its level: interrupts above it, DPCs and
+    /// expired timers below DISPATCH_LEVEL. Returns whether anything ran.
+    #[inline]
+    pub(super) fn service_inline(&self) -> bool {
+        let wanted = self.interrupts.any_pending()
+            || self.processor().has_dpc()
+            || self.clock.is_due()
+            || self.bus.is_due(self.clock.now());
+        wanted && self.service_slow()
+    }
+
+    #[cold]
+    fn service_slow(&self) -> bool {
+        let mut any = false;
+        loop {
+            let irql = self.irql();
+            let ran = self.run_devices()
+                || self.run_interrupt(irql)
+                || (irql < DISPATCH && (self.run_dpc() || self.run_timer()));
+            if !ran {
+                return any;
+            }
+            any = true;
+            self.park_if_stopped();
+        }
+    }
+
+    fn run_devices(&self) -> bool {
+        let ran = self.bus.is_due(self.clock.now()) && self.bus.run_due(self);
+        // A device has no stack to report from: what it did wrong stops the thread that ran it.
+        if let Some(fault) = self.hal.take_fault() {
+            self.stop(fault);
+        }
+        // On a machine that goes on the breach belongs to the transfer that showed it.
+        if self.options.go_on
+            && let Err(found) = self.hal.settle(self)
+        {
+            self.stop(found);
+        }
+        ran
+    }
+
+    /// Whether a thread without its own work could run something.
+    fn has_work(&self) -> bool {
+        self.interrupts.any_pending()
+            || self.clock.is_due()
+            || self.bus.is_due(self.clock.now())
+            || self.processors.iter().any(Processor::has_dpc)
+            || self.work_waits()
+    }
+
+    /// Waits, running the machine meanwhile.
+    pub(super) fn wait_inline(&self, deadline: Option<u64>, condition: &dyn Fn() -> bool) -> Wait {
+        let wake_up = deadline.map(|due| self.clock.start(due, NOTHING));
+        let result = self.wait_inner(deadline, condition);
+        if let Some(token) = wake_up {
+            self.clock.cancel(token);
+        }
+        result
+    }
+
+    fn wait_inner(&self, deadline: Option<u64>, condition: &dyn Fn() -> bool) -> Wait {
+        loop {
+            self.park_if_stopped();
+            let seen = self.idle.generation.load(Ordering::SeqCst);
+            if condition() {
+                return Wait::Satisfied;
+            }
+            if deadline.is_some_and(|due| self.clock.now() >= due) {
+                return Wait::TimedOut;
+            }
+            if self.run_something() {
+                continue;
+            }
+            if !self.block(seen) {
+                return Wait::Never;
+            }
+        }
+    }
+
+    /// Runs one batch of work on a free processor; `false` if there was none.
+    fn run_something(&self) -> bool {
+        if context::current().is_some() {
+            return self.run_here();
+        }
+        if !self.has_work() {
+            return false;
+        }
+        let (inside, outside) = self.enter(|| self.run_here());
+        let ran = inside || outside;
+        // Only then: a thread that could run nothing must not wake itself.
+        if ran && self.has_work() {
+            self.poke();
+        }
+        ran
+    }
+
+    /// Whether something ran. Work that waits on a processor somebody holds, an outer frame of
+    /// this thread perhaps, is not for this thread to run.
+    fn run_here(&self) -> bool {
+        if self.irql() >= DISPATCH {
+            return false;
+        }
+        let serviced = self.service_inline();
+        let stolen = self.steal_dpcs();
+        let item = self.next_work();
+        if let Some(item) = item {
+            (item.run)(self, item.argument);
+        }
+        serviced || stolen || item.is_some()
+    }
+
+    /// Runs the DPCs of processors that nobody holds; returns whether anything ran.
+    fn steal_dpcs(&self) -> bool {
+        let mut any = false;
+        let here = context::with(|c| c.processor.get());
+        for (index, processor) in self.processors.iter().enumerate() {
+            if index == here || !processor.has_dpc() || !processor.try_acquire() {
+                continue;
+            }
+            context::with(|c| c.processor.set(index));
+            any |= self.service_inline();
+            context::with(|c| c.processor.set(here));
+            // SAFETY: acquired above by this thread.
+            unsafe { processor.release() };
+        }
+        any
+    }
+
+    /// Blocks until something changed since `seen`, or moves the clock if nobody runs; `false`
+    /// if there is no timer to move it to.
+    fn block(&self, seen: u64) -> bool {
+        let held = context::current().map(|_| context::with(|c| c.processor.get()));
+        if let Some(processor) = held {
+            // SAFETY: the calling thread is in kernel mode, so it holds this processor.
+            unsafe { self.processors[processor].release() };
+        }
+        let alive = self.block_released(seen);
+        if let Some(before) = held {
+            // That one is not held by an outer frame of this thread.
+            let processor = self.acquire_processor(before);
+            context::with(|c| c.processor.set(processor));
+        }
+        alive
+    }
+
+    fn block_released(&self, seen: u64) -> bool {
+        let idle = &self.idle;
+        let mut guard = idle.lock.lock();
+        if idle.generation.load(Ordering::SeqCst) != seen {
+            return true;
+        }
+        let last = idle.running.fetch_sub(1, Ordering::SeqCst) <= 1;
+        let alive = if last {
+            let jumped = self.jump();
+            if jumped {
+                idle.generation.fetch_add(1, Ordering::SeqCst);
+                idle.changed.notify_all();
+            }
+            jumped
+        } else {
+            idle.blocked.fetch_add(1, Ordering::SeqCst);
+            idle.changed.wait(&mut guard);
+            idle.blocked.fetch_sub(1, Ordering::SeqCst);
+            true
+        };
+        idle.running.fetch_add(1, Ordering::SeqCst);
+        alive
+    }
+
+    /// Moves the clock to the next timer of the machine or of a device.
+    fn jump(&self) -> bool {
+        let device = self.bus.next_deadline();
+        if device == u64::MAX {
+            return self.clock.jump();
+        }
+        let token = self.clock.start(device, NOTHING);
+        let jumped = self.clock.jump();
+        self.clock.cancel(token);
+        jumped
+    }
+}
+
+/// A timer whose only purpose is that the clock stops there.
+const NOTHING: Deferred = Deferred { run: |_, _| {}, argument: 0 };

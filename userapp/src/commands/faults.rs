@@ -1,0 +1,177 @@
+//! `dmaproof test --faults`: the driver's calls fail, and nothing but requests may fail with them.
+
+use std::io::{self, Write};
+
+use indicatif::ProgressBar;
+use nthost::Faults;
+use nthost::explore::fail_each_call;
+use serde::Serialize;
+
+use super::{seeds, test};
+use crate::cli::{CaseRange, TestArgs};
+use crate::describe::count;
+use crate::exit::{AppError, Exit};
+use crate::explain::Class;
+use crate::interrupt;
+use crate::sweep::{End, Outcome};
+use crate::target::{self, Ended, Simulation, TargetError, TargetOptions};
+
+/// Among so many calls that may fail, one does where they do at random.
+const ONE_IN: u32 = 30;
+
+/// What all runs together came to.
+#[derive(Default, Serialize)]
+struct Tally {
+    tested: String,
+    runs: u64,
+    /// Runs in which the device did not start.
+    not_started: u64,
+    /// Runs in which a request failed, with its data accounted for.
+    requests_failed: u64,
+    /// Runs in which nothing was to be seen.
+    unharmed: u64,
+    transfers: u64,
+    failure: Option<Failure>,
+}
+
+/// The first run in which more than a request failed.
+#[derive(Serialize)]
+struct Failure {
+    what: String,
+    replay: String,
+}
+
+/// What a run with faults came to.
+enum Came {
+    NotStarted,
+    RequestsFailed,
+    Unharmed,
+    Wrong(String),
+}
+
+pub(super) fn run(arguments: &TestArgs, out: &mut dyn Write) -> Result<Exit, AppError> {
+    let simulation = seeds::simulation(&arguments.target)?;
+    let mut tally = Tally { tested: simulation.to_string(), ..Tally::default() };
+    if !arguments.json {
+        writeln!(out, "{simulation}")?;
+        out.flush()?;
+    }
+    match (&simulation.faults, arguments.seeds) {
+        (Faults::Off, None) => each_call(arguments, &simulation, &mut tally),
+        (Faults::Off, Some(count)) => at_random(arguments, &simulation, count, &mut tally),
+        _ => drop(one(arguments, simulation, arguments.seed, &mut tally)),
+    }
+    let exit = match &tally.failure {
+        Some(_) => Exit::Failed,
+        None if interrupt::happened() => Exit::Interrupted,
+        None => Exit::Intact,
+    };
+    if arguments.json {
+        serde_json::to_writer_pretty(&mut *out, &tally).map_err(io::Error::from)?;
+        writeln!(out)?;
+        return Ok(exit);
+    }
+    conclude(&tally, exit, out)?;
+    Ok(exit)
+}
+
+/// A run for every call stack of a call that may fail.
+fn each_call(arguments: &TestArgs, simulation: &Simulation, tally: &mut Tally) {
+    fail_each_call(|faults| {
+        if tally.failure.is_some() || interrupt::happened() {
+            // Nothing new: the sweep ends with what it has.
+            return ((), Vec::new());
+        }
+        let simulation = Simulation { faults, ..simulation.clone() };
+        ((), one(arguments, simulation, arguments.seed, tally).fallible)
+    });
+}
+
+/// Runs with faults at random, one for each seed.
+fn at_random(arguments: &TestArgs, simulation: &Simulation, count: u64, tally: &mut Tally) {
+    for number in 0..count {
+        if tally.failure.is_some() || interrupt::happened() {
+            return;
+        }
+        let seed = arguments.seed.wrapping_add(number);
+        let faults = Faults::Random(ONE_IN);
+        let simulation = Simulation { seed, faults, ..simulation.clone() };
+        one(arguments, simulation, seed, tally);
+    }
+}
+
+/// One run, judged.
+fn one(arguments: &TestArgs, simulation: Simulation, seed: u64, tally: &mut Tally) -> Ended {
+    let mut arguments = arguments.clone();
+    arguments.seed = seed;
+    arguments.cases.get_or_insert(CaseRange(0..seeds::CASES));
+    arguments.stop_after = u64::MAX;
+    let mut settings = test::settings(&arguments);
+    settings.progress = ProgressBar::hidden();
+    let cases = settings.cases.clone();
+    let options = TargetOptions { sim: Some(simulation), ..TargetOptions::default() };
+    let target = match target::open(&options) {
+        Ok(target) => target,
+        Err(error) => return Ended::from(Err(error)),
+    };
+    let (outcome, ended) = test::collect(settings, &*target);
+    tally.runs += 1;
+    tally.transfers += outcome.transfers;
+    match judge(&outcome, &ended) {
+        Came::NotStarted => tally.not_started += 1,
+        Came::RequestsFailed => tally.requests_failed += 1,
+        Came::Unharmed => tally.unharmed += 1,
+        Came::Wrong(what) => {
+            let (options, plan) = (target.options(), test::plan_options(&arguments));
+            let last = cases.end.saturating_sub(1);
+            let replay = format!("dmaproof test {options} {plan} --cases 0-{last} --faults");
+            tally.failure = Some(Failure { what, replay });
+        }
+    }
+    ended
+}
+
+fn judge(outcome: &Outcome, ended: &Ended) -> Came {
+    let failed = |what: &str, details: &str| Came::Wrong(format!("{what}\n{details}"));
+    match &ended.result {
+        Err(TargetError::Start { .. } | TargetError::Unavailable(_)) => return Came::NotStarted,
+        Err(TargetError::Stopped(violation)) => {
+            return failed(&format!("rule {} was broken", violation.rule), &violation.details);
+        }
+        Err(error) => return failed("the machine could not be used", &error.to_string()),
+        Ok(()) => {}
+    }
+    if let Some(device) = ended.never_stopped.first() {
+        return failed("the device never stopped", &device.text);
+    }
+    let wrong =
+        |failure: &&crate::sweep::Failure| failure.explanation.class != Class::RequestFailed;
+    if let Some(failure) = outcome.failures.iter().find(wrong) {
+        let what = format!("case {}: {}", failure.number, failure.explanation.class);
+        return failed(&what, &failure.explanation.text);
+    }
+    if outcome.failures_total > 0 || outcome.end != End::Complete {
+        Came::RequestsFailed
+    } else {
+        Came::Unharmed
+    }
+}
+
+fn conclude(tally: &Tally, exit: Exit, out: &mut dyn Write) -> io::Result<()> {
+    if let Some(failure) = &tally.failure {
+        writeln!(out, "\n{}", failure.what)?;
+        writeln!(out, "FAILED after {}", count(tally.runs, "run"))?;
+        return writeln!(out, "again: {}", failure.replay);
+    }
+    writeln!(
+        out,
+        "{} with a failing call each: in {} the device did not start, in {} requests failed, {} \
+         went on as if nothing had happened",
+        count(tally.runs, "run"),
+        tally.not_started,
+        tally.requests_failed,
+        tally.unharmed
+    )?;
+    let verdict = if exit == Exit::Interrupted { "INTERRUPTED after" } else { "INTACT:" };
+    writeln!(out, "{verdict} {}; no rule broken, no leak", count(tally.transfers, "transfer"))
+}
