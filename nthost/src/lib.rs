@@ -1,4 +1,4 @@
-//! A user-mode NT kernel for Windows KMDF drivers.
+//! A user-mode NT kernel for Windows drivers, KMDF and WDM.
 //!
 //! A [`Machine`] is built from a [`Profile`], devices are plugged in, a driver is loaded, files
 //! are opened on its device interface and requests sent, as on Windows. The machine simulates
