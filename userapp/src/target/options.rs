@@ -227,7 +227,9 @@ impl Simulation {
     /// A machine of this profile, otherwise as it comes.
     #[must_use]
     pub fn of(profile: Profile) -> Self {
-        Self { profile, ..Self::default() }
+        // The cache model follows each line: megabytes through the exerciser take it minutes.
+        let device = if profile.is_coherent() { Device::default() } else { Device::Edu };
+        Self { profile, device, ..Self::default() }
     }
 
     /// Whether the machine has a system DMA controller.
