@@ -12,8 +12,8 @@ const SEEDS: u64 = 8;
 /// The straight machine, and others that decide at random what happens next.
 fn builders() -> impl Iterator<Item = Builder> {
     let scheduling = Scheduling::Deterministic { processors: 2, policy: Policy::Random };
-    let seeds = if Scheduling::DETERMINISTIC { 1..=SEEDS } else { 1..=0 };
-    let orders = seeds
+    let seeds = if Scheduling::DETERMINISTIC { SEEDS } else { 0 };
+    let orders = (1..=seeds)
         .map(move |seed| Machine::builder(Profile::X64).seed(seed).scheduling(scheduling.clone()));
     std::iter::once(Machine::builder(Profile::X64)).chain(orders)
 }
