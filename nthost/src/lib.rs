@@ -1,4 +1,4 @@
-//! A user-mode NT kernel for Windows KMDF drivers.
+//! A user-mode NT kernel for Windows drivers, KMDF and WDM.
 //!
 //! A [`Machine`] is built from a [`Profile`], devices are plugged in, a driver is loaded, files
 //! are opened on its device interface and requests sent, as on Windows. The machine simulates
@@ -22,13 +22,14 @@ mod machine;
 mod memory;
 mod pnp;
 mod status;
+mod trace_event;
 pub mod verifier;
 mod wdf;
 mod wdm;
 
 pub use ddi::log::{Crossing, Value, Way};
 pub use ddi::{Calls, Deed, Forgery, Sabotage};
-pub use image::{Image, TraceEvent};
+pub use image::Image;
 pub use image_error::{ImageError, LoadError};
 /// What the cache model of a machine that is not coherent tells, see [`Machine::cache_steps`].
 pub mod cache {
@@ -44,5 +45,6 @@ pub use machine::{
 };
 pub use pnp::{Driver, DriverEntry, Slot};
 pub use status::NtStatus;
+pub use trace_event::TraceEvent;
 pub use verifier::RuleId;
 pub use wdm::{Control, NamedFile};

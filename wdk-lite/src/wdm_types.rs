@@ -88,6 +88,11 @@ plain! {
         IrpCount: LONG,
         SystemBuffer: PVOID,
     }
+    /// Where the requester's result goes, private to the I/O manager.
+    union _IRP__bindgen_ty_2 as IRP_USER_IOSB, PIRP_USER_IOSB {
+        UserIosb: PIO_STATUS_BLOCK,
+        IoRingContext: PVOID,
+    }
     /// The requester's routine, private to the I/O manager.
     struct _IRP__bindgen_ty_3 as IRP_OVERLAY, PIRP_OVERLAY {
         UserApcRoutine: PVOID,
@@ -143,39 +148,47 @@ plain! {
     /// Parameters by major function; members of up to 4 bytes are 8 apart.
     union _IO_STACK_LOCATION__bindgen_ty_1 as IO_PARAMETERS, PIO_PARAMETERS {
         Read: _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_4,
-        Write: _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_4,
-        DeviceIoControl: _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_16,
-        StartDevice: _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_31,
-        Others: _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_38,
+        Write: _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_5,
+        DeviceIoControl: _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_17,
+        StartDevice: _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_37,
+        Others: _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_39,
     }
-    /// Of a read or a write.
+    /// Of a read.
     struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_4
         as IO_PARAMETERS_TRANSFER, PIO_PARAMETERS_TRANSFER {
         Length: ULONG,
-        __bindgen_padding_0: u32,
+        __bindgen_padding_0: [u8; 4],
+        Key: ULONG,
+        Flags: ULONG,
+        ByteOffset: LARGE_INTEGER,
+    }
+    /// The same, of a write.
+    struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_5
+        as IO_PARAMETERS_WRITE, PIO_PARAMETERS_WRITE {
+        Length: ULONG,
+        __bindgen_padding_0: [u8; 4],
         Key: ULONG,
         Flags: ULONG,
         ByteOffset: LARGE_INTEGER,
     }
     /// Of a device control request.
-    struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_16
+    struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_17
         as IO_PARAMETERS_CONTROL, PIO_PARAMETERS_CONTROL {
         OutputBufferLength: ULONG,
-        __bindgen_padding_0: u32,
+        __bindgen_padding_0: [u8; 4],
         InputBufferLength: ULONG,
-        __bindgen_padding_1: u32,
+        __bindgen_padding_1: [u8; 4],
         IoControlCode: ULONG,
-        __bindgen_padding_2: u32,
         Type3InputBuffer: PVOID,
     }
     /// Of IRP_MN_START_DEVICE.
-    struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_31
+    struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_37
         as IO_PARAMETERS_START, PIO_PARAMETERS_START {
         AllocatedResources: PCM_RESOURCE_LIST,
         AllocatedResourcesTranslated: PCM_RESOURCE_LIST,
     }
     /// The raw words.
-    struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_38
+    struct _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_39
         as IO_PARAMETERS_OTHERS, PIO_PARAMETERS_OTHERS {
         Argument1: PVOID,
         Argument2: PVOID,
@@ -348,7 +361,7 @@ pub struct _IRP {
     /// Private.
     pub AllocationFlags: UCHAR,
     /// Private.
-    pub UserIosb: PIO_STATUS_BLOCK,
+    pub __bindgen_anon_1: _IRP__bindgen_ty_2,
     /// Private.
     pub UserEvent: PKEVENT,
     /// Private.

@@ -50,7 +50,7 @@ layout! {
         Type 0, Size 2, AllocationProcessorNumber 4, Reserved 6, MdlAddress 8, Flags 16,
         AssociatedIrp 24, ThreadListEntry 32, IoStatus 48, RequestorMode 64, PendingReturned 65,
         StackCount 66, CurrentLocation 67, Cancel 68, CancelIrql 69, ApcEnvironment 70,
-        AllocationFlags 71, UserIosb 72, UserEvent 80, Overlay 88, CancelRoutine 104,
+        AllocationFlags 71, __bindgen_anon_1 72, UserEvent 80, Overlay 88, CancelRoutine 104,
         UserBuffer 112, Tail 120,
     }
     irp_tail: IRP_TAIL_OVERLAY, 88, 8 {
@@ -67,6 +67,7 @@ layout! {
         FileObject 48, CompletionRoutine 56, Context 64,
     }
     io_parameters_transfer: IO_PARAMETERS_TRANSFER, 24, 8 { Length 0, Key 8, ByteOffset 16 }
+    io_parameters_write: IO_PARAMETERS_WRITE, 24, 8 { Length 0, Key 8, ByteOffset 16 }
     io_parameters_control: IO_PARAMETERS_CONTROL, 32, 8 {
         OutputBufferLength 0, InputBufferLength 8, IoControlCode 16, Type3InputBuffer 24,
     }

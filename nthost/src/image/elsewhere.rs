@@ -6,6 +6,7 @@ use wdk_lite::{DMA_OPERATIONS, PDRIVER_OBJECT};
 
 use crate::ddi::callback::Routine;
 use crate::image_error::ImageError;
+use crate::trace_event::TraceEvent;
 use crate::verifier::CallStack;
 use crate::wdf::object::Handle;
 
@@ -45,10 +46,6 @@ impl Image {
         match self.0 {}
     }
 }
-
-/// An event that a driver image wrote to a trace: none on this system.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TraceEvent(Never);
 
 /// The image of a machine: none.
 #[derive(Debug)]

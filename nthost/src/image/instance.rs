@@ -17,9 +17,10 @@ use wdk_lite::{
 use super::mapping::Mapping;
 use super::pe::Parsed;
 use super::symbols::Module;
-use super::tracing::{Trace, TraceEvent};
+use super::tracing::Trace;
 use super::{Image, exports};
 use crate::ddi::callback::{Routine, routine};
+use crate::trace_event::TraceEvent;
 use crate::wdf::object::Handle;
 
 /// The type in a DRIVER_OBJECT (wdm.h).

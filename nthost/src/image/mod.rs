@@ -38,7 +38,6 @@ use parking_lot::Mutex;
 
 pub(crate) use fault::prepare_thread;
 pub(crate) use instance::{Instance, Slot};
-pub use tracing::TraceEvent;
 pub(crate) use unwind::walk;
 
 use crate::image_error::ImageError;

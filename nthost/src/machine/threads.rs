@@ -15,7 +15,7 @@ use super::{Kernel, context};
 use crate::cache::{Loss, Step};
 use crate::ddi::Saboteur;
 use crate::ddi::log::Crossing;
-use crate::image::TraceEvent;
+use crate::trace_event::TraceEvent;
 use crate::verifier::Report;
 
 /// A simulated NT machine.

@@ -122,14 +122,13 @@ impl NamedFile {
         let first = control.packet.first();
         // SAFETY: as above.
         let stack = unsafe { &mut *first };
-        stack.Parameters.DeviceIoControl = _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_16 {
+        stack.Parameters.DeviceIoControl = _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_17 {
             // CAST: a program's buffers are below 4 GiB.
             OutputBufferLength: control.output.len() as u32,
-            __bindgen_padding_0: 0,
+            __bindgen_padding_0: [0; 4],
             InputBufferLength: input.len() as u32,
-            __bindgen_padding_1: 0,
+            __bindgen_padding_1: [0; 4],
             IoControlCode: code,
-            __bindgen_padding_2: 0,
             // CAST: read only: nobody writes through the first buffer's address.
             Type3InputBuffer: match method {
                 Method::Neither => input.as_ptr().cast_mut().cast(),

@@ -107,7 +107,7 @@ impl Wdm {
     fn start(&self, kernel: &Kernel, function: &Arc<Function>) -> Result<NTSTATUS, Violation> {
         let (raw, translated) = crate::pnp::descriptors(kernel, function);
         let (mut raw, mut translated) = (list(&raw), list(&translated));
-        let start = _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_31 {
+        let start = _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_37 {
             AllocatedResources: raw.as_mut_ptr().cast(),
             AllocatedResourcesTranslated: translated.as_mut_ptr().cast(),
         };

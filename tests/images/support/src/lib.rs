@@ -54,7 +54,7 @@ pub unsafe fn current(irp: PIRP) -> *mut IO_STACK_LOCATION {
 /// # Safety
 /// As [`current`]; the IRP is an IRP_MJ_DEVICE_CONTROL.
 #[must_use]
-pub unsafe fn control(irp: PIRP) -> _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_16 {
+pub unsafe fn control(irp: PIRP) -> _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_17 {
     // SAFETY: the caller has the IRP.
     let stack = unsafe { current(irp) };
     // SAFETY: as above.
@@ -68,7 +68,7 @@ pub unsafe fn control(irp: PIRP) -> _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty
 /// # Safety
 /// As [`current`]; the IRP is an IRP_MN_START_DEVICE.
 #[must_use]
-pub unsafe fn start(irp: PIRP) -> _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_31 {
+pub unsafe fn start(irp: PIRP) -> _IO_STACK_LOCATION__bindgen_ty_1__bindgen_ty_37 {
     // SAFETY: the caller has the IRP.
     let stack = unsafe { current(irp) };
     // SAFETY: as above.
