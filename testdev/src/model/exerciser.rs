@@ -29,11 +29,11 @@ use queue::Queue;
 /// Set-up of an [`Exerciser`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExerciserConfig {
-    /// Reset value of [`TIME_FETCH`](registers::TIME_FETCH), ns.
+    /// Reset value of [`TIME_FETCH`](crate::exerciser::registers::TIME_FETCH), ns.
     pub time_fetch_ns: u32,
-    /// Reset value of [`TIME_COMMAND`](registers::TIME_COMMAND), ns.
+    /// Reset value of [`TIME_COMMAND`](crate::exerciser::registers::TIME_COMMAND), ns.
     pub time_command_ns: u32,
-    /// Reset value of [`TIME_CHUNK`](registers::TIME_CHUNK), ns.
+    /// Reset value of [`TIME_CHUNK`](crate::exerciser::registers::TIME_CHUNK), ns.
     pub time_chunk_ns: u32,
     /// Faults armed from the start, one for each slot.
     pub faults: [Option<Fault>; FAULTS],
