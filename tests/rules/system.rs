@@ -141,6 +141,10 @@ rule_tests! {
         [Dma69, Dma65],
         slave3(cancelled).slave(hanging),
     }
+    answer a_cancelled_transfer_is_told_of_after_the_next_was_mapped {
+        [Dma69, Dma109],
+        slave3(told_in_order),
+    }
     answer custom_functions_are_not_implemented {
         [Dma70],
         slave3(|lab, _| {
@@ -373,6 +377,43 @@ fn cancelled(lab: &Lab, request: WDFREQUEST) -> NTSTATUS {
     lab.check(status == STATUS_INVALID_PARAMETER, "a context that nobody uses was cancelled");
     lab.write(slave::COMMAND, slave::COMMAND_STOP);
     free_channel(&transfer);
+    STATUS_SUCCESS
+}
+
+/// A transfer is cancelled, flushed and freed, and another one mapped, before its completion routine
+/// can run: the routine is called once for each, with the status of that transfer.
+fn told_in_order(lab: &Lab, request: WDFREQUEST) -> NTSTATUS {
+    let (first, second) = (Transfer3::new(lab, request), Transfer3::new(lab, request));
+    let mut mapped = first.length;
+    let map = |transfer: &Transfer3<'_>, mapped: &mut u32| {
+        transfer.begin();
+        lab.check(transfer.allocate_synchronously(), "the channel is free");
+        let status = map_slave3(transfer, mapped, ptr::null_mut(), 0);
+        lab.check(NT_SUCCESS(status), "MapTransferEx failed");
+    };
+    let early = || {
+        map(&first, &mut mapped);
+        // SAFETY: LAB.
+        let status = unsafe { first.adapter.CancelMappedTransfer(first.context) };
+        lab.check(NT_SUCCESS(status), "CancelMappedTransfer failed");
+        lab.check(NT_SUCCESS(first.flush(0, mapped)), "the flush is owed and works");
+        free_channel(&first);
+        map(&second, &mut mapped);
+        lab.check(lab.scratch[0].get() == 0, "a completion routine ran inside DISPATCH_LEVEL");
+    };
+    // SAFETY: LAB.
+    unsafe { at_level(DISPATCH_LEVEL, early) };
+    // SAFETY: LAB.
+    let told = unsafe { wait(1000, || lab.scratch[0].get() == 1) };
+    // CAST: a small enumeration.
+    let cancelled = DMA_COMPLETION_STATUS_VALUES::DmaCancelled as u64;
+    lab.check(told && lab.scratch[1].get() == cancelled, "the first transfer was cancelled");
+    lab.start_slave(0, mapped, second.to_device);
+    // SAFETY: LAB.
+    let told = unsafe { wait(1000, || lab.scratch[0].get() == 2) };
+    lab.check(told && lab.scratch[1].get() == 0, "the second transfer completed");
+    lab.check(NT_SUCCESS(second.flush(0, mapped)), "FlushAdapterBuffersEx failed");
+    free_channel(&second);
     STATUS_SUCCESS
 }
 
