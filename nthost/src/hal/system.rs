@@ -15,7 +15,7 @@ use super::controller::{CHANNELS, COUNTER, Completion, NUMBER, Progress, Setup};
 use super::description::Traits;
 use super::mapping::Part;
 use super::number;
-use super::packet::too_long;
+use super::packet::{over_budget, too_long};
 use super::waiting::Opaque;
 use crate::RuleId;
 use crate::ddi::callback::{Routine, routine};
@@ -68,7 +68,7 @@ pub(super) fn describe(
         bits: REACH,
         // The controller's, whatever the description says: it takes no lists.
         scatter_gather: false,
-        maximum_length: d.MaximumLength.min(COUNTER),
+        maximum_length: d.MaximumLength,
         slave: Some(Slave {
             channel: device.channel,
             demand: d.DemandMode != 0 || d.Version != DEVICE_DESCRIPTION_VERSION2,
@@ -140,6 +140,10 @@ impl State {
         let common = &mut self.commons[at];
         if part.length > adapter.traits.maximum_length as usize {
             return Err(too_long(adapter, part.length));
+        }
+        // CAST: 32 bits.
+        if part.length > COUNTER as usize {
+            return Err(over_budget(part.pages(), self.grants[grant].count));
         }
         let address = common.address + (part.start + part.offset - common.host) as u64;
         let flushed = std::mem::take(&mut common.flushed);

@@ -253,3 +253,30 @@ fn a_failed_flush_loses_the_tail() {
         });
     });
 }
+
+#[test]
+fn one_operation_is_what_the_counter_counts() {
+    with_controller(16, |rig| {
+        let large = DEVICE_DESCRIPTION { MaximumLength: 1 << 20, ..description(true) };
+        let (adapter, count) = rig.adapter(large);
+        assert_eq!(count, 16, "64 KiB");
+        let base = rig.held(adapter, count);
+        let aligned = rig.buffer(1 << 16, 0, true);
+        rig.cache_flush(aligned.mdl, true);
+        rig.map(adapter, base, &aligned, (0, 1 << 16), false).expect("it is a proper call");
+        assert_eq!(rig.counter(adapter), 1 << 16);
+        rig.kernel.hal.controller.end(rig.kernel, CHANNEL);
+        rig.flush(adapter, base, &aligned, (0, 1 << 16), false).expect("it is a proper call");
+
+        let beyond = rig.buffer(1 << 16, 8, true);
+        rig.cache_flush(beyond.mdl, true);
+        let refused = rig.map(adapter, base, &beyond, (0, 1 << 16), false);
+        let violation = refused.expect_err("it needs 17 registers");
+        assert_eq!(violation.rule, crate::RuleId::Dma49, "{}", violation.message);
+
+        for buffer in [&aligned, &beyond] {
+            rig.kernel.memory.release_mdl(rig.kernel, buffer.mdl).expect("nothing is mapped");
+        }
+        rig.end(adapter);
+    });
+}
