@@ -68,6 +68,14 @@ rule_tests! {
         broken: slave3(|lab, request| hang(lab, request, false)).slave(hanging),
         clean: slave3(|lab, request| hang(lab, request, true)).slave(hanging),
     }
+    answer a_silent_device_is_flushed_by_version_2 {
+        [Dma109],
+        slave(silent_device).slave(hanging),
+    }
+    answer a_refused_command_ends_the_transfer {
+        [Dma109, Dma69],
+        slave3(refused),
+    }
     breaks slave_of_a_pci_bus {
         [Dma08], [],
         broken: slave(whole_slave).script(Script {
@@ -334,6 +342,34 @@ fn hang(lab: &Lab, request: WDFREQUEST, cancel: bool) -> NTSTATUS {
     }
     let _ = transfer.flush(0, mapped);
     lab.write(slave::COMMAND, slave::COMMAND_STOP);
+    free_channel(&transfer);
+    STATUS_SUCCESS
+}
+
+/// A version 2 transfer of a device that never requests: there is nothing to cancel it with.
+fn silent_device(lab: &Lab, request: WDFREQUEST) -> NTSTATUS {
+    let transfer = SlaveTransfer::new(lab, request);
+    transfer.begin();
+    transfer.program(0, transfer.0.length);
+    lab.start_slave(0, transfer.0.length, true);
+    lab.check(transfer.0.flush(0, transfer.0.length), "the flush works");
+    transfer.0.free_channel();
+    lab.write(slave::COMMAND, slave::COMMAND_STOP);
+    STATUS_SUCCESS
+}
+
+/// A command outside the device's memory: the device refuses it, and says that it is over.
+fn refused(lab: &Lab, request: WDFREQUEST) -> NTSTATUS {
+    let transfer = kept(lab, request);
+    let mut mapped = transfer.length;
+    let status = map_slave3(&transfer, &mut mapped, ptr::null_mut(), 0);
+    lab.check(NT_SUCCESS(status), "MapTransferEx failed");
+    lab.start_slave(u32::MAX, mapped, true);
+    lab.check(lab.read(slave::STATUS) == slave::STATUS_REFUSED, "the device took the command");
+    // SAFETY: LAB.
+    let told = unsafe { wait(1000, || lab.scratch[0].get() == 1) };
+    lab.check(told, "the completion routine never ran");
+    lab.check(NT_SUCCESS(transfer.flush(0, mapped)), "FlushAdapterBuffersEx failed");
     free_channel(&transfer);
     STATUS_SUCCESS
 }

@@ -207,14 +207,16 @@ pub(super) fn check_offset(
 /// lock of the adapter's.
 ///
 /// # Errors
-/// DMA-109 if the transfer is neither over nor cancelled, unless the device is gone.
+/// DMA-109 if the transfer is neither over nor cancelled, unless the device is gone. Versions 1 and
+/// 2 cannot cancel: for them only while the device still requests.
 pub(super) fn flush(kernel: &Kernel, adapter: &Adapter) -> Result<(), Violation> {
     let Some(Slave { channel, .. }) = adapter.traits.slave else { return Ok(()) };
     let function = kernel.bus.function(adapter.slot);
     let controller = &kernel.hal.controller;
-    let present = function.as_ref().is_some_and(|function| function.is_present());
+    let cancels = adapter.traits.version >= 3;
+    let requests = function.as_ref().is_some_and(|f| f.is_present() && (cancels || f.is_active()));
     if let Some((Progress::Running, origin)) = controller.progress(channel)
-        && present
+        && requests
     {
         let message = "a DMA channel was flushed whose transfer is neither over nor cancelled";
         let code = [0x23, 0, NUMBER, channel.into()];
