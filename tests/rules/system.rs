@@ -36,6 +36,15 @@ rule_tests! {
             lab, request, _IO_ALLOCATION_ACTION::KeepObject,
         )),
     }
+    breaks registers_kept_when_the_channel_is_freed {
+        [Dma107, Dma21], [],
+        broken: slave3(|lab, request| free_object(
+            lab, request, _IO_ALLOCATION_ACTION::DeallocateObjectKeepRegisters,
+        )),
+        clean: slave3(|lab, request| free_object(
+            lab, request, _IO_ALLOCATION_ACTION::DeallocateObject,
+        )),
+    }
     breaks second_map_without_a_flush {
         [Dma107, Dma53], [(DMA, 0x0D), (DMA, 0x1D)],
         broken: slave(|lab, request| two_pieces(lab, request, false)).from_device(),
@@ -255,6 +264,16 @@ fn with_action(lab: &Lab, request: WDFREQUEST, action: IO_ALLOCATION_ACTION) -> 
     transfer.0.action.set(action);
     transfer.begin();
     transfer.0.free_channel();
+    STATUS_SUCCESS
+}
+
+/// A synchronous allocation, ended by FreeAdapterObject with this action.
+fn free_object(lab: &Lab, request: WDFREQUEST, action: IO_ALLOCATION_ACTION) -> NTSTATUS {
+    let transfer = Transfer3::new(lab, request);
+    transfer.begin();
+    transfer.allocate_synchronously();
+    // SAFETY: LAB.
+    unsafe { at_level(DISPATCH_LEVEL, || transfer.adapter.FreeAdapterObject(action)) };
     STATUS_SUCCESS
 }
 

@@ -155,6 +155,11 @@ impl Controller {
         self.channel(channel).is_some_and(|c| c.owner.load(Ordering::Acquire) == NOBODY)
     }
 
+    /// Whether an adapter has the channel.
+    pub(super) fn is_of(&self, channel: u32, adapter: usize) -> bool {
+        self.channel(channel).is_some_and(|c| c.owner.load(Ordering::Acquire) == adapter)
+    }
+
     /// Takes the channel back.
     pub(super) fn give(&self, channel: u32) {
         if let Some(channel) = self.channel(channel) {

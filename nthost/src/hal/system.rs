@@ -160,6 +160,11 @@ impl State {
     }
 }
 
+/// A slave's part of an adapter that has its channel now; another adapter may have it.
+fn holder(kernel: &Kernel, adapter: &Adapter) -> Option<Slave> {
+    adapter.traits.slave.filter(|slave| kernel.hal.controller.is_of(slave.channel, adapter.number))
+}
+
 /// Sets the adapter's channel up for what was just mapped. Without a lock of the adapter's.
 pub(super) fn program(
     kernel: &Kernel,
@@ -168,7 +173,7 @@ pub(super) fn program(
     to_device: bool,
     completion: Option<Completion>,
 ) {
-    let Some(Slave { channel, demand, repeats, .. }) = adapter.traits.slave else { return };
+    let Some(Slave { channel, demand, repeats, .. }) = holder(kernel, adapter) else { return };
     let (adapter, slot, origin) = (adapter.number, adapter.slot, context::stack());
     kernel.hal.controller.program(
         channel,
@@ -210,7 +215,7 @@ pub(super) fn check_offset(
 /// DMA-109 if the transfer is neither over nor cancelled, unless the device is gone. Versions 1 and
 /// 2 cannot cancel: for them only while the device still requests.
 pub(super) fn flush(kernel: &Kernel, adapter: &Adapter) -> Result<(), Violation> {
-    let Some(Slave { channel, .. }) = adapter.traits.slave else { return Ok(()) };
+    let Some(Slave { channel, .. }) = holder(kernel, adapter) else { return Ok(()) };
     let function = kernel.bus.function(adapter.slot);
     let controller = &kernel.hal.controller;
     let cancels = adapter.traits.version >= 3;
@@ -281,6 +286,8 @@ pub(crate) unsafe fn CancelMappedTransfer(
     if !known {
         return Ok(STATUS_INVALID_PARAMETER);
     }
-    kernel.hal.controller.stop(kernel, slave.channel, Progress::Cancelled);
+    if holder(kernel, adapter).is_some() {
+        kernel.hal.controller.stop(kernel, slave.channel, Progress::Cancelled);
+    }
     Ok(STATUS_SUCCESS)
 }
