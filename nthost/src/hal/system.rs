@@ -161,7 +161,7 @@ impl State {
 }
 
 /// A slave's part of an adapter that has its channel now; another adapter may have it.
-fn holder(kernel: &Kernel, adapter: &Adapter) -> Option<Slave> {
+pub(super) fn holder(kernel: &Kernel, adapter: &Adapter) -> Option<Slave> {
     adapter.traits.slave.filter(|slave| kernel.hal.controller.is_of(slave.channel, adapter.number))
 }
 
