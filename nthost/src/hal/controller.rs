@@ -9,7 +9,7 @@
 //! accesses to memory.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use testdev::bus::Acknowledge;
@@ -45,6 +45,8 @@ struct Channel {
     /// The adapter that has it.
     owner: AtomicUsize,
     program: Mutex<Option<Program>>,
+    /// What the counter held when the last set-up ended, bytes.
+    rest: AtomicU32,
     /// Transfers that are over, whose drivers are still to be told; in order.
     endings: Mutex<VecDeque<Ending>>,
 }
@@ -134,6 +136,7 @@ impl Controller {
         let channel = || Channel {
             owner: AtomicUsize::new(NOBODY),
             program: Mutex::new(None),
+            rest: AtomicU32::new(0),
             endings: Mutex::default(),
         };
         Self { channels: std::array::from_fn(|_| channel()) }
@@ -238,12 +241,12 @@ impl Controller {
         program.as_ref().map(|program| (program.progress, program.setup.origin))
     }
 
-    /// Bytes that the counter still has to count.
+    /// Bytes that the counter still has to count, also after the flush until the next set-up.
     pub(super) fn remaining(&self, channel: u32) -> u32 {
         let Some(channel) = self.channel(channel) else { return 0 };
         let program = channel.program.lock();
-        // CAST: at most 64 KiB.
-        program.as_ref().map_or(0, |p| (p.setup.length - p.counted) as u32)
+        let rest = || channel.rest.load(Ordering::Relaxed);
+        program.as_ref().map_or_else(rest, Program::remaining)
     }
 
     /// Empties the FIFO and ends the set-up: into memory, or returns what the device is owed. With
@@ -251,6 +254,7 @@ impl Controller {
     pub(super) fn drain(&self, kernel: &Kernel, channel: u32, fails: bool) -> Owed {
         let Some(line) = self.channel(channel) else { return Owed::NOTHING };
         let Some(mut program) = line.program.lock().take() else { return Owed::NOTHING };
+        line.rest.store(program.remaining(), Ordering::Relaxed);
         if fails {
             return Owed::NOTHING;
         }
@@ -327,6 +331,12 @@ impl Program {
         if self.counted == self.setup.length && self.setup.repeats {
             self.counted = 0;
         }
+    }
+
+    /// Bytes that the counter still has to count.
+    fn remaining(&self) -> u32 {
+        // CAST: at most 64 KiB.
+        (self.setup.length - self.counted) as u32
     }
 
     fn is_over(&self) -> bool {
