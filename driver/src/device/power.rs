@@ -182,13 +182,16 @@ fn stop_watchdog(context: &DeviceContext, _passive: &Passive) {
 /// pieces that were under way are ended. Tells whether the engine stopped.
 fn quiesce(context: &DeviceContext, passive: &mut Passive) -> bool {
     let mut engine = EngineState::Running;
-    if context.registers.stop() {
-        context.state.lock(passive).engine.stopping = true;
-    }
+    let mut told = false;
     wait_until(passive, || {
         if context.state.lock(passive).pumping {
             return false;
         }
+        // Only now: a pump under way might have started the device after an earlier stop.
+        if !told && context.registers.stop() {
+            context.state.lock(passive).engine.stopping = true;
+        }
+        told = true;
         engine = context.registers.state();
         engine != EngineState::Running
     });
