@@ -15,7 +15,7 @@ use super::controller::{CHANNELS, COUNTER, Completion, NUMBER, Progress, Setup};
 use super::description::Traits;
 use super::mapping::Part;
 use super::number;
-use super::packet::too_long;
+use super::packet::{over_budget, too_long};
 use super::waiting::Opaque;
 use crate::RuleId;
 use crate::ddi::callback::{Routine, routine};
@@ -68,7 +68,7 @@ pub(super) fn describe(
         bits: REACH,
         // The controller's, whatever the description says: it takes no lists.
         scatter_gather: false,
-        maximum_length: d.MaximumLength.min(COUNTER),
+        maximum_length: d.MaximumLength,
         slave: Some(Slave {
             channel: device.channel,
             demand: d.DemandMode != 0 || d.Version != DEVICE_DESCRIPTION_VERSION2,
@@ -141,6 +141,10 @@ impl State {
         if part.length > adapter.traits.maximum_length as usize {
             return Err(too_long(adapter, part.length));
         }
+        // CAST: 32 bits.
+        if part.length > COUNTER as usize {
+            return Err(over_budget(part.pages(), self.grants[grant].count));
+        }
         let address = common.address + (part.start + part.offset - common.host) as u64;
         let flushed = std::mem::take(&mut common.flushed) != 0;
         let lacks = common.cached && !flushed && adapter.traits.version < 3;
@@ -156,6 +160,11 @@ impl State {
     }
 }
 
+/// A slave's part of an adapter that has its channel now; another adapter may have it.
+pub(super) fn holder(kernel: &Kernel, adapter: &Adapter) -> Option<Slave> {
+    adapter.traits.slave.filter(|slave| kernel.hal.controller.is_of(slave.channel, adapter.number))
+}
+
 /// Sets the adapter's channel up for what was just mapped. Without a lock of the adapter's.
 pub(super) fn program(
     kernel: &Kernel,
@@ -164,7 +173,7 @@ pub(super) fn program(
     to_device: bool,
     completion: Option<Completion>,
 ) {
-    let Some(Slave { channel, demand, repeats, .. }) = adapter.traits.slave else { return };
+    let Some(Slave { channel, demand, repeats, .. }) = holder(kernel, adapter) else { return };
     let (adapter, slot, origin) = (adapter.number, adapter.slot, context::stack());
     kernel.hal.controller.program(
         channel,
@@ -203,14 +212,16 @@ pub(super) fn check_offset(
 /// lock of the adapter's.
 ///
 /// # Errors
-/// DMA-109 if the transfer is neither over nor cancelled, unless the device is gone.
+/// DMA-109 if the transfer is neither over nor cancelled, unless the device is gone. Versions 1 and
+/// 2 cannot cancel: for them only while the device still requests.
 pub(super) fn flush(kernel: &Kernel, adapter: &Adapter) -> Result<(), Violation> {
-    let Some(Slave { channel, .. }) = adapter.traits.slave else { return Ok(()) };
+    let Some(Slave { channel, .. }) = holder(kernel, adapter) else { return Ok(()) };
     let function = kernel.bus.function(adapter.slot);
     let controller = &kernel.hal.controller;
-    let present = function.as_ref().is_some_and(|function| function.is_present());
+    let cancels = adapter.traits.version >= 3;
+    let requests = function.as_ref().is_some_and(|f| f.is_present() && (cancels || f.is_active()));
     if let Some((Progress::Running, origin)) = controller.progress(channel)
-        && present
+        && requests
     {
         let message = "a DMA channel was flushed whose transfer is neither over nor cancelled";
         let code = [0x23, 0, NUMBER, channel.into()];
@@ -275,6 +286,8 @@ pub(crate) unsafe fn CancelMappedTransfer(
     if !known {
         return Ok(STATUS_INVALID_PARAMETER);
     }
-    kernel.hal.controller.stop(kernel, slave.channel, Progress::Cancelled);
+    if holder(kernel, adapter).is_some() {
+        kernel.hal.controller.stop(kernel, slave.channel, Progress::Cancelled);
+    }
     Ok(STATUS_SUCCESS)
 }
