@@ -82,7 +82,7 @@ impl Trial {
     pub fn run(self, builder: Builder, wrong: bool) -> End {
         let machine = builder.build();
         let found = Arc::new(Mutex::new(Vec::new()));
-        let stopped = self.play(&machine, wrong, &found).err().map(|stopped| stopped.report);
+        let stopped = self.play(&machine, wrong, &found).err().map(|stopped| *stopped.report);
         let wrong = found.lock().expect("no run panics with the lock").clone();
         End { stopped, notes: machine.notes(), wrong }
     }

@@ -24,21 +24,21 @@ fn expected(driver: &str) -> &'static Expected {
     EXPECTED.iter().find(|row| row.driver == driver).expect("the driver has its row")
 }
 
-/// The report names one of the rules, with a documented code if it has one, and a line of the
-/// driver.
-fn assert_named(report: &Report, expected: &Expected) {
-    assert!(expected.rules.contains(&report.rule), "expected {:?}: {report}", expected.rules);
-    if let Some(check) = report.bug_check {
-        let code = check.parameters[0];
-        assert!(check.code == 0xE6 && expected.codes.contains(&code), "{report}");
+/// Whether the report names one of the rules, with a documented code if it has one, and a line of
+/// the driver if it is about a call; what is wrong with it otherwise.
+fn fault_of(report: &Report, expected: &Expected) -> Option<String> {
+    if !expected.rules.contains(&report.rule) {
+        return Some(format!("expected {:?}, got {report}", expected.rules));
     }
-    if report.call.is_empty() || report.call.starts_with("PFN_") {
-        return;
+    if let Some(check) = report.bug_check
+        && !(check.code == 0xE6 && expected.codes.contains(&check.parameters[0]))
+    {
+        return Some(format!("expected {:#x?}, got {report}", expected.codes));
     }
-    let origin = report.origin.map(|origin| origin.call_site());
-    let file = format!("drivers/field/{}.rs", expected.driver);
-    let sites = [Some(report.call_site()), origin];
-    assert!(sites.iter().flatten().any(|site| site.contains(&file)), "{sites:?}: {report}");
+    let is_about_a_call = !report.call.is_empty() && !report.call.starts_with("PFN_");
+    let text = report.to_string();
+    let names_the_driver = text.contains(&format!("drivers/field/{}.rs", expected.driver));
+    (is_about_a_call && !names_the_driver).then(|| format!("no line of the driver: {text}"))
 }
 
 /// The wrong driver on each machine: stopped or noted as the documents say, in every run.
@@ -54,7 +54,7 @@ fn is_found_out(trial: Trial) {
                 None => end.notes.iter().map(|note| note.rule).collect(),
             };
             for report in end.stopped.iter().chain(&end.notes) {
-                assert_named(report, expected);
+                seen.extend(fault_of(report, expected));
             }
             let fits = match verdict {
                 Verdict::Stops => end.stopped.is_some(),
