@@ -333,7 +333,7 @@ unsafe fn begin<const WRONG: bool>(
         let device = wdf::WdfIoQueueGetDevice(queue);
         let context = context(device);
         let length = MmGetMdlByteCount(mdl);
-        if u64::from(length) > edu::SAFE_LENGTH || length % BLOCK != 0 {
+        if u64::from(length) > edu::SAFE_LENGTH || !length.is_multiple_of(BLOCK) {
             wdf::WdfRequestComplete(request, STATUS_INVALID_BUFFER_SIZE);
             return;
         }

@@ -350,7 +350,7 @@ unsafe fn begin<const WRONG: bool>(
         let context = context(device);
         // CAST: one page at most, checked in 64 bits.
         let bytes = length as u32;
-        if length as u64 > edu::SAFE_LENGTH || bytes % BLOCK != 0 {
+        if length as u64 > edu::SAFE_LENGTH || !bytes.is_multiple_of(BLOCK) {
             wdf::WdfRequestComplete(request, STATUS_INVALID_BUFFER_SIZE);
             return;
         }
