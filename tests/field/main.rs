@@ -154,6 +154,7 @@ drivers! {
     edits_while_mapped: EduHeader;
     first_element_only: Edu;
     flush_at_start: Edu;
+    flushes_then_fills: Edu;
     frees_while_mapped: Edu;
     ignores_flush_result: EduFailedFlush;
     inverted_flush: Edu;

@@ -16,6 +16,7 @@ pub mod completes_first;
 pub mod edits_while_mapped;
 pub mod first_element_only;
 pub mod flush_at_start;
+pub mod flushes_then_fills;
 pub mod frees_while_mapped;
 pub mod ignores_flush_result;
 pub mod inverted_flush;
