@@ -282,10 +282,9 @@ impl State {
         at: CallStack,
     ) -> Result<(), Violation> {
         self.drain(kernel, adapter, copy_back);
-        let mut spoiled = None;
+        let (mut spoiled, mut stray) = (None, None);
         for register in mapping.register..mapping.register + mapping.registers {
-            let ended = self.file.unmap(register, copy_back);
-            ended.map_err(|stray| strayed(stray, mapping.origin))?;
+            stray = stray.or(self.file.unmap(register, copy_back).err());
             let found = self.take_back(kernel, register, copy_back);
             spoiled = spoiled.or(found);
         }
@@ -298,6 +297,9 @@ impl State {
         self.retire(Retired { operation, from, to, how: Retirement::Flushed, origin: at });
         let (origin, head) = (mapping.origin, mapping.head);
         self.spare.push(mapping);
+        if let Some(stray) = stray {
+            return Err(strayed(stray, origin));
+        }
         spoiled.map_or(Ok(()), |spoiled| kernel.breach(spoilt(spoiled, head, origin)))
     }
 }
