@@ -297,12 +297,13 @@ impl Hal {
 }
 
 /// What an access to a map register's page reaches.
-fn reach_bounce(state: &State, register: u32, touch: Touch) -> Reach {
+fn reach_bounce(state: &mut State, register: u32, touch: Touch) -> Reach {
     let memory = state.file.bounce_page(register).map(|page| page.addr() + touch.offset() as usize);
     let entry = state.file.get(register).copied();
     match (entry.filter(|entry| entry.mapped), memory) {
         (Some(entry), Some(memory)) if !(touch.write && entry.to_device) => {
             // The rest of the page is looked at when it is flushed (E6/0F).
+            state.file.touch(register);
             Reach::Memory(memory)
         }
         (Some(entry), memory) => {
@@ -317,7 +318,7 @@ fn reach_bounce(state: &State, register: u32, touch: Touch) -> Reach {
 }
 
 /// What an access to a page that a map register translates reaches.
-fn reach_translated(kernel: &Kernel, state: &State, register: u32, touch: Touch) -> Reach {
+fn reach_translated(kernel: &Kernel, state: &mut State, register: u32, touch: Touch) -> Reach {
     let entry = state.file.get(register).copied();
     let Some(entry) = entry.filter(|entry| entry.mapped) else {
         return ended(explain(state, entry.map_or(0, |entry| entry.operation), touch), None);
@@ -327,6 +328,7 @@ fn reach_translated(kernel: &Kernel, state: &State, register: u32, touch: Touch)
         return Reach::Forbidden { error: BusError::Permission, memory: None, violation };
     }
     if entry.from <= touch.offset() && touch.end() <= entry.to {
+        state.file.touch(register);
         let bounce = state.file.bounce_page(register);
         return Reach::Translated(entry.page, bounce, state.file.bounced_lines(register));
     }
@@ -346,9 +348,9 @@ fn beyond(kernel: &Kernel, touch: Touch) -> Reach {
 }
 
 /// What an access to a page behind an adapter's offset reaches.
-fn reach_direct(kernel: &Kernel, state: &State, frame: u64, touch: Touch) -> Reach {
+fn reach_direct(kernel: &Kernel, state: &mut State, frame: u64, touch: Touch) -> Reach {
     let (from, to) = (touch.offset(), touch.end());
-    let found = state.file.overlapping(frame, from, to).and_then(|r| state.file.get(r));
+    let found = state.file.overlapping(frame, from, to).and_then(|r| state.file.get(r)).copied();
     let Some(entry) = found else {
         let last = state.file.last_with(frame, from).map_or(0, |register| register.operation);
         return ended(explain(state, last, touch), None);
@@ -358,6 +360,7 @@ fn reach_direct(kernel: &Kernel, state: &State, frame: u64, touch: Touch) -> Rea
         return Reach::Forbidden { error: BusError::Permission, memory: None, violation };
     }
     if state.file.covers(frame, from, to) {
+        state.file.touch_page(frame, from, to);
         return Reach::Memory(entry.page + from as usize);
     }
     beyond(kernel, touch)

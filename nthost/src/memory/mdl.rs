@@ -7,8 +7,10 @@
 // UNSAFETY: MDLs are shared with driver code by raw pointer.
 
 mod programmed;
+mod skipped;
 
 pub(crate) use programmed::Opened;
+pub(crate) use skipped::Skipped;
 
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -105,6 +107,8 @@ struct State {
     common: Option<(usize, u64)>,
     /// The processor was given its system address, and neither DMA nor a PIO flush came since.
     opened: Option<Opened>,
+    /// What a device left alone in a list (DMA-77), and a digest.
+    skipped: Option<(Skipped, u64)>,
 }
 
 /// Memory of an MDL: the page frame numbers follow.
@@ -472,7 +476,7 @@ impl Mdl {
             source.begin_mapping(origin);
         }
         let mut state = self.state();
-        state.opened = None;
+        (state.opened, state.skipped) = (None, None);
         state.mappings += 1;
         state.mapped_at = origin;
     }

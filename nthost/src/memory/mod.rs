@@ -201,6 +201,14 @@ impl Memory {
         self.check_chain(mdl, Mdl::check_arrived)
     }
 
+    /// Checks that no device left bytes of a request's MDLs alone which `reported` says were moved.
+    ///
+    /// # Errors
+    /// DMA-77 if one did.
+    pub(crate) fn check_moved(&self, mdl: PMDL, reported: u64) -> Result<(), Violation> {
+        self.check_chain(mdl, |mdl| mdl.check_moved(reported))
+    }
+
     /// Maps a request's MDL into system space, unless it is mapped.
     pub(crate) fn map_once(&self, kernel: &Kernel, mdl: PMDL) {
         if let Some(found) = self.mdls.find(mdl) {
