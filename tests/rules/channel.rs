@@ -232,7 +232,7 @@ fn overtake(lab: &Lab, request: WDFREQUEST, action: IO_ALLOCATION_ACTION) -> NTS
         lab.scratch[0].set(ptr::from_ref(transfer).expose_provenance() as u64);
         let (logical, mapped) = transfer.map(0, transfer.length);
         lab.start_device(logical, mapped, transfer.to_device, true);
-        let held_up = (0..300).take_while(|_| lab.scratch[1].get() == 0 && lab.read(edu::ID) != 0);
+        let held_up = (0..1000).take_while(|_| lab.scratch[1].get() == 0 && lab.read(edu::ID) != 0);
         lab.scratch[2].set(1 + held_up.count() as u64);
     });
     transfer.flush_caches();
