@@ -422,7 +422,11 @@ fn nothing_there(kernel: &Kernel, touch: Touch) -> Violation {
              be given logical ones",
             touch.verb()
         );
-        return broken(RuleId::Sim01, message);
+        let violation = broken(RuleId::Sim01, message);
+        return match kernel.memory.asked_for(address) {
+            Some(origin) => violation.from(origin),
+            None => violation,
+        };
     }
     let message = format!(
         "the device {} {length} bytes at {address:#x}, which was never mapped",
