@@ -144,13 +144,15 @@ impl Cache {
                 self.log.lose(place, Lost::KeptStale, Cause::Forgotten, stale);
             }
         }
-        let state = &mut self.pages.page_mut(slot).lines[line];
+        let page = self.pages.page_mut(slot);
+        let state = &mut page.lines[line];
         state.locked = locked;
         state.unseen &= locked;
         if locked == 0 {
             state.state = LineState::Absent;
             state.given = 0;
         }
+        page.note(line);
     }
 
     /// KeFlushIoBuffers: what is dirty is written back; for a read operation nothing stays in the
