@@ -68,7 +68,7 @@ impl World for Kernel {
                 moves.add(Actor::new(Kind::Device, slot), Action::Device(slot));
             });
         }
-        if self.caches().is_some_and(|cache| cache.can_move()) {
+        if self.caches().is_some_and(|cache| cache.moves() > 0) {
             moves.add(Actor::new(Kind::Adversary, 0), Action::Adversary);
         }
     }

@@ -4,7 +4,7 @@
 
 use super::lines::{Mark, bytes_of};
 use super::log::{LINE, LineState, Lost};
-use super::pages::{Kind, Page};
+use super::pages::Kind;
 use super::{Cache, Cause, LINES};
 use crate::machine::choices::Choices;
 use crate::memory::pages::mix;
@@ -27,28 +27,20 @@ enum Place {
 }
 
 impl Cache {
-    /// Whether a move is possible now.
-    pub(crate) fn can_move(&self) -> bool {
-        let mut pages = self.cacheable();
-        self.fifos.waiting().next().is_some()
-            || pages.any(|(_, page)| page.has_possible(self.prefetches))
-    }
-
     /// How many moves are possible now: every line that is in the cache may be evicted; absent
     /// ones that a device was given may be prefetched, common buffers never are; every FIFO that
-    /// holds something may be drained. The same machine with the same choices has the same moves
-    /// in the same order.
+    /// holds something may be drained. A store shows at the line's next step, here as elsewhere.
+    /// The same machine with the same choices has the same moves in the same order.
     pub(crate) fn moves(&self) -> u32 {
-        let lines = self.cacheable().map(|(_, page)| page.possible(self.prefetches).count_ones());
         // CAST: a few adapters.
-        lines.sum::<u32>() + self.fifos.waiting().count() as u32
+        self.pages.possible() + self.fifos.waiting().count() as u32
     }
 
     /// Makes move number `n`, counted from 0, of those possible now.
     pub(crate) fn make_move(&mut self, n: u32) {
         let mut left = n;
-        let line = self.cacheable().find_map(|(slot, page)| {
-            let possible = page.possible(self.prefetches);
+        let line = self.pages.iter().find_map(|(slot, page)| {
+            let possible = page.possible();
             // CAST: below 64.
             let found = bytes_of(possible).nth(left as usize);
             left -= if found.is_none() { possible.count_ones() } else { 0 };
@@ -62,17 +54,13 @@ impl Cache {
         }
     }
 
-    fn cacheable(&self) -> impl Iterator<Item = (usize, &Page)> {
-        self.pages.iter().filter(|(_, page)| page.kind != Kind::Uncached)
-    }
-
     /// The adversary's turn where nobody asks what is possible: looks at a few lines, however many
     /// there are, and touches those that it can. So some losses happen and others do not.
     pub(super) fn turn(&mut self, choices: &Choices) {
         while let Some(looked_at) = self.look_somewhere(choices) {
             match looked_at {
                 Place::Line(slot, line) => {
-                    if self.pages.page(slot).is_possible(line, self.prefetches) {
+                    if self.pages.page(slot).is_possible(line) {
                         self.touch((slot, line));
                     }
                 }

@@ -39,8 +39,6 @@ pub(crate) const LINES: usize = PAGE / LINE;
 /// The caches of one machine that is not coherent.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    /// Whether the processor prefetches.
-    prefetches: bool,
     pages: Pages,
     fifos: Fifos,
     log: Log,
@@ -52,8 +50,7 @@ impl Cache {
     /// The caches of a machine of this profile; `None` if they are coherent.
     pub(crate) fn new(profile: Profile, recording: bool) -> Option<Self> {
         (!profile.is_coherent()).then(|| Self {
-            prefetches: profile.prefetches(),
-            pages: Pages::default(),
+            pages: Pages::new(profile.prefetches()),
             fifos: Fifos::default(),
             log: Log { recording, ..Log::default() },
             fetched: None,
@@ -79,13 +76,13 @@ impl Cache {
     /// step. `bytes` are those concerned.
     fn step<R>(
         &mut self,
-        (page, line): (usize, usize),
+        (slot, line): (usize, usize),
         cause: Cause,
         bytes: (usize, usize),
         change: impl FnOnce(&mut Line, usize) -> R,
     ) -> R {
         let Self { pages, log, .. } = self;
-        let page = pages.page_mut(page);
+        let page = pages.page_mut(slot);
         let place = page.place(line);
         let state = &mut page.lines[line];
         let old = state.state;
@@ -101,7 +98,7 @@ impl Cache {
         if log.recording {
             log.record(state, place, old, cause, bytes);
         }
-        page.note(line);
+        pages.note(slot, line);
         result
     }
 

@@ -2,7 +2,7 @@
 //! to the last unlock.
 
 use super::LINES;
-use super::lines::{Line, bytes_of, mask};
+use super::lines::{Line, mask};
 use super::log::{LINE, LineState, Place};
 use crate::memory::pages::NumberMap;
 use crate::memory::{PAGE, PAGE_SHIFT};
@@ -29,49 +29,32 @@ pub(super) struct Page {
     /// The ranges that are locked; the same one may be there more than once.
     ranges: Vec<(u32, u32)>,
     pub lines: [Line; LINES],
-    /// The lines of which some byte is locked, one bit each; so with the next two.
-    tracked: u64,
-    /// Those that are in the cache, as far as the model has seen.
-    cached: u64,
-    /// Those that a device was given.
-    given: u64,
+    /// Whether lines of it that a device was given may be prefetched.
+    prefetches: bool,
+    /// The lines to which the adversary can do something, one bit each, as far as the model has
+    /// seen: those in the cache, and absent ones that may be prefetched.
+    possible: u64,
     /// Where the page stands among those of its kind.
     position: usize,
 }
 
 impl Page {
-    /// A line's state has changed.
-    pub(super) fn note(&mut self, number: usize) {
+    /// A line has changed.
+    fn note(&mut self, number: usize) {
         let (line, bit) = (&self.lines[number], 1 << number);
-        let set = |bits: &mut u64, on: bool| *bits = if on { *bits | bit } else { *bits & !bit };
-        set(&mut self.tracked, line.locked != 0);
-        set(&mut self.cached, line.state != LineState::Absent);
-        set(&mut self.given, line.given != 0);
+        let prefetched = self.prefetches && line.given != 0;
+        let possible = line.locked != 0 && (prefetched || line.state != LineState::Absent);
+        self.possible = if possible { self.possible | bit } else { self.possible & !bit };
     }
 
-    /// The lines to which the adversary can do something, one bit each: those in the cache, absent
-    /// ones that may be prefetched, and those that the processor has stored into unseen.
-    pub(super) fn possible(&self, prefetches: bool) -> u64 {
-        let known = self.known(prefetches);
-        let stored = |&line: &usize| self.lines[line].is_stored(self.place(line).address);
-        bytes_of(self.tracked & !known).filter(stored).fold(known, |sum, line| sum | 1 << line)
+    /// The lines to which the adversary can do something, one bit each.
+    pub(super) fn possible(&self) -> u64 {
+        self.possible
     }
 
-    /// Those of them of which no byte has to be looked at.
-    fn known(&self, prefetches: bool) -> u64 {
-        let prefetched = if prefetches && self.kind == Kind::Locked { self.given } else { 0 };
-        self.tracked & (self.cached | prefetched)
-    }
-
-    /// Whether there is such a line.
-    pub(super) fn has_possible(&self, prefetches: bool) -> bool {
-        self.known(prefetches) != 0 || self.possible(prefetches) != 0
-    }
-
-    /// Whether this line is one.
-    pub(super) fn is_possible(&self, line: usize, prefetches: bool) -> bool {
-        let known = self.known(prefetches) >> line & 1 == 1;
-        known || self.lines[line].is_stored(self.place(line).address)
+    /// Whether this line is one, or the processor has stored into it unseen.
+    pub(super) fn is_possible(&self, line: usize) -> bool {
+        self.possible >> line & 1 == 1 || self.lines[line].is_stored(self.place(line).address)
     }
 
     /// Whether KeFlushIoBuffers has nothing to do about a line.
@@ -129,9 +112,8 @@ impl Default for Page {
             kind: Kind::Locked,
             ranges: Vec::with_capacity(2),
             lines: [const { Line::UNTRACKED }; LINES],
-            tracked: 0,
-            cached: 0,
-            given: 0,
+            prefetches: false,
+            possible: 0,
             position: 0,
         }
     }
@@ -147,6 +129,10 @@ pub(super) struct Pages {
     index: NumberMap<usize, usize>,
     /// The slots of the pages of each kind, in no order that means anything.
     kinds: [Vec<usize>; 3],
+    /// Whether the processor prefetches.
+    prefetches: bool,
+    /// How many lines there are to which the adversary can do something.
+    possible: u32,
     /// Pages that are tracked no more, to be used again: none of their lines is.
     spare: Vec<Box<Page>>,
 }
@@ -155,6 +141,25 @@ pub(super) struct Pages {
 const SPARE: usize = 256;
 
 impl Pages {
+    /// None, on a processor that prefetches or does not.
+    pub(super) fn new(prefetches: bool) -> Self {
+        Self { prefetches, ..Self::default() }
+    }
+
+    /// A line of a page has changed.
+    pub(super) fn note(&mut self, slot: usize, line: usize) {
+        let page = self.page_mut(slot);
+        let before = page.possible.count_ones();
+        page.note(line);
+        let after = page.possible.count_ones();
+        self.possible = self.possible + after - before;
+    }
+
+    /// How many lines there are to which the adversary can do something.
+    pub(super) fn possible(&self) -> u32 {
+        self.possible
+    }
+
     /// The slot of the page at this address.
     pub(super) fn find(&self, address: usize) -> Option<usize> {
         self.index.get(&(address >> PAGE_SHIFT)).copied()
@@ -167,6 +172,7 @@ impl Pages {
         }
         let mut page = self.spare.pop().unwrap_or_default();
         (page.address, page.frame, page.kind) = (address & !(PAGE - 1), frame, kind);
+        page.prefetches = self.prefetches && kind == Kind::Locked;
         page.position = self.kinds[kind as usize].len();
         let page = Some(page);
         let slot = match self.free.pop() {
@@ -186,7 +192,8 @@ impl Pages {
 
     /// Forgets a page.
     pub(super) fn remove(&mut self, slot: usize) {
-        if let Some(page) = self.slots[slot].take() {
+        if let Some(mut page) = self.slots[slot].take() {
+            self.possible -= std::mem::take(&mut page.possible).count_ones();
             self.index.remove(&(page.address >> PAGE_SHIFT));
             self.free.push(slot);
             let kind = &mut self.kinds[page.kind as usize];
@@ -194,7 +201,8 @@ impl Pages {
             if let Some(&moved) = kind.get(page.position) {
                 self.page_mut(moved).position = page.position;
             }
-            if self.spare.len() < SPARE {
+            let is_clear = page.ranges.is_empty() && page.lines.iter().all(|l| l.locked == 0);
+            if is_clear && self.spare.len() < SPARE {
                 self.spare.push(page);
             }
         }

@@ -390,14 +390,18 @@ impl Run {
         self.cache.turn(&self.machine.kernel.choices);
         for step in self.cache.steps()[before..].to_vec() {
             let line = (step.place.address - self.memory.address()) / LINE;
+            let cached = self.oracle.lines[line].cached;
             match step.cause {
-                Cause::Store => continue,
-                Cause::Evict => assert!(self.moves().contains(&(line, true))),
-                _ => assert!(self.moves().contains(&(line, false))),
-            }
-            match step.cause {
-                Cause::Evict => self.oracle.clean(line, true),
-                _ => self.oracle.lines[line].cached = true,
+                Cause::Store => {}
+                Cause::Evict => {
+                    assert!(cached, "an eviction of what is not there");
+                    self.oracle.clean(line, true);
+                }
+                Cause::Prefetch => {
+                    assert!(!cached && self.prefetches && self.is_given(line));
+                    self.oracle.lines[line].cached = true;
+                }
+                other => panic!("the adversary does not {other}"),
             }
         }
     }
@@ -407,16 +411,21 @@ impl Run {
         let pages =
             self.cache.pages.iter().map(|(_, page)| (page.address - self.memory.address()) / PAGE);
         let lines = pages.flat_map(|page| page * LINES..(page + 1) * LINES);
-        let given = |line: usize| {
-            self.given.is_some_and(|(from, to, _)| (from / LINE..to / LINE).contains(&line))
-        };
         lines
             .filter(|&line| self.oracle.is_tracked(line))
-            .filter_map(|line| match self.oracle.lines[line].cached {
-                true => Some((line, true)),
-                false => (self.prefetches && given(line)).then_some((line, false)),
-            })
+            .filter(|&line| self.is_seen(line) || (self.prefetches && self.is_given(line)))
+            .map(|line| (line, self.oracle.lines[line].cached))
             .collect()
+    }
+
+    fn is_given(&self, line: usize) -> bool {
+        self.given.is_some_and(|(from, to, _)| (from / LINE..to / LINE).contains(&line))
+    }
+
+    /// Whether the model knows that a line is in the cache: not by a store since its last step.
+    fn is_seen(&self, line: usize) -> bool {
+        let locked = Oracle::bytes(line).find(|&at| self.oracle.locks[at] > 0);
+        locked.is_some_and(|at| self.model(at).0 != LineState::Absent)
     }
 
     fn step(&mut self, op: &Op) {

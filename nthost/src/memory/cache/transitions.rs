@@ -144,9 +144,8 @@ impl Cache {
                 self.log.lose(place, Lost::KeptStale, Cause::Forgotten, stale);
             }
         }
-        let page = self.pages.page_mut(slot);
-        page.lines[line].keep(locked);
-        page.note(line);
+        self.pages.page_mut(slot).lines[line].keep(locked);
+        self.pages.note(slot, line);
     }
 
     /// KeFlushIoBuffers: what is dirty is written back; for a read operation nothing stays in the
