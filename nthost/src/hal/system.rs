@@ -14,9 +14,9 @@ use super::common::Common;
 use super::controller::{CHANNELS, COUNTER, Completion, NUMBER, Progress, Setup};
 use super::description::Traits;
 use super::mapping::Part;
-use super::number;
 use super::packet::too_long;
 use super::waiting::Opaque;
+use super::{Suspicion, number};
 use crate::RuleId;
 use crate::ddi::callback::{Routine, routine};
 use crate::machine::{Kernel, context};
@@ -121,8 +121,8 @@ pub(super) fn check_idle(
 
 impl State {
     /// Maps bytes of a slave's own common buffer, which lies in the controller's reach as it is:
-    /// its logical address, and whether it lacks a KeFlushIoBuffers (DMA-90). `None` for other
-    /// memory and other adapters.
+    /// its logical address, and what it lacks of KeFlushIoBuffers (DMA-84, DMA-90). `None` for
+    /// other memory and other adapters.
     pub(super) fn map_common(
         &mut self,
         kernel: &Kernel,
@@ -130,7 +130,7 @@ impl State {
         grant: usize,
         part: Part,
         to_device: bool,
-    ) -> Result<Option<(u64, bool)>, Violation> {
+    ) -> Result<Option<(u64, Option<Suspicion>)>, Violation> {
         if adapter.traits.slave.is_none() {
             return Ok(None);
         }
@@ -141,9 +141,14 @@ impl State {
         if part.length > adapter.traits.maximum_length as usize {
             return Err(too_long(adapter, part.length));
         }
-        let address = common.address + (part.start + part.offset - common.host) as u64;
-        let flushed = std::mem::take(&mut common.flushed) != 0;
-        let lacks = common.cached && !flushed && adapter.traits.version < 3;
+        let offset = part.start + part.offset - common.host;
+        let (address, bytes) = (common.address + offset as u64, common.bytes(offset, part.length));
+        let (writes, looks) = (!to_device, common.cached && adapter.traits.version < 3);
+        let lack = common.flushes.serve(bytes, writes, kernel.bus.next_number());
+        let lack = lack.filter(|_| looks).map(|lack| {
+            let who = if writes { "system DMA writes" } else { "system DMA reads" };
+            (lack.found(who, bytes, writes), !common.incoherent || lack.is_harmless(writes))
+        });
         let (operation, origin) = (kernel.hal.next_serial(), context::stack());
         let register = self.grants[grant].first;
         let mut mapping =
@@ -152,7 +157,7 @@ impl State {
         mapping.mdls.push((part.mdl, part.mdl.next().addr()));
         mapping.length = part.length;
         self.grants[grant].maps.push(mapping);
-        Ok(Some((address, lacks)))
+        Ok(Some((address, lack)))
     }
 }
 

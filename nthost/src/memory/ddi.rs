@@ -40,6 +40,7 @@ pub(crate) unsafe fn ExFreePoolWithTag(
     if let Some((size, _)) = kernel.memory.pool.size_of(P.addr()) {
         kernel.memory.check_not_mapped(P.addr(), size, "pool was freed")?;
         kernel.hal.check_unused(P.addr(), size)?;
+        kernel.memory.forget(kernel, P.addr(), size);
     }
     kernel.memory.pool.free(P.cast(), Tag)
 }
@@ -182,6 +183,7 @@ pub(crate) unsafe fn MmMapLockedPagesSpecifyCache(
         return Err(broken(RuleId::Sec12, message).code(0xC4, [0x2002, 0, 0, 0]));
     }
     mdl.set_mapped(true);
+    mdl.reach();
     mdl.open(kernel.device_activity());
     Ok(std::ptr::with_exposed_provenance_mut(mdl.start()))
 }

@@ -56,8 +56,11 @@ pub(super) struct Line {
     pub unseen: u64,
     /// Mappings through which a device has the line itself, not a bounce page.
     pub given: u16,
-    /// Whether it was dirty when a device was given it.
+    /// Whether KeFlushIoBuffers was called for it since a device was given it.
+    pub flushed: bool,
+    /// Whether it was dirty when a device was given it, and whether it had been flushed for that.
     pub dirty_when_given: bool,
+    pub flushed_before: bool,
     /// The bytes that the processor stored since a device was given the line.
     pub stored: u64,
 }
@@ -70,7 +73,9 @@ impl Line {
         locked: 0,
         unseen: 0,
         given: 0,
+        flushed: false,
         dirty_when_given: false,
+        flushed_before: false,
         stored: 0,
     };
 
@@ -156,6 +161,15 @@ impl Line {
         }
     }
 
+    /// Only the bytes in `locked` are locked any more.
+    pub(super) fn lose(&mut self, locked: u64) {
+        self.locked = locked;
+        self.unseen &= locked;
+        if locked == 0 {
+            (self.state, self.given, self.flushed) = (LineState::Absent, 0, false);
+        }
+    }
+
     /// The bytes in which processor and RAM differ.
     pub(super) fn stale(&self, address: usize) -> u64 {
         differing(&self.cpu(address), &self.ram, self.locked)
@@ -221,6 +235,13 @@ pub(super) fn read_whole(address: usize, locked: u64) -> [u8; LINE] {
         // the locked ones may be anybody's.
         unsafe { at.read_volatile() }
     })
+}
+
+/// Writes bytes of a page that no cache holds.
+pub(super) fn write_through(address: usize, data: &[u8]) {
+    let to: *mut u8 = ptr::with_exposed_provenance_mut(address);
+    // SAFETY: bytes of a common buffer that was not freed, which the device has.
+    unsafe { ptr::copy_nonoverlapping(data.as_ptr(), to, data.len()) };
 }
 
 #[cfg(test)]
