@@ -100,9 +100,12 @@ impl Channel {
         Self { adapter: adapter.handle(), base, limits }
     }
 
-    /// Frees the channel, and its map registers with it (DMA-41, DMA-43). IRQL: DISPATCH_LEVEL.
-    pub fn release(self, adapter: &Adapter<System>, _dispatch: &Dispatch) {
-        adapter.remove_outstanding(self.adapter);
+    /// Frees the channel, and its map registers with it (DMA-41, DMA-43); its `adapter` counts it
+    /// no more, if that is still at hand. IRQL: DISPATCH_LEVEL.
+    pub fn release(self, adapter: Option<&Adapter<System>>, _dispatch: &Dispatch) {
+        if let Some(adapter) = adapter {
+            adapter.remove_outstanding(self.adapter);
+        }
         self.free();
         mem::forget(self);
     }
@@ -193,7 +196,7 @@ impl<R> OnChannel<R> {
     }
 
     /// Frees the channel and gives the transfer back. IRQL: DISPATCH_LEVEL (DMA-43, DMA-44).
-    pub fn release(self, adapter: &Adapter<System>, dispatch: &Dispatch) -> Transfer<R> {
+    pub fn release(self, adapter: Option<&Adapter<System>>, dispatch: &Dispatch) -> Transfer<R> {
         self.channel.release(adapter, dispatch);
         self.transfer
     }

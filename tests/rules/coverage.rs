@@ -26,6 +26,7 @@ const SECTIONS: &[&[RuleId]] = &[
     crate::map_registers::COVERED,
     crate::mdl::COVERED,
     crate::system::COVERED,
+    crate::system_version3::COVERED,
     crate::pnp::COVERED,
     crate::interrupts::COVERED,
     crate::requests::COVERED,

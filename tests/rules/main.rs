@@ -40,6 +40,7 @@ mod removal;
 mod requests;
 mod stack;
 mod system;
+mod system_version3;
 mod transfer;
 mod version3;
 mod version3_lists;

@@ -199,7 +199,6 @@ fn stop_watchdog(context: &DeviceContext, passive: &Passive) {
 /// that does not stop is reset, where it can be. Then the pieces that were under way are ended.
 /// Tells whether the engine stopped.
 fn quiesce(context: &DeviceContext, passive: &mut Passive) -> bool {
-    stop_runs(context, passive);
     let mut engine = wait_for_rest(context, passive);
     if engine == EngineState::Running && context.state.lock(passive).engine.abilities.resettable {
         trace(Event::DeviceReset);
@@ -240,9 +239,14 @@ fn stop_runs(context: &DeviceContext, passive: &Passive) {
 /// Waits, bounded, until the pump rests and the engine too, or the device is gone.
 fn wait_for_rest(context: &DeviceContext, passive: &Passive) -> EngineState {
     let mut engine = EngineState::Running;
+    let mut told = false;
     wait_until(passive, || {
         if context.state.lock(passive).pumping {
             return false;
+        }
+        // Only now: a pump under way might have started the device after an earlier stop.
+        if !core::mem::replace(&mut told, true) {
+            stop_runs(context, passive);
         }
         engine = context.registers.state();
         engine != EngineState::Running

@@ -196,8 +196,7 @@ pub(crate) fn release(
     held: OnChannel<Request>,
     dispatch: &Dispatch,
 ) {
-    let Some(adapter) = context.hardware().system.as_ref() else { return };
-    let transfer = held.release(adapter, dispatch);
+    let transfer = held.release(context.hardware().system.as_ref(), dispatch);
     let mut state = context.state.lock(dispatch);
     state.pending = None;
     state.set(index, Stage::Waiting(transfer));

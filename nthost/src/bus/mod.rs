@@ -86,6 +86,11 @@ impl Function {
         bytes.iter().for_each(|&byte| self.write(kernel, 0, port, 1, byte.into()));
     }
 
+    /// Whether the model is still to be called, and so may request DMA by itself.
+    pub(crate) fn is_active(&self) -> bool {
+        self.deadline.load(Ordering::Acquire) != u64::MAX
+    }
+
     fn run(&self, kernel: &Kernel) -> bool {
         let now = kernel.clock.now();
         let due = self.deadline.load(Ordering::Acquire);

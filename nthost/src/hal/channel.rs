@@ -10,7 +10,7 @@
 use wdk_lite::*;
 
 use super::adapter::{Adapter, Channel, State, base_of};
-use super::system::Slave;
+use super::system::{Slave, holder};
 use super::waiting::{Device, Opaque, Waiting};
 use crate::RuleId;
 use crate::ddi::callback::{self, routine};
@@ -119,6 +119,10 @@ pub(super) fn free_channel(
     call: &str,
     rule: RuleId,
 ) -> Result<(), Violation> {
+    if let Some(slave) = holder(kernel, adapter) {
+        // Only a set-up that was not flushed is left: it goes with its mapping, as below.
+        let _ = kernel.hal.controller.drain(kernel, slave.channel, true);
+    }
     let mut state = adapter.state.lock();
     let Channel::Held { grant } = state.channel else {
         let message = format!("{call} was called, but the driver holds no channel");

@@ -18,6 +18,8 @@ enum Lack {
     Never,
     /// It was, but an earlier transfer of these bytes has used it up.
     UsedUp,
+    /// It was, but before anybody asked for this transfer.
+    Early(bool, bool),
     /// It had other arguments: ReadOperation, DmaOperation.
     Otherwise(bool, bool),
 }
@@ -36,14 +38,18 @@ impl Coherency {
     }
 
     /// Looks at one part.
-    pub(super) fn look(&mut self, part: Part, to_device: bool) {
-        match part.mdl.use_cache_flush(part.offset, part.offset + part.length, to_device) {
+    pub(super) fn look(&mut self, kernel: &Kernel, part: Part, to_device: bool) {
+        let (bytes, requests) = ((part.offset, part.offset + part.length), kernel.io.requests());
+        match part.mdl.use_cache_flush(bytes, to_device, requests) {
             Flushed::Properly => self.proper = true,
             Flushed::Never => {
                 self.worst.get_or_insert(Lack::Never);
             }
             Flushed::UsedUp => {
                 self.worst.get_or_insert(Lack::UsedUp);
+            }
+            Flushed::Early(read, dma) => {
+                self.worst.get_or_insert(Lack::Early(read, dma));
             }
             Flushed::Otherwise(read, dma) => self.worst = Some(Lack::Otherwise(read, dma)),
         }
@@ -68,6 +74,13 @@ impl Coherency {
             }
             Some(Lack::UsedUp) => {
                 let message = "no KeFlushIoBuffers since the last transfer of these bytes";
+                kernel.lapse(RuleId::Dma85, message)
+            }
+            Some(Lack::Early(read, dma)) => {
+                let message = format!(
+                    "no KeFlushIoBuffers for this transfer: the last call was made before anybody \
+                     asked for it, with ReadOperation {read} and DmaOperation {dma}"
+                );
                 kernel.lapse(RuleId::Dma85, message)
             }
             Some(Lack::Otherwise(read, dma)) => {
@@ -135,8 +148,9 @@ pub(super) fn spoilt(spoiled: Spoiled, mapping: &Mapping) -> (Violation, Culprit
         _ if stored && mdl.is_some_and(Mdl::is_requesters_alone) => (
             RuleId::Sim16,
             format!(
-                "the requester stored into its own buffer, at {place}, during a transfer from the \
-                 device; the driver has no address of it"
+                "the requester stored into its own buffer, at {place}, during a transfer {} the \
+                 device; the driver has no address of it",
+                if mapping.to_device { "to" } else { "from" }
             ),
             Culprit::Requester,
         ),

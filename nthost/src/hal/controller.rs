@@ -8,7 +8,8 @@
 //! Lock order: a device's model, a channel, an adapter's state. A channel's lock is held over its
 //! accesses to memory.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use testdev::bus::Acknowledge;
@@ -44,6 +45,19 @@ struct Channel {
     /// The adapter that has it.
     owner: AtomicUsize,
     program: Mutex<Option<Program>>,
+    /// What the counter held when the last set-up ended, bytes.
+    rest: AtomicU32,
+    /// Transfers that are over, whose drivers are still to be told; in order.
+    endings: Mutex<VecDeque<Ending>>,
+}
+
+/// The end of a transfer, which outlives its set-up: the driver may flush, free the channel and map
+/// again before its DmaCompletionRoutine gets its turn.
+#[derive(Debug)]
+struct Ending {
+    adapter: usize,
+    completion: Completion,
+    status: DMA_COMPLETION_STATUS,
 }
 
 /// How far a transfer is.
@@ -99,7 +113,6 @@ struct Program {
     /// The FIFO's bytes: `first..held`.
     first: usize,
     held: usize,
-    told: bool,
 }
 
 /// What a flush finds.
@@ -120,7 +133,12 @@ impl Owed {
 
 impl Controller {
     pub(super) fn new() -> Self {
-        let channel = || Channel { owner: AtomicUsize::new(NOBODY), program: Mutex::new(None) };
+        let channel = || Channel {
+            owner: AtomicUsize::new(NOBODY),
+            program: Mutex::new(None),
+            rest: AtomicU32::new(0),
+            endings: Mutex::default(),
+        };
         Self { channels: std::array::from_fn(|_| channel()) }
     }
 
@@ -138,6 +156,11 @@ impl Controller {
     /// Whether no adapter has the channel.
     pub(super) fn is_free(&self, channel: u32) -> bool {
         self.channel(channel).is_some_and(|c| c.owner.load(Ordering::Acquire) == NOBODY)
+    }
+
+    /// Whether an adapter has the channel.
+    pub(super) fn is_of(&self, channel: u32, adapter: usize) -> bool {
+        self.channel(channel).is_some_and(|c| c.owner.load(Ordering::Acquire) == adapter)
     }
 
     /// Takes the channel back.
@@ -158,7 +181,6 @@ impl Controller {
             fifo: [0; FIFO],
             first: 0,
             held: 0,
-            told: false,
         });
     }
 
@@ -219,12 +241,12 @@ impl Controller {
         program.as_ref().map(|program| (program.progress, program.setup.origin))
     }
 
-    /// Bytes that the counter still has to count.
+    /// Bytes that the counter still has to count, also after the flush until the next set-up.
     pub(super) fn remaining(&self, channel: u32) -> u32 {
         let Some(channel) = self.channel(channel) else { return 0 };
         let program = channel.program.lock();
-        // CAST: at most 64 KiB.
-        program.as_ref().map_or(0, |p| (p.setup.length - p.counted) as u32)
+        let rest = || channel.rest.load(Ordering::Relaxed);
+        program.as_ref().map_or_else(rest, Program::remaining)
     }
 
     /// Empties the FIFO and ends the set-up: into memory, or returns what the device is owed. With
@@ -232,7 +254,10 @@ impl Controller {
     pub(super) fn drain(&self, kernel: &Kernel, channel: u32, fails: bool) -> Owed {
         let Some(line) = self.channel(channel) else { return Owed::NOTHING };
         let Some(mut program) = line.program.lock().take() else { return Owed::NOTHING };
+        line.rest.store(program.remaining(), Ordering::Relaxed);
         if fails {
+            let waiting = program.waiting();
+            super::system::leave_in_fifo(kernel, program.setup.adapter, waiting);
             return Owed::NOTHING;
         }
         if program.setup.to_device {
@@ -243,18 +268,11 @@ impl Controller {
         Owed::NOTHING
     }
 
+    /// Tells the driver of the first transfer that is over and of which it does not know.
     fn tell(&self, kernel: &Kernel, channel: u32) {
-        let Some(line) = self.channel(channel) else { return };
-        let told = {
-            let mut program = line.program.lock();
-            let Some(program) = program.as_mut().filter(|p| !p.told) else { return };
-            program.told = true;
-            (program.setup, program.progress)
-        };
-        let (Setup { adapter, completion, .. }, progress) = told;
-        let (Some(completion), Some(adapter)) = (completion, kernel.hal.adapter_at(adapter)) else {
-            return;
-        };
+        let ending = self.channel(channel).and_then(|line| line.endings.lock().pop_front());
+        let Some(Ending { adapter, completion, status }) = ending else { return };
+        let Some(adapter) = kernel.hal.adapter_at(adapter) else { return };
         let (pointer, device): (_, PDEVICE_OBJECT) = (adapter.pointer(), completion.device.0);
         kernel.at_irql(DISPATCH, || {
             // SAFETY: the driver registered this routine as its DmaCompletionRoutine.
@@ -265,21 +283,10 @@ impl Controller {
                     pointer,
                     device,
                     completion.context.0,
-                    status(progress),
+                    status,
                 );
             }
         });
-    }
-}
-
-/// What a DmaCompletionRoutine is told.
-fn status(progress: Progress) -> DMA_COMPLETION_STATUS {
-    match progress {
-        Progress::Running | Progress::Complete | Progress::Ended => {
-            DMA_COMPLETION_STATUS_VALUES::DmaComplete
-        }
-        Progress::Cancelled => DMA_COMPLETION_STATUS_VALUES::DmaCancelled,
-        Progress::Failed => DMA_COMPLETION_STATUS_VALUES::DmaError,
     }
 }
 
@@ -295,8 +302,18 @@ impl Program {
             return;
         }
         self.progress = progress;
+        let status = match progress {
+            // It runs on.
+            Progress::Running => return,
+            Progress::Complete | Progress::Ended => DMA_COMPLETION_STATUS_VALUES::DmaComplete,
+            Progress::Cancelled => DMA_COMPLETION_STATUS_VALUES::DmaCancelled,
+            Progress::Failed => DMA_COMPLETION_STATUS_VALUES::DmaError,
+        };
         let interrupts = kernel.options.system_dma.is_some_and(|dma| dma.interrupts);
-        if interrupts && self.setup.completion.is_some() {
+        let Some(completion) = self.setup.completion.filter(|_| interrupts) else { return };
+        let ending = Ending { adapter: self.setup.adapter, completion, status };
+        if let Some(line) = kernel.hal.controller.channel(channel) {
+            line.endings.lock().push_back(ending);
             kernel.queue_dpc(Deferred { run: interrupt, argument: channel as usize });
         }
     }
@@ -316,6 +333,12 @@ impl Program {
         if self.counted == self.setup.length && self.setup.repeats {
             self.counted = 0;
         }
+    }
+
+    /// Bytes that the counter still has to count.
+    fn remaining(&self) -> u32 {
+        // CAST: at most 64 KiB.
+        (self.setup.length - self.counted) as u32
     }
 
     fn is_over(&self) -> bool {
@@ -363,6 +386,16 @@ impl Program {
         }
         self.held = 0;
         Ok(())
+    }
+
+    /// The memory that the FIFO's bytes are for, or come from and are still owed to the device:
+    /// logical addresses and lengths, two where a channel that repeats has begun anew.
+    fn waiting(&self) -> [(u64, usize); 2] {
+        let (total, at) = (self.setup.length, self.at);
+        let count = if self.setup.to_device { self.owed().length } else { self.held };
+        let from = if self.setup.to_device { (at + total - count) % total } else { at };
+        let first = count.min(total - from);
+        [(self.setup.address + from as u64, first), (self.setup.address, count - first)]
     }
 
     /// Gives bytes to the device, whole chunks only.

@@ -109,7 +109,7 @@ pub(crate) unsafe fn KeFlushIoBuffers(
 ) -> Result<(), Violation> {
     kernel.hal.settle(kernel)?;
     let mdl = kernel.memory.usable(Mdl, "KeFlushIoBuffers")?;
-    mdl.cache_flushed(ReadOperation != 0, DmaOperation != 0);
+    mdl.cache_flushed(ReadOperation != 0, DmaOperation != 0, kernel.io.idle());
     if let Some(mut cache) = kernel.caches() {
         let call = kernel.present_call();
         cache.flush(mdl.start(), mdl.byte_count(), ReadOperation != 0, call);

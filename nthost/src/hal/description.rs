@@ -2,9 +2,11 @@
 
 use wdk_lite::*;
 
+use super::controller::COUNTER;
 use super::system::Slave;
 use super::windows::Class;
 use crate::RuleId;
+use crate::memory::PAGE_SHIFT;
 use crate::memory::pages::span;
 use crate::verifier::{Violation, broken};
 
@@ -28,10 +30,12 @@ impl Traits {
         Class::of(self.bits)
     }
 
-    /// Registers for the largest operation, one more for an unaligned start (DMA-10).
+    /// Registers for the largest operation, one more for an unaligned start (DMA-10); for a slave
+    /// device at most what the controller counts in one operation.
     pub(super) fn registers(&self) -> u32 {
         // CAST: at most 2^20 pages.
-        span(0, self.maximum_length as usize) as u32 + 1
+        let registers = span(0, self.maximum_length as usize) as u32 + 1;
+        if self.slave.is_some() { registers.min(COUNTER >> PAGE_SHIFT) } else { registers }
     }
 }
 

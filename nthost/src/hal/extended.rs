@@ -83,13 +83,20 @@ fn hold(kernel: &Kernel, adapter: &Adapter, waiting: Waiting, base: *mut PVOID) 
 }
 
 /// Ends a synchronous allocation (DMA-21; wdm, PFREE_ADAPTER_OBJECT): the channel, and the
-/// registers too for DeallocateObject. KeepObject does nothing.
+/// registers too for DeallocateObject. KeepObject does nothing. A slave device's channel and registers
+/// go together (DMA-107).
 pub(crate) unsafe fn FreeAdapterObject(
     kernel: &Kernel,
     DmaAdapter: PDMA_ADAPTER,
     AllocationAction: IO_ALLOCATION_ACTION,
 ) -> Result<(), Violation> {
     let adapter = kernel.hal.adapter(kernel, DmaAdapter)?;
+    if AllocationAction == _IO_ALLOCATION_ACTION::DeallocateObjectKeepRegisters
+        && adapter.traits.slave.is_some()
+    {
+        let message = "FreeAdapterObject keeps the registers of a system DMA channel";
+        return Err(broken(RuleId::Dma107, message).from(adapter.origin));
+    }
     let registers = match AllocationAction {
         _IO_ALLOCATION_ACTION::KeepObject => return Ok(()),
         _IO_ALLOCATION_ACTION::DeallocateObject => true,

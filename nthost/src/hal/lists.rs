@@ -252,7 +252,7 @@ impl State {
         let mut coherency = Coherency::default();
         if adapter.traits.version < 3 {
             walk(kernel, mdl, offset, length, |part| {
-                coherency.look(part, to_device);
+                coherency.look(kernel, part, to_device);
                 Ok(())
             })?;
         }

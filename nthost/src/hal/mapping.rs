@@ -282,10 +282,9 @@ impl State {
         at: CallStack,
     ) -> Result<(), Violation> {
         self.drain(kernel, adapter, mapping.operation, copy_back);
-        let mut spoiled = None;
+        let (mut spoiled, mut stray) = (None, None);
         for register in mapping.register..mapping.register + mapping.registers {
-            let ended = self.file.unmap(register, copy_back);
-            ended.map_err(|stray| strayed(stray, mapping.origin))?;
+            stray = stray.or(self.file.unmap(register, copy_back).err());
             let found = self.take_back(kernel, register, copy_back);
             spoiled = spoiled.or(found);
         }
@@ -297,7 +296,11 @@ impl State {
         let Mapping { operation, .. } = mapping;
         self.retire(Retired { operation, from, to, how: Retirement::Flushed, origin: at });
         let spoilt = spoiled.map(|spoiled| spoilt(spoiled, &mapping));
+        let origin = mapping.origin;
         self.spare.push(mapping);
+        if let Some(stray) = stray {
+            return Err(strayed(stray, origin));
+        }
         match spoilt {
             None => Ok(()),
             Some((found, Culprit::Driver)) => kernel.breach(found),

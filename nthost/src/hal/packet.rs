@@ -155,7 +155,7 @@ fn map(
         address.get_or_insert(logical);
     })?;
     let mut coherency = Coherency::after(state.grants[grant].coherent);
-    coherency.look(part, to_device);
+    coherency.look(kernel, part, to_device);
     let grant = &mut state.grants[grant];
     grant.coherent |= coherency.is_proper();
     grant.hint = mapping.register + mapping.registers;

@@ -240,7 +240,8 @@ impl RegisterFile {
         }
     }
 
-    /// Ends a register's mapping; data from the device is copied back if `copy_back`.
+    /// Ends a register's mapping, also if something strayed; data from the device is copied back if
+    /// `copy_back`.
     pub(super) fn unmap(&mut self, register: u32, copy_back: bool) -> Result<(), Stray> {
         let entry = &mut self.registers[register as usize];
         entry.mapped = false;
@@ -253,19 +254,17 @@ impl RegisterFile {
         }
         // CAST: offsets in a page.
         let (start, end) = (from as usize, to as usize);
-        if let Some(at) = changed(bounce, 0, start) {
-            return Err(Stray::Before { start: page + start, at });
-        }
-        if let Some(at) = changed(bounce, end, PAGE) {
-            return Err(Stray::Behind { start: page + start, at });
-        }
+        let before = changed(bounce, 0, start).map(|at| Stray::Before { start: page + start, at });
+        let behind =
+            || changed(bounce, end, PAGE).map(|at| Stray::Behind { start: page + start, at });
+        let stray = before.or_else(behind);
         if copy_back && !to_device {
             copy_out(bounce, page, from, to);
         }
         for sample in (0..PAGE).step_by(SAMPLE) {
             fill(bounce, sample, sample + 8);
         }
-        Ok(())
+        stray.map_or(Ok(()), Err)
     }
 
     /// Bounces the lines that bytes `from..to` of a register's page fill in part, besides those

@@ -14,12 +14,13 @@ use super::common::Common;
 use super::controller::{CHANNELS, COUNTER, Completion, NUMBER, Progress, Setup};
 use super::description::Traits;
 use super::mapping::Part;
-use super::packet::too_long;
+use super::packet::{over_budget, too_long};
 use super::waiting::Opaque;
 use super::{Suspicion, number};
 use crate::RuleId;
 use crate::ddi::callback::{Routine, routine};
 use crate::machine::{Kernel, context};
+use crate::memory::{PAGE, PAGE_SHIFT};
 use crate::verifier::{Violation, broken};
 
 /// What an adapter of a slave device has that a bus master's has not.
@@ -68,7 +69,7 @@ pub(super) fn describe(
         bits: REACH,
         // The controller's, whatever the description says: it takes no lists.
         scatter_gather: false,
-        maximum_length: d.MaximumLength.min(COUNTER),
+        maximum_length: d.MaximumLength,
         slave: Some(Slave {
             channel: device.channel,
             demand: d.DemandMode != 0 || d.Version != DEVICE_DESCRIPTION_VERSION2,
@@ -141,6 +142,10 @@ impl State {
         if part.length > adapter.traits.maximum_length as usize {
             return Err(too_long(adapter, part.length));
         }
+        // CAST: 32 bits.
+        if part.length > COUNTER as usize {
+            return Err(over_budget(part.pages(), self.grants[grant].count));
+        }
         let offset = part.start + part.offset - common.host;
         let (address, bytes) = (common.address + offset as u64, common.bytes(offset, part.length));
         let (writes, looks) = (!to_device, common.cached && adapter.traits.version < 3);
@@ -161,6 +166,43 @@ impl State {
     }
 }
 
+impl State {
+    /// Where a byte that an adapter gave the controller lies in the process.
+    fn host_of(&self, adapter: &Adapter, logical: u64) -> Option<usize> {
+        let within = |c: &&Common| (c.address..c.address + c.span()).contains(&logical);
+        if let Some(common) = self.commons.iter().find(within) {
+            // CAST: below the buffer's length.
+            return Some(common.host + (logical - common.address) as usize);
+        }
+        let offset = logical.checked_sub(adapter.windows.registers)?;
+        let register = self.file.get(u32::try_from(offset >> PAGE_SHIFT).ok()?)?;
+        // CAST: below a page.
+        register.mapped.then_some(register.page + (offset % PAGE as u64) as usize)
+    }
+}
+
+/// Bytes at these logical addresses are left in the controller's FIFO for good.
+pub(super) fn leave_in_fifo(kernel: &Kernel, adapter: usize, waiting: [(u64, usize); 2]) {
+    let Some(adapter) = kernel.hal.adapter_at(adapter) else { return };
+    let state = adapter.state.lock();
+    let Some(mut cache) = kernel.caches() else { return };
+    for (mut logical, mut left) in waiting {
+        while left != 0 {
+            // CAST: below a page.
+            let length = (PAGE - (logical % PAGE as u64) as usize).min(left);
+            if let Some(host) = state.host_of(adapter, logical) {
+                cache.left_behind(host, length, kernel.present_call());
+            }
+            (logical, left) = (logical + length as u64, left - length);
+        }
+    }
+}
+
+/// A slave's part of an adapter that has its channel now; another adapter may have it.
+pub(super) fn holder(kernel: &Kernel, adapter: &Adapter) -> Option<Slave> {
+    adapter.traits.slave.filter(|slave| kernel.hal.controller.is_of(slave.channel, adapter.number))
+}
+
 /// Sets the adapter's channel up for what was just mapped. Without a lock of the adapter's.
 pub(super) fn program(
     kernel: &Kernel,
@@ -169,7 +211,7 @@ pub(super) fn program(
     to_device: bool,
     completion: Option<Completion>,
 ) {
-    let Some(Slave { channel, demand, repeats, .. }) = adapter.traits.slave else { return };
+    let Some(Slave { channel, demand, repeats, .. }) = holder(kernel, adapter) else { return };
     let (adapter, slot, origin) = (adapter.number, adapter.slot, context::stack());
     kernel.hal.controller.program(
         channel,
@@ -208,14 +250,16 @@ pub(super) fn check_offset(
 /// lock of the adapter's.
 ///
 /// # Errors
-/// DMA-109 if the transfer is neither over nor cancelled, unless the device is gone.
+/// DMA-109 if the transfer is neither over nor cancelled, unless the device is gone. Versions 1 and
+/// 2 cannot cancel: for them only while the device still requests.
 pub(super) fn flush(kernel: &Kernel, adapter: &Adapter) -> Result<(), Violation> {
-    let Some(Slave { channel, .. }) = adapter.traits.slave else { return Ok(()) };
+    let Some(Slave { channel, .. }) = holder(kernel, adapter) else { return Ok(()) };
     let function = kernel.bus.function(adapter.slot);
     let controller = &kernel.hal.controller;
-    let present = function.as_ref().is_some_and(|function| function.is_present());
+    let cancels = adapter.traits.version >= 3;
+    let requests = function.as_ref().is_some_and(|f| f.is_present() && (cancels || f.is_active()));
     if let Some((Progress::Running, origin)) = controller.progress(channel)
-        && present
+        && requests
     {
         let message = "a DMA channel was flushed whose transfer is neither over nor cancelled";
         let code = [0x23, 0, NUMBER, channel.into()];
@@ -280,6 +324,8 @@ pub(crate) unsafe fn CancelMappedTransfer(
     if !known {
         return Ok(STATUS_INVALID_PARAMETER);
     }
-    kernel.hal.controller.stop(kernel, slave.channel, Progress::Cancelled);
+    if holder(kernel, adapter).is_some() {
+        kernel.hal.controller.stop(kernel, slave.channel, Progress::Cancelled);
+    }
     Ok(STATUS_SUCCESS)
 }

@@ -2,6 +2,7 @@
 
 // UNSAFETY: the operations take raw pointers.
 
+mod incoherent;
 mod lists;
 mod packet;
 mod system;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use wdk_lite as k;
@@ -142,6 +142,7 @@ impl IrpRef {
             // CAST: a byte count of this process's memory.
             let information = body.information as usize;
             body.result = Completion { status: NtStatus(status), information };
+            kernel.io.irps.complete.fetch_add(1, Ordering::Relaxed);
             // When the lock is released the requester may use the IRP for its next request.
             self.done.store(true, Ordering::Release);
             body.abandoned
@@ -169,7 +170,12 @@ pub(crate) fn release(kernel: &Kernel, mdls: [k::PMDL; 2]) -> Result<(), Violati
 
 /// The machine's IRPs.
 #[derive(Debug, Default)]
-pub(crate) struct Pool(Mutex<Irps>);
+pub(crate) struct Pool {
+    irps: Mutex<Irps>,
+    /// Sent so far, and complete.
+    sent: AtomicU64,
+    complete: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct Irps {
@@ -195,9 +201,10 @@ impl Pool {
     #[inline]
     pub(super) fn get(&self, prepare: impl FnOnce(&mut Body)) -> IrpRef {
         let irp = {
-            let mut irps = self.0.lock();
+            let mut irps = self.irps.lock();
             irps.free.pop().unwrap_or_else(|| irps.grow())
         };
+        self.sent.fetch_add(1, Ordering::Relaxed);
         irp.cancel.reset();
         irp.done.store(false, Ordering::Relaxed);
         let mut body = irp.body();
@@ -209,7 +216,18 @@ impl Pool {
 
     /// Gives an IRP back.
     pub(super) fn put(&self, irp: IrpRef) {
-        self.0.lock().free.push(irp);
+        self.irps.lock().free.push(irp);
+    }
+
+    /// How many were sent so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// The same, if all of them are complete.
+    pub(super) fn idle(&self) -> Option<u64> {
+        let complete = self.complete.load(Ordering::Relaxed);
+        Some(self.sent()).filter(|&sent| sent == complete)
     }
 }
 

@@ -55,6 +55,16 @@ impl Io {
         first
     }
 
+    /// How many requests were sent so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.irps.sent()
+    }
+
+    /// The same, if all of them are complete.
+    pub(crate) fn idle(&self) -> Option<u64> {
+        self.irps.idle()
+    }
+
     /// A file of a device is gone.
     pub(crate) fn forget(&self, device: Handle) {
         let mut opened = self.opened.lock();

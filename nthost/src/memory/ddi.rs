@@ -183,7 +183,6 @@ pub(crate) unsafe fn MmMapLockedPagesSpecifyCache(
         return Err(broken(RuleId::Sec12, message).code(0xC4, [0x2002, 0, 0, 0]));
     }
     mdl.set_mapped(true);
-    mdl.reach();
     mdl.open(kernel.device_activity());
     Ok(std::ptr::with_exposed_provenance_mut(mdl.start()))
 }

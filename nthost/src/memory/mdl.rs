@@ -329,6 +329,9 @@ impl Mdl {
 
     /// Maps it into system space or takes the mapping away; the address is the process's own.
     pub(super) fn set_mapped(self, mapped: bool) {
+        if mapped {
+            self.reach();
+        }
         let mut state = self.state();
         let start = self.start();
         let partial = matches!(state.content, Content::Partial { .. });
@@ -519,26 +522,31 @@ impl Mdl {
         state.mappings != 0 || state.builds != 0
     }
 
-    /// KeFlushIoBuffers was called for it.
-    pub(crate) fn cache_flushed(self, read: bool, dma: bool) {
+    /// KeFlushIoBuffers was called for it; `idle` as for [`CacheFlush::called`].
+    pub(crate) fn cache_flushed(self, read: bool, dma: bool, idle: Option<u64>) {
         let mut state = self.state();
-        state.flush = CacheFlush::called(read, dma);
+        state.flush = CacheFlush::called(read, dma, idle);
         if read && !dma {
             state.opened = None;
         }
     }
 
-    /// Bytes `from..to` are mapped now: was KeFlushIoBuffers called for that?
-    pub(crate) fn use_cache_flush(self, from: usize, to: usize, to_device: bool) -> Flushed {
+    /// Bytes `from..to` are mapped now, after so many requests: was KeFlushIoBuffers called for that?
+    pub(crate) fn use_cache_flush(
+        self,
+        (from, to): (usize, usize),
+        to_device: bool,
+        requests: u64,
+    ) -> Flushed {
         let (own, content) = {
             let mut state = self.state();
-            (state.flush.consume(from, to, to_device), state.content)
+            (state.flush.consume((from, to), to_device, requests), state.content)
         };
         match content {
             // The whole may have been flushed instead of this part of it.
             Content::Partial { source, .. } if matches!(own, Flushed::Never | Flushed::UsedUp) => {
                 let shift = self.start() - source.start();
-                match source.use_cache_flush(from + shift, to + shift, to_device) {
+                match source.use_cache_flush((from + shift, to + shift), to_device, requests) {
                     Flushed::Never => own,
                     other => other,
                 }

@@ -214,6 +214,13 @@ impl Memory {
         self.check_chain(mdl, Mdl::check_arrived)
     }
 
+    /// Maps a request's MDL into system space, unless it is mapped.
+    pub(crate) fn map_once(&self, kernel: &Kernel, mdl: PMDL) {
+        if let Some(found) = self.mdls.find(mdl) {
+            found.map_once(kernel.device_activity());
+        }
+    }
+
     /// DMA-86, as far as the border shows it, for a read that returned `length` bytes.
     pub(crate) fn check_pio_flush(
         &self,

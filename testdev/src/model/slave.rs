@@ -132,6 +132,7 @@ impl Slave {
         self.commands += 1;
         if self.refused {
             (self.at, self.left) = (0, 0);
+            bus.end_dma();
             return self.complete(bus);
         }
         // CAST: inside the memory, as just checked.

@@ -5,6 +5,7 @@ use testdev::bus::{Acknowledge, SystemDevice};
 
 use super::*;
 use crate::SystemDma;
+use crate::cache::{Cause, Lost};
 
 /// A device with a data port that remembers what is put into it.
 #[derive(Default)]
@@ -252,4 +253,95 @@ fn a_failed_flush_loses_the_tail() {
             rig.end(adapter);
         });
     });
+}
+
+#[test]
+fn one_operation_is_what_the_counter_counts() {
+    with_controller(16, |rig| {
+        let large = DEVICE_DESCRIPTION { MaximumLength: 1 << 20, ..description(true) };
+        let (adapter, count) = rig.adapter(large);
+        assert_eq!(count, 16, "64 KiB");
+        let base = rig.held(adapter, count);
+        // However they begin in a page: 16 pages at most, and 17 at least.
+        let (within, beyond) = (15 << 12, 17 << 12);
+        let buffer = rig.buffer(beyond, 0, true);
+        rig.cache_flush(buffer.mdl, true);
+        rig.map(adapter, base, &buffer, (0, within), false).expect("it is a proper call");
+        assert_eq!(rig.counter(adapter), within);
+        rig.kernel.hal.controller.end(rig.kernel, CHANNEL);
+        rig.flush(adapter, base, &buffer, (0, within), false).expect("it is a proper call");
+
+        let refused = rig.map(adapter, base, &buffer, (0, beyond), false);
+        let violation = refused.expect_err("it needs 17 registers");
+        assert_eq!(violation.rule, crate::RuleId::Dma49, "{}", violation.message);
+
+        rig.kernel.memory.release_mdl(rig.kernel, buffer.mdl).expect("nothing is mapped");
+        rig.end(adapter);
+    });
+}
+
+#[test]
+fn a_channel_freed_without_a_flush_serves_nobody() {
+    let controller = Some(SystemDma { chunk: 16, interrupts: false });
+    let machine = Machine::builder(Profile::X64).system_dma(controller).go_on(true).build();
+    let slot = machine.plug(Box::new(Wired::default())).expect("there is room").0;
+    let kernel = &*machine.kernel;
+    kernel.kernel_mode(|| {
+        kernel.at_irql(2, || {
+            let rig = Rig { kernel, slot };
+            let (adapter, count) = rig.adapter(description(true));
+            let buffer = rig.buffer(64, 0, true);
+            let base = rig.held(adapter, count);
+            rig.map(adapter, base, &buffer, (0, 64), false).expect("it is a proper call");
+            let answer = kernel.hal.controller.collect(kernel, CHANNEL, &[1; 20]);
+            assert_eq!(answer, Acknowledge { bytes: 20, terminal_count: false });
+            // SAFETY: the arguments are a driver's.
+            let freed = unsafe { op::FreeAdapterChannel(kernel, adapter) };
+            freed.expect("the breach is recorded, and the machine goes on");
+            let answer = kernel.hal.controller.collect(kernel, CHANNEL, &[1; 20]);
+            assert_eq!(answer, Acknowledge::NONE, "nothing is set up");
+            kernel.memory.release_mdl(kernel, buffer.mdl).expect("nothing is mapped");
+            rig.put(adapter).expect("nothing is outstanding");
+        });
+    });
+}
+
+#[test]
+fn the_controllers_fifo_is_among_the_losses() {
+    for fails in [true, false] {
+        let controller = Some(SystemDma { chunk: 16, interrupts: false });
+        let builder = Machine::builder(Profile::Nt).system_dma(controller);
+        let builder = if fails { builder.fail_flush(1) } else { builder };
+        let machine = builder.build();
+        let slot = machine.plug(Box::new(Wired::default())).expect("there is room").0;
+        let kernel = &*machine.kernel;
+        kernel.kernel_mode(|| {
+            kernel.at_irql(2, || {
+                let rig = Rig { kernel, slot };
+                let (adapter, count) = rig.adapter(description(true));
+                let buffer = rig.buffer(128, 0, true);
+                let base = rig.held(adapter, count);
+                rig.cache_flush(buffer.mdl, true);
+                rig.map(adapter, base, &buffer, (0, 128), false).expect("it is a proper call");
+                kernel.hal.controller.collect(kernel, CHANNEL, &[9; 21]);
+                kernel.hal.controller.end(kernel, CHANNEL);
+                let flushed = rig.flush(adapter, base, &buffer, (0, 128), false);
+                assert_eq!(flushed.expect("it is a proper call"), !fails);
+                let losses = kernel.caches().expect("caches are not coherent").take_losses();
+                let left: Vec<_> =
+                    losses.iter().filter(|loss| loss.how == Lost::LeftInFifo).collect();
+                if fails {
+                    let start = buffer.va().addr();
+                    let at: Vec<_> = left.iter().flat_map(|loss| loss.addresses()).collect();
+                    assert_eq!(at, (start + 16..start + 21).collect::<Vec<_>>());
+                    assert!(left.iter().all(|loss| matches!(loss.cause, Cause::Call(_))));
+                } else {
+                    assert_eq!(losses, []);
+                    assert_eq!(&buffer.data()[..21], &[9; 21]);
+                }
+                kernel.memory.release_mdl(kernel, buffer.mdl).expect("nothing is mapped");
+                rig.end(adapter);
+            });
+        });
+    }
 }

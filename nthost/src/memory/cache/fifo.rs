@@ -6,7 +6,7 @@
 
 use super::lines::{mask, write_through};
 use super::log::{FIFO, LINE, Lost, Place, Step};
-use super::pages::{lines_of, pages_of};
+use super::pages::lines_of;
 use super::{Cache, Cause};
 use crate::memory::{PAGE, PAGE_SHIFT};
 
@@ -88,8 +88,7 @@ impl Cache {
         start: usize,
         data: &[u8],
     ) {
-        let frame = self.pages.find(start).map_or(0, |slot| self.pages.page(slot).frame);
-        let page = frame << PAGE_SHIFT;
+        let page = self.physical(start);
         let (mut at, mut rest) = (start, data);
         while !rest.is_empty() {
             if self.fifos.get(device).is_some_and(|fifo| !fifo.has_room(operation, at)) {
@@ -140,13 +139,14 @@ impl Cache {
         }
     }
 
-    /// Bytes that a device gave to the system's DMA controller are left in its FIFO for good.
+    /// Bytes of one page are left in the FIFO of the system's DMA controller for good.
     pub(crate) fn left_behind(&mut self, start: usize, length: usize, cause: Cause) {
-        for (address, from, to) in pages_of(start, length) {
-            let slot = self.pages.find(address);
-            let frame = slot.map_or(0, |slot| self.pages.page(slot).frame);
-            self.lose_bytes(frame << PAGE_SHIFT, (address, to - from), cause);
-        }
+        self.lose_bytes(self.physical(start), (start, length), cause);
+    }
+
+    /// Physical address of the page of a byte.
+    fn physical(&self, address: usize) -> u64 {
+        self.pages.find(address).map_or(0, |slot| self.pages.page(slot).frame << PAGE_SHIFT)
     }
 
     fn record_fifo(&mut self, device: usize) {

@@ -5,6 +5,8 @@
 pub(in crate::memory) struct CacheFlush {
     /// ReadOperation and DmaOperation of the last call.
     last: Option<(bool, bool)>,
+    /// Requests sent before it, if all were complete: it was for none of them, nor for a later one.
+    idle: Option<u64>,
     /// The range mapped since; unknown (and nothing is reported) once pieces left gaps.
     used: Option<(usize, usize)>,
     gaps: bool,
@@ -21,25 +23,25 @@ pub(crate) enum Flushed {
     UsedUp,
     /// It was called with other arguments: ReadOperation, DmaOperation.
     Otherwise(bool, bool),
+    /// It was too, and before anybody asked for this transfer.
+    Early(bool, bool),
 }
 
 impl CacheFlush {
-    /// KeFlushIoBuffers was called.
-    pub(in crate::memory) fn called(read: bool, dma: bool) -> Self {
-        Self { last: Some((read, dma)), used: None, gaps: false }
+    /// KeFlushIoBuffers was called; `idle` tells how many requests had been sent, if all were
+    /// complete.
+    pub(in crate::memory) fn called(read: bool, dma: bool, idle: Option<u64>) -> Self {
+        Self { last: Some((read, dma)), idle, used: None, gaps: false }
     }
 
-    /// Bytes `from..to` are mapped: what is the last call worth for them?
+    /// Bytes `from..to` are mapped after so many requests: what is the last call worth for them?
     pub(in crate::memory) fn consume(
         &mut self,
-        from: usize,
-        to: usize,
+        (from, to): (usize, usize),
         to_device: bool,
+        requests: u64,
     ) -> Flushed {
-        let Some(last) = self.last else { return Flushed::Never };
-        if last != (!to_device, true) {
-            return Flushed::Otherwise(last.0, last.1);
-        }
+        let Some((read, dma)) = self.last else { return Flushed::Never };
         match self.used {
             None => self.used = Some((from, to)),
             Some(_) if self.gaps => {}
@@ -49,7 +51,13 @@ impl CacheFlush {
             }
             Some(_) => return Flushed::UsedUp,
         }
-        Flushed::Properly
+        if (read, dma) == (!to_device, true) {
+            Flushed::Properly
+        } else if self.idle.is_some_and(|idle| idle != requests) {
+            Flushed::Early(read, dma)
+        } else {
+            Flushed::Otherwise(read, dma)
+        }
     }
 
     /// Whether it was called for DMA and nothing was transferred since; counts as used then.
@@ -70,21 +78,33 @@ mod tests {
     fn a_flush_serves_each_byte_once() {
         let mut flush = CacheFlush { last: Some((false, true)), ..CacheFlush::default() };
 
-        assert_eq!(flush.consume(0, 100, true), Flushed::Properly);
-        assert_eq!(flush.consume(100, 200, true), Flushed::Properly);
-        assert_eq!(flush.consume(150, 160, true), Flushed::UsedUp);
-        assert_eq!(flush.consume(200, 300, false), Flushed::Otherwise(false, true));
+        assert_eq!(flush.consume((0, 100), true, 1), Flushed::Properly);
+        assert_eq!(flush.consume((100, 200), true, 1), Flushed::Properly);
+        assert_eq!(flush.consume((150, 160), true, 1), Flushed::UsedUp);
+        assert_eq!(flush.consume((150, 160), false, 1), Flushed::UsedUp);
+        assert_eq!(flush.consume((200, 300), false, 1), Flushed::Otherwise(false, true));
+    }
+
+    #[test]
+    fn a_flush_for_the_other_direction_is_early_if_nobody_had_asked() {
+        let asked = CacheFlush::called(true, true, None);
+        assert_eq!({ asked }.consume((0, 10), true, 1), Flushed::Otherwise(true, true));
+        let idle = CacheFlush::called(true, true, Some(1));
+        assert_eq!({ idle }.consume((0, 10), true, 1), Flushed::Otherwise(true, true));
+        assert_eq!({ idle }.consume((0, 10), true, 2), Flushed::Early(true, true));
+        // Nothing else was done to the bytes since, as far as anybody knows.
+        assert_eq!({ idle }.consume((0, 10), false, 2), Flushed::Properly);
     }
 
     #[test]
     fn a_flush_that_nothing_used_is_found_once() {
         assert!(!CacheFlush::default().take_unused());
-        assert!(!CacheFlush::called(true, false).take_unused());
-        let mut flush = CacheFlush::called(true, true);
+        assert!(!CacheFlush::called(true, false, None).take_unused());
+        let mut flush = CacheFlush::called(true, true, None);
 
         assert!(flush.take_unused());
         assert!(!flush.take_unused());
-        assert_eq!(flush.consume(0, 10, false), Flushed::UsedUp);
+        assert_eq!(flush.consume((0, 10), false, 1), Flushed::UsedUp);
     }
 
     #[test]
@@ -92,7 +112,7 @@ mod tests {
         let mut flush = CacheFlush { last: Some((true, true)), ..CacheFlush::default() };
 
         for (from, to) in [(0, 10), (20, 30), (10, 20)] {
-            assert_eq!(flush.consume(from, to, false), Flushed::Properly);
+            assert_eq!(flush.consume((from, to), false, 1), Flushed::Properly);
         }
     }
 }

@@ -29,7 +29,8 @@ impl Given {
 /// Who spoiled a line that a device was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spoiler {
-    /// It was dirty when the device was given it: nobody had flushed the caches.
+    /// It was dirty when the device was given it, and nobody had flushed the caches for that. For a
+    /// device that reads, only if memory lacked bytes that it was given; so for the next one.
     Unflushed,
     /// The processor stored into it after the caches were flushed, before the device was given it.
     Early,
@@ -39,7 +40,7 @@ pub(crate) enum Spoiler {
     Neighbour,
 }
 
-/// A line that was dirty when the device's data was to become visible.
+/// A line that somebody spoiled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spoiled {
     pub who: Spoiler,
@@ -208,7 +209,8 @@ impl Cache {
             }
             self.step((slot, number), cause, (from, to - from), |line, address| {
                 line.given += 1;
-                line.dirty_when_given = line.state == LineState::Dirty;
+                line.dirty_when_given = line.state == LineState::Dirty
+                    && (!given.to_device || line.stale(address) & mask(from, to) != 0);
                 line.flushed_before = std::mem::replace(&mut line.flushed, false);
                 line.stored = 0;
                 let whole = read_whole(address, line.locked);
@@ -221,7 +223,8 @@ impl Cache {
 
     /// The HAL takes bytes back from a device. If its data `arrives`, what is clean is dropped, so
     /// that the processor reads what the device wrote; a dirty line loses one of the two, as the
-    /// choices say. Returns the first such line. Bounced lines are copied by the caller, before.
+    /// choices say. Returns the first such line, or the first that was dirty when a device was given
+    /// it to read. Bounced lines are copied by the caller, before.
     pub(crate) fn take_back(
         &mut self,
         choices: &Choices,
@@ -243,8 +246,9 @@ impl Cache {
                 continue;
             }
             let drops = arrives && !given.to_device;
-            let found = drops.then(|| self.spoiler(at, mask(from, to))).flatten();
-            if found.is_some() {
+            let found =
+                arrives.then(|| self.spoiler(at, given.to_device, mask(from, to))).flatten();
+            if drops && found.is_some() {
                 self.settle_dirty(choices, at, cause);
             }
             spoiled = spoiled.or(found);
@@ -258,8 +262,9 @@ impl Cache {
         spoiled
     }
 
-    /// Who made a line dirty, or stored beside the device's bytes, while the device had `bytes`.
-    fn spoiler(&mut self, at: (usize, usize), bytes: u64) -> Option<Spoiled> {
+    /// Who made a line dirty, or stored beside the device's bytes, while the device had `bytes`. To
+    /// a device that reads, stores make no difference: the application may change its own buffer.
+    fn spoiler(&mut self, at: (usize, usize), to_device: bool, bytes: u64) -> Option<Spoiled> {
         let page = self.pages.page_mut(at.0);
         let address = page.place(at.1).address;
         let line = &mut page.lines[at.1];
@@ -270,6 +275,7 @@ impl Cache {
         let (who, address) = match line.state {
             _ if line.dirty_when_given && line.flushed_before => (Spoiler::Early, address),
             _ if line.dirty_when_given => (Spoiler::Unflushed, address),
+            _ if to_device => return None,
             _ if stored & bytes != 0 => (Spoiler::Store, first(stored & bytes)),
             _ if stored != 0 => (Spoiler::Neighbour, first(stored)),
             _ => return None,

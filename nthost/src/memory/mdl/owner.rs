@@ -18,7 +18,7 @@ impl Mdl {
     }
 
     /// The driver gets a system address of it.
-    pub(in crate::memory) fn reach(self) {
+    pub(super) fn reach(self) {
         if let Content::Partial { source, .. } = self.content() {
             source.reach();
         }

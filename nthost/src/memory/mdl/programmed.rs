@@ -12,6 +12,14 @@ pub(crate) struct Opened {
 }
 
 impl Mdl {
+    /// Maps it into system space, unless it is mapped.
+    pub(in crate::memory) fn map_once(self, now: Opened) {
+        if self.header().MappedSystemVa.is_null() {
+            self.set_mapped(true);
+            self.open(now);
+        }
+    }
+
     /// The processor has its system address from now on.
     pub(in crate::memory) fn open(self, now: Opened) {
         self.state().opened = Some(now);

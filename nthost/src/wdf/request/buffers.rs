@@ -54,25 +54,28 @@ fn locate(body: &Body, end: End) -> Where {
     }
 }
 
-/// WdfRequestRetrieveInput/OutputBuffer: address and length of the whole buffer.
+/// WdfRequestRetrieveInput/OutputBuffer: address and length of the whole buffer. A direct request's
+/// is mapped into system space, once.
 pub(super) fn buffer(
+    kernel: &Kernel,
     live: &Live<'_>,
     end: End,
     required: usize,
 ) -> Result<(*mut c_void, usize), NTSTATUS> {
     let mut body = live.irp.body();
-    let (address, length) = match locate(&body, end) {
+    let place = locate(&body, end);
+    let (address, length) = match place {
         Where::Invalid => return Err(STATUS_INVALID_DEVICE_REQUEST),
         Where::System(length) => (body.system_buffer(), length),
         // The system mapping of a requester's pages is where this process has them.
         Where::Mdl => (body.user.0, body.length),
         Where::Raw(address, length) => (address, length),
     };
-    if length == 0
-        || length < required
-        || (locate(&body, end) == Where::Mdl && body.mdl.0.is_null())
-    {
+    if length == 0 || length < required || (place == Where::Mdl && body.mdl.0.is_null()) {
         return Err(STATUS_BUFFER_TOO_SMALL);
+    }
+    if place == Where::Mdl {
+        kernel.memory.map_once(kernel, body.mdl.0);
     }
     Ok((address.cast(), length))
 }

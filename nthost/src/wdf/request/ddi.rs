@@ -128,7 +128,7 @@ unsafe fn retrieve(
     if buffer.is_null() {
         return Err(null_parameter("Buffer"));
     }
-    let (status, found) = match buffers::buffer(&live, end, required) {
+    let (status, found) = match buffers::buffer(kernel, &live, end, required) {
         Ok(found) => (STATUS_SUCCESS, found),
         Err(status) => (status, (ptr::null_mut(), 0)),
     };
