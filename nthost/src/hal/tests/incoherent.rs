@@ -77,6 +77,9 @@ fn what_a_device_writes_after_a_flush_for_the_other_direction_stays_stale() {
     on(&[Profile::Nt], |rig| {
         let (adapter, _) = rig.adapter(wide());
         let common = rig.common(adapter);
+        // What is stored is in the cache.
+        // SAFETY: within the buffer.
+        unsafe { common.memory.cast::<u8>().write_bytes(0x66, 200) };
         rig.cache_flush(common.mdl, false);
         let before = common.bytes()[..200].to_vec();
         rig.write(number(common.logical), &[0x77; 200]).expect("it is the device's too");
