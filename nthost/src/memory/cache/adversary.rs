@@ -15,7 +15,7 @@ enum Move {
     Evict(usize, usize),
     /// Page and line.
     Prefetch(usize, usize),
-    /// The adapter's number.
+    /// The device's slot.
     Drain(usize),
 }
 
