@@ -33,9 +33,6 @@ use log::{Cause, LINE, LineState, Log, Loss, Lost, Moment, Place, Step};
 use pages::Pages;
 pub(crate) use transitions::{Given, Spoiled, Spoiler};
 
-/// How many chances there are that the adversary does nothing, beside one for each move.
-const RELUCTANCE: u32 = 64;
-
 /// Lines of a page.
 pub(crate) const LINES: usize = PAGE / LINE;
 
@@ -104,6 +101,7 @@ impl Cache {
         if log.recording {
             log.record(state, place, old, cause, bytes);
         }
+        page.note(line);
         result
     }
 
@@ -170,15 +168,8 @@ impl Kernel {
     /// adversary's turn, under schedulers that have no task for it.
     #[cold]
     pub(crate) fn adversary_step(&self) {
-        let Some(mut cache) = self.caches() else { return };
-        // Few lines are seldom touched, so that some losses happen and others do not.
-        loop {
-            let moves = cache.moves();
-            let chosen = if moves == 0 { 0 } else { self.choices.below(moves + RELUCTANCE) };
-            if chosen >= moves {
-                return;
-            }
-            cache.make_move(chosen);
+        if let Some(mut cache) = self.caches() {
+            cache.turn(&self.choices);
         }
     }
 }

@@ -2,8 +2,8 @@
 //! to the last unlock.
 
 use super::LINES;
-use super::lines::{Line, mask};
-use super::log::{LINE, Place};
+use super::lines::{Line, bytes_of, mask};
+use super::log::{LINE, LineState, Place};
 use crate::memory::pages::NumberMap;
 use crate::memory::{PAGE, PAGE_SHIFT};
 
@@ -29,9 +29,51 @@ pub(super) struct Page {
     /// The ranges that are locked; the same one may be there more than once.
     ranges: Vec<(u32, u32)>,
     pub lines: [Line; LINES],
+    /// The lines of which some byte is locked, one bit each; so with the next two.
+    tracked: u64,
+    /// Those that are in the cache, as far as the model has seen.
+    cached: u64,
+    /// Those that a device was given.
+    given: u64,
+    /// Where the page stands among those of its kind.
+    position: usize,
 }
 
 impl Page {
+    /// A line's state has changed.
+    pub(super) fn note(&mut self, number: usize) {
+        let (line, bit) = (&self.lines[number], 1 << number);
+        let set = |bits: &mut u64, on: bool| *bits = if on { *bits | bit } else { *bits & !bit };
+        set(&mut self.tracked, line.locked != 0);
+        set(&mut self.cached, line.state != LineState::Absent);
+        set(&mut self.given, line.given != 0);
+    }
+
+    /// The lines to which the adversary can do something, one bit each: those in the cache, absent
+    /// ones that may be prefetched, and those that the processor has stored into unseen.
+    pub(super) fn possible(&self, prefetches: bool) -> u64 {
+        let known = self.known(prefetches);
+        let stored = |&line: &usize| self.lines[line].is_stored(self.place(line).address);
+        bytes_of(self.tracked & !known).filter(stored).fold(known, |sum, line| sum | 1 << line)
+    }
+
+    /// Those of them of which no byte has to be looked at.
+    fn known(&self, prefetches: bool) -> u64 {
+        let prefetched = if prefetches && self.kind == Kind::Locked { self.given } else { 0 };
+        self.tracked & (self.cached | prefetched)
+    }
+
+    /// Whether there is such a line.
+    pub(super) fn has_possible(&self, prefetches: bool) -> bool {
+        self.known(prefetches) != 0 || self.possible(prefetches) != 0
+    }
+
+    /// Whether this line is one.
+    pub(super) fn is_possible(&self, line: usize, prefetches: bool) -> bool {
+        let known = self.known(prefetches) >> line & 1 == 1;
+        known || self.lines[line].is_stored(self.place(line).address)
+    }
+
     /// A line's place.
     pub(super) fn place(&self, line: usize) -> Place {
         let page = self.frame << PAGE_SHIFT;
@@ -79,6 +121,8 @@ pub(super) struct Pages {
     free: Vec<usize>,
     /// From page number in the process to slot.
     index: NumberMap<usize, usize>,
+    /// The slots of the pages of each kind, in no order that means anything.
+    kinds: [Vec<usize>; 3],
 }
 
 impl Pages {
@@ -95,7 +139,10 @@ impl Pages {
         let address = address & !(PAGE - 1);
         let ranges = Vec::with_capacity(2);
         let lines = [const { Line::UNTRACKED }; LINES];
-        let page = Some(Box::new(Page { address, frame, kind, ranges, lines }));
+        let position = self.kinds[kind as usize].len();
+        let (tracked, cached, given) = (0, 0, 0);
+        let page = Page { address, frame, kind, ranges, lines, tracked, cached, given, position };
+        let page = Some(Box::new(page));
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot] = page;
@@ -107,6 +154,7 @@ impl Pages {
             }
         };
         self.index.insert(address >> PAGE_SHIFT, slot);
+        self.kinds[kind as usize].push(slot);
         slot
     }
 
@@ -115,7 +163,17 @@ impl Pages {
         if let Some(page) = self.slots[slot].take() {
             self.index.remove(&(page.address >> PAGE_SHIFT));
             self.free.push(slot);
+            let kind = &mut self.kinds[page.kind as usize];
+            kind.swap_remove(page.position);
+            if let Some(&moved) = kind.get(page.position) {
+                self.page_mut(moved).position = page.position;
+            }
         }
+    }
+
+    /// The slots of the pages of a kind, in an order that is the same in every run.
+    pub(super) fn of_kind(&self, kind: Kind) -> &[usize] {
+        &self.kinds[kind as usize]
     }
 
     pub(super) fn page(&self, slot: usize) -> &Page {

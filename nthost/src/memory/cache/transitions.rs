@@ -139,6 +139,7 @@ impl Cache {
             for (line, ..) in lines_of(from, to) {
                 let locked = page.locked(line);
                 page.lines[line].lose(locked);
+                page.note(line);
             }
         }
     }
@@ -165,7 +166,9 @@ impl Cache {
                 self.log.lose(place, Lost::KeptStale, Cause::Forgotten, stale);
             }
         }
-        self.pages.page_mut(slot).lines[line].lose(locked);
+        let page = self.pages.page_mut(slot);
+        page.lines[line].lose(locked);
+        page.note(line);
     }
 
     /// KeFlushIoBuffers: what is dirty is written back; for a read operation nothing stays in the
