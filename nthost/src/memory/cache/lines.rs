@@ -52,7 +52,7 @@ pub(super) fn differing(one: &[u8; LINE], other: &[u8; LINE], of: u64) -> u64 {
 fn nonzero_bytes(word: u64) -> u64 {
     const LOW: u64 = 0x7F7F_7F7F_7F7F_7F7F;
     // The highest bit of each byte: set if any other is, or it is itself.
-    let found = ((word & LOW) + LOW | word) & !LOW;
+    let found = (((word & LOW) + LOW) | word) & !LOW;
     // The product brings bit 8n + 7 to bit 56 + n, and no two others to the same place.
     (found >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
