@@ -6,9 +6,10 @@
 
 use std::ptr;
 
-use dmaproof_tests::lab::ddk::{KERNEL_MODE, NO, at_level};
-use dmaproof_tests::lab::{Lab, Transfer, control, whole_packet};
-use dmaproof_tests::{rule_tests, run};
+use dmaproof_tests::lab::ddk::{KERNEL_MODE, NO, at_level, wait};
+use dmaproof_tests::lab::{Lab, Routine, Script, Transfer, control, whole_packet};
+use dmaproof_tests::{Case, rule_tests, run};
+use testdev::edu;
 use wdk_lite::_IO_ALLOCATION_ACTION::{
     DeallocateObject, DeallocateObjectKeepRegisters, KeepObject,
 };
@@ -87,6 +88,13 @@ rule_tests! {
         [Dma41, Dma42], [],
         broken: run(|lab, request| returning(lab, request, KeepObject, Transfer::free)),
         clean: run(|lab, request| returning(lab, request, KeepObject, Transfer::free_channel)),
+    }
+    breaks free_registers_before_adapter_control_keeps_the_channel {
+        [Dma41, Dma42], [],
+        broken: overtaken(|lab, request| overtake(lab, request, KeepObject)),
+        clean: overtaken(|lab, request| {
+            overtake(lab, request, DeallocateObjectKeepRegisters)
+        }).seeds(20),
     }
     breaks free_the_registers_used_instead_of_those_allocated {
         [Dma42], [],
@@ -189,6 +197,49 @@ fn returning<'l>(
     transfer.flush_caches();
     transfer.allocate();
     then(&transfer);
+    STATUS_SUCCESS
+}
+
+/// A driver whose DPC ends the transfer that its AdapterControl started. It may do so on another
+/// processor before that routine has returned: the pages have the routine start the device, and
+/// the DPC free the registers as soon as the transfer is over, without a word about waiting.
+const fn overtaken(routine: Routine) -> Case {
+    run(routine).buffer(1000, 0).script(Script {
+        dpc: |lab| {
+            let of: *const Transfer<'_> =
+                ptr::with_exposed_provenance(lab.scratch[0].get() as usize);
+            if of.is_null() || lab.device_runs() {
+                return;
+            }
+            // SAFETY: LAB: `overtake` keeps the transfer until this is done.
+            let transfer = unsafe { &*of };
+            lab.scratch[0].set(0);
+            lab.check(transfer.flush(0, transfer.length), "FlushAdapterBuffers failed");
+            transfer.free();
+            lab.scratch[1].set(1);
+        },
+        ..Script::correct()
+    })
+}
+
+/// One transfer, whose AdapterControl is held up for a while before it returns `action`.
+fn overtake(lab: &Lab, request: WDFREQUEST, action: IO_ALLOCATION_ACTION) -> NTSTATUS {
+    let transfer = Transfer::new(lab, request);
+    transfer.action.set(action);
+    transfer.on_grant.set(|transfer| {
+        let lab = transfer.lab;
+        // CAST: an address.
+        lab.scratch[0].set(ptr::from_ref(transfer).expose_provenance() as u64);
+        let (logical, mapped) = transfer.map(0, transfer.length);
+        lab.start_device(logical, mapped, transfer.to_device, true);
+        let held_up = (0..1000).take_while(|_| lab.scratch[1].get() == 0 && lab.read(edu::ID) != 0);
+        lab.scratch[2].set(1 + held_up.count() as u64);
+    });
+    transfer.flush_caches();
+    lab.check(NT_SUCCESS(transfer.ask()), "AllocateAdapterChannel failed");
+    // SAFETY: LAB.
+    let over = unsafe { wait(1000, || lab.scratch[1].get() != 0 && lab.scratch[2].get() != 0) };
+    lab.check(over, "the transfer never ended");
     STATUS_SUCCESS
 }
 

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | DMA-83 | it says what the HAL returns; a driver cannot break it |
 
-use dmaproof_tests::lab::ddk::at_level;
+use dmaproof_tests::lab::ddk::{MmGetSystemAddressForMdlSafe, at_level};
 use dmaproof_tests::lab::{Lab, Routine, Script, Transfer, list_control, whole_list};
-use dmaproof_tests::{Case, rule_tests, run};
+use dmaproof_tests::{Bench, Case, rule_tests, run};
 use wdk_lite::*;
 
 use crate::{DMA, VERIFIER};
@@ -118,6 +118,45 @@ rule_tests! {
         clean: sg(|lab, request| elements(lab, request, false)).from_device()
             .scenario(|bench| bench.chain(&[512, 512], 0x100)),
     }
+    breaks an_element_left_out {
+        [Dma77], [],
+        broken: sg(|lab, request| in_part(lab, request, 1)).scenario(two_elements),
+        clean: sg(|lab, request| in_part(lab, request, 2)).scenario(two_elements),
+    }
+    breaks an_element_left_out_by_a_read {
+        [Dma77], [],
+        broken: sg(|lab, request| in_part(lab, request, 1)).from_device().scenario(two_elements),
+        clean: sg(|lab, request| in_part(lab, request, 2)).from_device().scenario(two_elements),
+    }
+    answer a_transfer_that_ended_early_and_says_so {
+        [Dma77],
+        sg(|lab, request| {
+            let status = in_part(lab, request, 1);
+            lab.information.set(512);
+            status
+        }).from_device().scenario(two_elements),
+    }
+    answer an_element_that_the_driver_filled_itself {
+        [Dma77],
+        sg(|lab, request| {
+            let status = in_part(lab, request, 1);
+            let transfer = Transfer::new(lab, request);
+            // SAFETY: LAB.
+            unsafe {
+                let second = (*transfer.mdl).Next;
+                let how = MdlMappingNoExecute | 16;
+                MmGetSystemAddressForMdlSafe(second, how).cast::<u8>().write_bytes(7, 512);
+            }
+            status
+        }).from_device().scenario(two_elements),
+    }
+    answer elements_that_a_second_list_moves {
+        [Dma77],
+        sg(|lab, request| {
+            let _ = in_part(lab, request, 1);
+            in_part(lab, request, 2)
+        }).from_device().scenario(two_elements),
+    }
     answer chain_beyond_the_grant_is_refused {
         [Dma78],
         sg(refused_list).machine(|builder| builder.map_registers(Some(3)))
@@ -138,6 +177,26 @@ pub(crate) const fn sg(routine: Routine) -> Case {
 /// The same in version 3.
 pub(crate) const fn sg3(routine: Routine) -> Case {
     run(routine).script(Script::lists3())
+}
+
+/// The application's buffers, each an element of the list at least.
+fn two_elements(bench: &mut Bench) {
+    bench.chain(&[512, 512], 0x100);
+}
+
+/// A transfer of 1024 bytes of which the device moves the first `elements` elements; the request
+/// is completed as if it had moved all.
+fn in_part(lab: &Lab, request: WDFREQUEST, elements: usize) -> NTSTATUS {
+    let mut transfer = Transfer::new(lab, request);
+    transfer.length = 1024;
+    flush_chain(transfer.mdl, (!transfer.to_device).into());
+    transfer.get_list();
+    for (logical, length) in transfer.elements().into_iter().take(elements) {
+        transfer.run_device(logical, length);
+    }
+    transfer.put_list();
+    lab.information.set(1024);
+    STATUS_SUCCESS
 }
 
 /// The arguments of GetScatterGatherList that a test alters.

@@ -108,7 +108,11 @@ impl Bench {
     /// # Panics
     /// When the request fails.
     pub fn chain(&self, lengths: &[usize], offset: usize) {
-        let buffers = lengths.iter().map(|&length| Buffer::at_page_offset(length, offset));
+        let buffers = lengths.iter().map(|&length| {
+            let mut buffer = Buffer::at_page_offset(length, offset);
+            buffer.fill(FILL);
+            buffer
+        });
         let code = lab::control_code(self.case.method, self.case.inline);
         let input = lab::encode(self.case.routine).to_ne_bytes().to_vec();
         let request = Request::chain(Operation::Ioctl { code, input }, buffers.collect());

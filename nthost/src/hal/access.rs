@@ -350,12 +350,13 @@ impl Hal {
 }
 
 /// What an access to a map register's page reaches.
-fn reach_bounce(state: &State, register: u32, touch: Touch) -> Reach {
+fn reach_bounce(state: &mut State, register: u32, touch: Touch) -> Reach {
     let memory = state.file.bounce_page(register).map(|page| page.addr() + touch.offset() as usize);
     let entry = state.file.get(register).copied();
     match (entry.filter(|entry| entry.mapped), memory) {
         (Some(entry), Some(memory)) if !(touch.write && entry.to_device) => {
             // The rest of the page is looked at when it is flushed (E6/0F).
+            state.file.touch(register);
             Reach::Memory(memory)
         }
         (Some(entry), memory) => {
@@ -370,7 +371,7 @@ fn reach_bounce(state: &State, register: u32, touch: Touch) -> Reach {
 }
 
 /// What an access to a page that a map register translates reaches.
-fn reach_translated(kernel: &Kernel, state: &State, register: u32, touch: Touch) -> Reach {
+fn reach_translated(kernel: &Kernel, state: &mut State, register: u32, touch: Touch) -> Reach {
     let entry = state.file.get(register).copied();
     let Some(entry) = entry.filter(|entry| entry.mapped) else {
         return ended(explain(state, entry.map_or(0, |entry| entry.operation), touch), None);
@@ -380,6 +381,7 @@ fn reach_translated(kernel: &Kernel, state: &State, register: u32, touch: Touch)
         return Reach::Forbidden { error: BusError::Permission, memory: None, violation };
     }
     if entry.from <= touch.offset() && touch.end() <= entry.to {
+        state.file.touch(register);
         let bounce = state.file.bounce_page(register);
         let (lines, operation) = (state.file.bounced_lines(register), entry.operation);
         return Reach::Translated(Target { page: entry.page, bounce, lines, operation });
@@ -400,9 +402,9 @@ fn beyond(kernel: &Kernel, touch: Touch) -> Reach {
 }
 
 /// What an access to a page behind an adapter's offset reaches.
-fn reach_direct(kernel: &Kernel, state: &State, frame: u64, touch: Touch) -> Reach {
+fn reach_direct(kernel: &Kernel, state: &mut State, frame: u64, touch: Touch) -> Reach {
     let (from, to) = (touch.offset(), touch.end());
-    let found = state.file.overlapping(frame, from, to).and_then(|r| state.file.get(r));
+    let found = state.file.overlapping(frame, from, to).and_then(|r| state.file.get(r)).copied();
     let Some(entry) = found else {
         let last = state.file.last_with(frame, from).map_or(0, |register| register.operation);
         return ended(explain(state, last, touch), None);
@@ -412,6 +414,7 @@ fn reach_direct(kernel: &Kernel, state: &State, frame: u64, touch: Touch) -> Rea
         return Reach::Forbidden { error: BusError::Permission, memory: None, violation };
     }
     if state.file.covers(frame, from, to) {
+        state.file.touch_page(frame, from, to);
         return Reach::Memory(entry.page + from as usize);
     }
     beyond(kernel, touch)
@@ -473,7 +476,11 @@ fn nothing_there(kernel: &Kernel, touch: Touch) -> Violation {
              be given logical ones",
             touch.verb()
         );
-        return broken(RuleId::Sim01, message);
+        let violation = broken(RuleId::Sim01, message);
+        return match kernel.memory.asked_for(address) {
+            Some(origin) => violation.from(origin),
+            None => violation,
+        };
     }
     let message = format!(
         "the device {} {length} bytes at {address:#x}, which was never mapped",

@@ -156,6 +156,19 @@ pub(super) fn first_address(list: usize) -> u64 {
     unsafe { place.read_unaligned() }
 }
 
+/// The lengths of the elements of a list that is still as it was written.
+pub(super) fn element_lengths(list: usize) -> impl Iterator<Item = usize> {
+    let read = |at: usize| {
+        let place: *const u32 = std::ptr::with_exposed_provenance(at);
+        // SAFETY: within the memory that the list was written to.
+        let value = unsafe { place.read_unaligned() };
+        // CAST: 32 bits.
+        value as usize
+    };
+    let first = list + ELEMENTS + offset_of!(SCATTER_GATHER_ELEMENT, Length);
+    (0..read(list)).map(move |element| read(first + element * size_of::<SCATTER_GATHER_ELEMENT>()))
+}
+
 /// A digest of a list's memory.
 pub(super) fn digest(address: usize, bytes: usize) -> u64 {
     let words = (0..bytes / 8).map(|word| {

@@ -8,14 +8,15 @@ use wdk_lite::*;
 use super::adapter::{Adapter, State};
 use super::channel::{Turn, submit};
 use super::coherency::Coherency;
-use super::list_memory::{Buffer, digest, elements_in, list_size, write_list};
+use super::list_memory::{Buffer, digest, element_lengths, elements_in, list_size, write_list};
 use super::mapping::{Mapping, examine, walk};
 use super::packet::too_long;
+use super::registers::RegisterFile;
 use super::waiting::{Build, Device, Opaque, Waiting};
 use crate::RuleId;
 use crate::ddi::callback::{self, routine};
 use crate::machine::{DISPATCH, Kernel, context};
-use crate::memory::mdl::Mdl;
+use crate::memory::mdl::{Mdl, Skipped};
 use crate::memory::pages::span;
 use crate::verifier::{CallStack, Violation, broken};
 
@@ -342,6 +343,7 @@ impl State {
         list.live = false;
         let mapping = std::mem::take(&mut list.mapping);
         let (grant, buffer) = (list.grant, list.buffer.take());
+        let skipped = skipped(&self.file, &mapping, list.address);
         if let Some(mut buffer) = buffer {
             buffer.forget();
             self.buffers.push(buffer);
@@ -349,8 +351,39 @@ impl State {
         self.unmap(kernel, adapter, mapping, true, context::stack())?;
         self.revoke(grant);
         self.kick(kernel, adapter);
-        Ok(())
+        skipped.map_or(Ok(()), |(head, skipped)| tell_skipped(kernel, head, skipped))
     }
+}
+
+/// The first element of the list at this address of which the device accessed nothing, if it
+/// accessed others (DMA-77); its offset is from the start of the chain.
+fn skipped(file: &RegisterFile, mapping: &Mapping, list: usize) -> Option<(Mdl, Skipped)> {
+    let parts = || file.parts(mapping.register..mapping.register + mapping.registers);
+    if parts().all(|(.., touched)| touched) || !parts().any(|(.., touched)| touched) {
+        return None;
+    }
+    let &Mapping { head, to_device, origin, .. } = mapping;
+    let mut end = 0;
+    let mut elements = element_lengths(list).map(|length| {
+        end += length;
+        (end - length, length)
+    });
+    let alone = |&(from, length): &(usize, usize)| {
+        parts().all(|(start, end, touched)| !touched || end <= from || from + length <= start)
+    };
+    let (from, length) = elements.find(alone)?;
+    let offset = mapping.offset + from;
+    Some((head?, Skipped { offset, before: 0, length, to_device, origin }))
+}
+
+/// Remembers it with the MDL that has its bytes.
+fn tell_skipped(kernel: &Kernel, head: Mdl, skipped: Skipped) -> Result<(), Violation> {
+    walk(kernel, head, skipped.offset, 1, |part| {
+        let (offset, before) = (part.offset, skipped.offset - part.offset);
+        part.mdl.skip(Skipped { offset, before, ..skipped });
+        Ok(())
+    })?;
+    Ok(())
 }
 
 /// Tells the size of a list (DMA-79; wdm, PCALCULATE_SCATTER_GATHER_LIST_SIZE): the worst case for

@@ -7,6 +7,7 @@
 // UNSAFETY: bounce pages and the pages behind them are raw memory.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ops::Range;
 use std::ptr::{self, NonNull};
 
 use super::adapter::Paging;
@@ -34,6 +35,8 @@ pub(super) struct Register {
     pub to: u32,
     pub to_device: bool,
     pub mapped: bool,
+    /// Whether the device accessed some of them.
+    pub touched: bool,
     /// Names the operation, also after its end.
     pub operation: u64,
     /// The next register that maps the same page.
@@ -47,6 +50,7 @@ const UNUSED: Register = Register {
     to: 0,
     to_device: false,
     mapped: false,
+    touched: false,
     operation: 0,
     next: NONE,
 };
@@ -194,6 +198,38 @@ impl RegisterFile {
         true
     }
 
+    /// What registers map, one after the other: offsets of the first byte and behind the last, and
+    /// whether the device accessed some.
+    pub(super) fn parts(
+        &self,
+        registers: Range<u32>,
+    ) -> impl Iterator<Item = (usize, usize, bool)> {
+        let mut end = 0;
+        registers.filter_map(|register| self.get(register)).map(move |entry| {
+            let start = end;
+            // CAST: bytes of a page.
+            end += (entry.to - entry.from) as usize;
+            (start, end, entry.touched)
+        })
+    }
+
+    /// The device accesses bytes that a register maps.
+    #[inline]
+    pub(super) fn touch(&mut self, register: u32) {
+        if let Some(entry) = self.registers.get_mut(register as usize) {
+            entry.touched = true;
+        }
+    }
+
+    /// The device accesses bytes `from..to` of a page, which registers map.
+    pub(super) fn touch_page(&mut self, frame: u64, from: u32, to: u32) {
+        let mut current = self.frames.get(&frame).copied().unwrap_or(NONE);
+        while let Some(entry) = self.registers.get_mut(current as usize) {
+            entry.touched |= entry.from < to && from < entry.to;
+            current = entry.next;
+        }
+    }
+
     /// Gives the bounce pages back; the adapter is put.
     pub(super) fn free_bounce_pages(&mut self) {
         self.bounce = None;
@@ -206,8 +242,9 @@ impl RegisterFile {
             self.check_free(register)?;
         }
         let head = self.frames.insert(frame, register).unwrap_or(NONE);
+        let (mapped, touched, next) = (true, false, head);
         self.registers[register as usize] =
-            Register { frame, page, from, to, to_device, mapped: true, operation, next: head };
+            Register { frame, page, from, to, to_device, mapped, touched, operation, next };
         let Some(bounce) = self.bounce_page(register) else { return Ok(()) };
         if self.lines.is_some() {
             self.copy_partial_lines(register, (from, to), bounce);

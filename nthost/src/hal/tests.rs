@@ -2,6 +2,7 @@
 
 // UNSAFETY: the operations take raw pointers.
 
+mod discard;
 mod incoherent;
 mod lists;
 mod packet;

@@ -5,6 +5,7 @@
 
 use std::cell::UnsafeCell;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
@@ -31,8 +32,8 @@ pub(crate) struct Instance {
     image: Image,
     /// Present until the instance is dropped.
     mapping: Option<Mapping>,
-    object: Box<UnsafeCell<DRIVER_OBJECT>>,
-    globals: Box<UnsafeCell<WDF_DRIVER_GLOBALS>>,
+    object: Rc<UnsafeCell<DRIVER_OBJECT>>,
+    globals: Rc<UnsafeCell<WDF_DRIVER_GLOBALS>>,
     discarded: AtomicBool,
     bound: AtomicBool,
     refusal: Mutex<Option<String>>,
@@ -68,8 +69,8 @@ impl Instance {
         Ok(Self {
             image: image.clone(),
             mapping: Some(mapping),
-            object: Box::new(UnsafeCell::new(object)),
-            globals: Box::new(UnsafeCell::new(WDF_DRIVER_GLOBALS::default())),
+            object: Rc::new(UnsafeCell::new(object)),
+            globals: Rc::new(UnsafeCell::new(WDF_DRIVER_GLOBALS::default())),
             discarded: AtomicBool::new(false),
             bound: AtomicBool::new(false),
             refusal: Mutex::default(),

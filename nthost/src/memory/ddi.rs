@@ -148,12 +148,13 @@ pub(crate) unsafe fn MmBuildMdlForNonPagedPool(
 }
 
 /// The physical address of a byte (wdm, MmGetPhysicalAddress). Harmless by itself; a device that
-/// is given it reaches nothing (SIM-01, DMA-24).
+/// is given it reaches nothing (SIM-01, DMA-24), and the report says where it comes from.
 pub(crate) unsafe fn MmGetPhysicalAddress(
     kernel: &Kernel,
     BaseAddress: PVOID,
 ) -> Result<PHYSICAL_ADDRESS, Violation> {
     let physical = kernel.memory.pages.physical(BaseAddress.addr());
+    kernel.memory.ask(physical, context::stack());
     // CAST: the signed view of an address below 2^63.
     Ok(PHYSICAL_ADDRESS { QuadPart: physical as i64 })
 }

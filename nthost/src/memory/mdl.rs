@@ -8,8 +8,10 @@
 
 mod owner;
 mod programmed;
+mod skipped;
 
 pub(crate) use programmed::Opened;
+pub(crate) use skipped::Skipped;
 
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -110,6 +112,8 @@ struct State {
     reached: bool,
     /// The processor was given its system address, and neither DMA nor a PIO flush came since.
     opened: Option<Opened>,
+    /// What a device left alone in a list (DMA-77), and a digest.
+    skipped: Option<(Skipped, u64)>,
 }
 
 /// Memory of an MDL: the page frame numbers follow.
@@ -482,7 +486,7 @@ impl Mdl {
             source.begin_mapping(origin);
         }
         let mut state = self.state();
-        state.opened = None;
+        (state.opened, state.skipped) = (None, None);
         state.mappings += 1;
         state.mapped_at = origin;
     }

@@ -9,12 +9,14 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
+
 use parking_lot::Mutex;
 use wdk_lite::PMDL;
 
 use crate::RuleId;
 use crate::machine::{Kernel, Options, context};
-use crate::verifier::{Violation, broken};
+use crate::verifier::{CallStack, Violation, broken};
 use blocks::Mdls;
 use cache::Cache;
 pub(crate) use mdl::Opened;
@@ -23,12 +25,17 @@ pub(crate) use pages::{PAGE, PAGE_SHIFT};
 use pages::{PageTable, span};
 use pool::Pool;
 
+/// Calls of MmGetPhysicalAddress that are remembered.
+const REMEMBERED: usize = 16;
+
 /// The memory of one machine.
 #[derive(Debug)]
 pub(crate) struct Memory {
     pub pages: PageTable,
     mdls: Mdls,
     pool: Pool,
+    /// The last calls of MmGetPhysicalAddress: physical pages, and where.
+    asked: Mutex<VecDeque<(u64, CallStack)>>,
     /// `None` where processor and devices see the same memory.
     pub cache: Option<Mutex<Cache>>,
 }
@@ -39,8 +46,24 @@ impl Memory {
             pages: PageTable::new(options.seed),
             mdls: Mdls::default(),
             pool: Pool::default(),
+            asked: Mutex::default(),
             cache: Cache::new(options.profile, options.record_caches).map(Mutex::new),
         }
+    }
+
+    /// The driver asked for the physical address of a byte.
+    fn ask(&self, physical: u64, at: CallStack) {
+        let mut asked = self.asked.lock();
+        if asked.len() == REMEMBERED {
+            asked.pop_front();
+        }
+        asked.push_back((physical >> PAGE_SHIFT, at));
+    }
+
+    /// Where the driver asked for physical addresses of this page last, as far as is remembered.
+    pub(crate) fn asked_for(&self, physical: u64) -> Option<CallStack> {
+        let asked = self.asked.lock();
+        asked.iter().rev().find(|(page, _)| *page == physical >> PAGE_SHIFT).map(|&(_, at)| at)
     }
 
     /// Locks a requester's buffer and describes it by an MDL, as the I/O manager does for direct
@@ -212,6 +235,14 @@ impl Memory {
     /// DMA-55 if one did.
     pub(crate) fn check_arrived(&self, mdl: PMDL) -> Result<(), Violation> {
         self.check_chain(mdl, Mdl::check_arrived)
+    }
+
+    /// Checks that no device left bytes of a request's MDLs alone which `reported` says were moved.
+    ///
+    /// # Errors
+    /// DMA-77 if one did.
+    pub(crate) fn check_moved(&self, mdl: PMDL, reported: u64) -> Result<(), Violation> {
+        self.check_chain(mdl, |mdl| mdl.check_moved(reported))
     }
 
     /// Maps a request's MDL into system space, unless it is mapped.

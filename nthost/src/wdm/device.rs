@@ -1,6 +1,7 @@
 //! Device objects and stacks of them.
 
 use std::cell::UnsafeCell;
+use std::rc::Rc;
 
 use wdk_lite::*;
 
@@ -12,9 +13,9 @@ const IO_TYPE_DEVICE: i16 = 3;
 
 /// A device object with the driver's extension behind it.
 pub(super) struct Object {
-    device: Box<UnsafeCell<DEVICE_OBJECT>>,
+    device: Rc<UnsafeCell<DEVICE_OBJECT>>,
     /// Kept for the driver, which has its address; in units that align it as pool is.
-    _extension: Box<[UnsafeCell<u128>]>,
+    _extension: Rc<[UnsafeCell<u128>]>,
     /// The slot of the bus whose physical device object this is.
     pub(super) slot: Option<usize>,
 }
@@ -46,7 +47,7 @@ impl Wdm {
         prepare: impl FnOnce(&mut DEVICE_OBJECT),
     ) -> PDEVICE_OBJECT {
         let words = extension.div_ceil(size_of::<u128>());
-        let extension: Box<[UnsafeCell<u128>]> = (0..words).map(|_| UnsafeCell::new(0)).collect();
+        let extension: Rc<[UnsafeCell<u128>]> = (0..words).map(|_| UnsafeCell::new(0)).collect();
         // SAFETY: plain data, pointers and optional functions; zero is a value of each.
         let mut device: DEVICE_OBJECT = unsafe { std::mem::zeroed() };
         device.Type = IO_TYPE_DEVICE;
@@ -59,7 +60,7 @@ impl Wdm {
         }
         prepare(&mut device);
         let object =
-            Object { device: Box::new(UnsafeCell::new(device)), _extension: extension, slot };
+            Object { device: Rc::new(UnsafeCell::new(device)), _extension: extension, slot };
         let pointer = object.pointer();
         self.devices.lock().push(object);
         pointer

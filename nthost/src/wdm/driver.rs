@@ -1,6 +1,7 @@
 //! Driver objects of hosted drivers, and what every driver object refers to.
 
 use std::cell::UnsafeCell;
+use std::rc::Rc;
 
 use wdk_lite::{DRIVER_EXTENSION, DRIVER_OBJECT, PDRIVER_DISPATCH, PDRIVER_OBJECT};
 
@@ -12,8 +13,9 @@ const IO_TYPE_DRIVER: i16 = 4;
 
 /// A driver object, or only the extension of one that an image's machine made.
 pub(super) struct Object {
-    object: Box<UnsafeCell<DRIVER_OBJECT>>,
-    extension: Box<UnsafeCell<DRIVER_EXTENSION>>,
+    /// Drivers have the address, and a `Box` would be the only way to what it holds.
+    object: Rc<UnsafeCell<DRIVER_OBJECT>>,
+    extension: Rc<UnsafeCell<DRIVER_EXTENSION>>,
     /// The driver object that this belongs to.
     address: usize,
 }
@@ -45,8 +47,8 @@ impl Wdm {
         // SAFETY: as above.
         let extension: DRIVER_EXTENSION = unsafe { std::mem::zeroed() };
         let mut own = Object {
-            object: Box::new(UnsafeCell::new(object)),
-            extension: Box::new(UnsafeCell::new(extension)),
+            object: Rc::new(UnsafeCell::new(object)),
+            extension: Rc::new(UnsafeCell::new(extension)),
             address: 0,
         };
         let object = given.unwrap_or(own.object.get());

@@ -2,6 +2,7 @@
 
 use std::cell::UnsafeCell;
 use std::fmt;
+use std::rc::Rc;
 
 use wdk_lite::*;
 
@@ -21,7 +22,7 @@ const IO_TYPE_FILE: i16 = 5;
 pub struct NamedFile {
     machine: Machine,
     device: usize,
-    object: Box<UnsafeCell<FILE_OBJECT>>,
+    object: Rc<UnsafeCell<FILE_OBJECT>>,
     access: Access,
 }
 
@@ -53,7 +54,7 @@ impl Machine {
         // CAST: 216.
         object.Size = size_of::<FILE_OBJECT>() as i16;
         object.DeviceObject = pointer(device);
-        let object = Box::new(UnsafeCell::new(object));
+        let object = Rc::new(UnsafeCell::new(object));
         let file = NamedFile { machine: self.clone(), device, object, access };
         match file.simple(IRP_MJ_CREATE) {
             Ok(()) => Ok(file),

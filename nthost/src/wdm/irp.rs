@@ -4,6 +4,7 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::Deref;
 use std::ptr::NonNull;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
@@ -60,8 +61,8 @@ pub(super) struct Pool(Mutex<Packets>);
 
 #[derive(Default)]
 struct Packets {
-    #[expect(clippy::vec_box, reason = "a packet stays where it is: drivers have its address")]
-    all: Vec<Box<Packet>>,
+    /// Drivers have their addresses, and a `Box` would be the only way to what it holds.
+    all: Vec<Rc<Packet>>,
     free: Vec<PacketRef>,
 }
 
@@ -125,7 +126,7 @@ impl Wdm {
         let packet = {
             let mut packets = self.packets.0.lock();
             packets.free.pop().unwrap_or_else(|| {
-                let packet = Box::new(Packet::new());
+                let packet = Rc::new(Packet::new());
                 let pointer = PacketRef(NonNull::from(&*packet));
                 packets.all.push(packet);
                 pointer

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A list's elements.
-fn elements(list: PSCATTER_GATHER_LIST) -> Vec<(u64, usize)> {
+pub(super) fn elements(list: PSCATTER_GATHER_LIST) -> Vec<(u64, usize)> {
     // SAFETY: a live list.
     let count = unsafe { (*list).NumberOfElements } as usize;
     // SAFETY: as above.
@@ -16,7 +16,7 @@ fn elements(list: PSCATTER_GATHER_LIST) -> Vec<(u64, usize)> {
     (0..count).map(at).collect()
 }
 
-fn get(
+pub(super) fn get(
     rig: &Rig<'_>,
     adapter: PDMA_ADAPTER,
     buffer: &Buffer,

@@ -249,6 +249,7 @@ pub(super) const RULES: [Rule; 26] = [
         verifier: "",
         sources: &[
             "DDI/wdm/ns-wdm-_scatter_gather_list.md",
+            "CON/kernel/using-scatter-gather-dma.md",
             "WDF/kmdf/src/dma/base/fxdmatransactionscattergather.cpp",
         ],
         homes: &[Type("ScatterGatherList"), Check],

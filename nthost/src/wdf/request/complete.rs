@@ -57,6 +57,9 @@ pub(super) fn complete(
         check_flushes(kernel, &body, status)?;
         if NT_SUCCESS(status) {
             kernel.memory.check_pio_flush(kernel, body.mdl.0, body.information)?;
+            if let Err(found) = kernel.memory.check_moved(body.mdl.0, body.information) {
+                kernel.breach(found)?;
+            }
         }
         body.take_mdls()
     };
