@@ -220,17 +220,17 @@ fn a_requesters_store_into_its_own_buffer_is_not_the_drivers_breach() {
         let notes =
             verdict(if strict { case.machine(|builder| builder.strict(true)) } else { case });
         let notes = notes.expect("the driver breaks nothing");
-        assert!(notes.iter().all(|note| note.harmless));
-        notes.iter().map(|note| note.rule).collect::<Vec<_>>()
+        assert!(notes.iter().all(|note| note.harmless && note.rule == RuleId::Sim16), "{notes:#?}");
+        notes.len()
     };
     for strict in [false, true] {
         let mapped = |lab: &Lab, request| requester_stores(lab, request, When::Mapped);
         let granted = |lab: &Lab, request| requester_stores(lab, request, When::Granted);
         let flushed = |lab: &Lab, request| requester_stores(lab, request, When::Flushed);
-        assert_eq!(seen(nt(mapped).from_device(), strict), [RuleId::Sim16]);
-        assert_eq!(seen(arm64(mapped).from_device(), strict), [RuleId::Sim16]);
-        assert_eq!(seen(nt(granted).from_device(), strict), [RuleId::Sim16]);
-        assert_eq!(seen(nt(granted), strict), [RuleId::Sim16]);
-        assert_eq!(seen(nt(flushed).from_device(), strict), []);
+        assert!(seen(nt(mapped).from_device(), strict) > 4, \"unless the line is evicted just then\");
+        assert!(seen(arm64(mapped).from_device(), strict) > 4, \"unless the line is evicted just then\");
+        assert!(seen(nt(granted).from_device(), strict) > 4, \"unless the line is evicted just then\");
+        assert!(seen(nt(granted), strict) > 4, \"unless the line is evicted just then\");
+        assert_eq!(seen(nt(flushed).from_device(), strict), 0);
     }
 }

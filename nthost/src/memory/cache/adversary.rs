@@ -15,7 +15,7 @@ const RELUCTANCE: usize = 64;
 
 /// Pages of a kind that it looks at in one turn, at most. Beyond them a turn costs no more, and
 /// each line is touched less often.
-const PAGES: usize = 8;
+const PAGES: usize = 4;
 
 /// Where the adversary looks.
 #[derive(Clone, Copy, Debug)]
@@ -143,6 +143,45 @@ impl Marks {
             0 | 1 => Mark::Dirty,
             2 => Mark::Clean,
             _ => Mark::Absent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{Machine, Profile};
+    use crate::memory::PAGE;
+
+    #[derive(Clone)]
+    #[repr(align(4096))]
+    struct Memory([u8; PAGE]);
+
+    /// Evictions in a turn, of this many pages in which every line can be evicted.
+    fn evictions(pages: usize) -> f64 {
+        const TURNS: u32 = 400;
+        let machine = Machine::builder(Profile::Nt).build();
+        let mut cache = Cache::new(Profile::Nt, true).expect("it is not coherent");
+        let mut memory = vec![Memory([0; PAGE]); pages];
+        let start = memory.as_mut_ptr().expose_provenance();
+        let choices = &machine.kernel.choices;
+        cache.lock(choices, start, pages * PAGE, |page| page as u64);
+        for turn in 0..TURNS {
+            // CAST: whatever differs from the turn before.
+            memory.iter_mut().for_each(|page| page.0.fill((turn % 250) as u8 + 1));
+            cache.turn(choices);
+        }
+        let evictions = cache.steps().iter().filter(|step| step.cause == Cause::Evict).count();
+        // CAST: a small number.
+        evictions as f64 / f64::from(TURNS)
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "it takes minutes")]
+    fn a_line_is_touched_once_in_so_many_turns_and_a_turn_is_bounded() {
+        for (pages, expected) in [(1, 1.0), (3, 3.0), (100, 4.0)] {
+            let found = evictions(pages);
+            assert!((found / expected - 1.0).abs() < 0.25, "{pages} pages: {found}");
         }
     }
 }

@@ -10,6 +10,17 @@ use std::ptr;
 
 use super::log::{LINE, LineState, POISON};
 
+/// A line of poison.
+const POISONED: [u8; LINE] = {
+    let mut line = [0; LINE];
+    let mut at = 0;
+    while at < LINE {
+        line[at] = POISON[at % POISON.len()];
+        at += 1;
+    }
+    line
+};
+
 /// All bytes of a line.
 pub(super) const ALL: u64 = u64::MAX;
 
@@ -36,15 +47,17 @@ fn runs_of(mut mask: u64) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// The bytes in which two copies differ, of those in `of`.
+#[inline]
 pub(super) fn differing(one: &[u8; LINE], other: &[u8; LINE], of: u64) -> u64 {
-    if one == other {
-        return 0;
-    }
     let words = |copy: &[u8; LINE]| -> [u64; 8] {
         let (words, _) = copy.as_chunks();
         std::array::from_fn(|at| u64::from_le_bytes(words[at]))
     };
     let (one, other) = (words(one), words(other));
+    // Most often there are none.
+    if (0..8).fold(0, |sum, at| sum | (one[at] ^ other[at])) == 0 {
+        return 0;
+    }
     (0..8).fold(0, |sum, at| sum | nonzero_bytes(one[at] ^ other[at]) << (8 * at)) & of
 }
 
@@ -66,8 +79,9 @@ pub(super) enum Mark {
     Absent,
 }
 
-/// One line of a tracked page.
+/// One line of a tracked page. Aligned, so that a look at it touches as little memory as it can.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(super) struct Line {
     /// As far as the model has seen; [`Line::look`] brings it up to date.
     pub state: LineState,
@@ -139,17 +153,32 @@ impl Line {
                 Mark::Absent => LineState::Absent,
             };
         }
+        if first && bytes != ALL {
+            // What an earlier lock of the line left here.
+            (self.snapshot, self.ram) = ([0; LINE], [0; LINE]);
+        }
         let poisoned = self.state == LineState::Dirty && mark == Mark::Dirty;
-        for byte in bytes_of(new) {
-            self.snapshot[byte] = cpu[byte];
-            self.ram[byte] = if poisoned { POISON[byte % POISON.len()] } else { cpu[byte] };
+        let ram = if poisoned { &POISONED } else { &cpu };
+        for (from, to) in runs_of(new) {
+            self.snapshot[from..to].copy_from_slice(&cpu[from..to]);
+            self.ram[from..to].copy_from_slice(&ram[from..to]);
+        }
+    }
+
+    /// Only these bytes are tracked any longer.
+    pub(super) fn keep(&mut self, locked: u64) {
+        self.locked = locked;
+        self.unseen &= locked;
+        if locked == 0 {
+            (self.state, self.given, self.flushed) = (LineState::Absent, 0, false);
         }
     }
 
     /// Writes the CPU copy back. Returns the bytes that the device had written and that are lost.
     pub(super) fn write_back(&mut self, address: usize) -> u64 {
         let cpu = self.cpu(address);
-        let lost = differing(&cpu, &self.ram, self.unseen & self.locked);
+        let unseen = self.unseen & self.locked;
+        let lost = if unseen == 0 { 0 } else { differing(&cpu, &self.ram, unseen) };
         self.ram = cpu;
         self.remember(&cpu);
         self.unseen = 0;
@@ -159,9 +188,13 @@ impl Line {
 
     /// Drops the CPU copy: the processor reads RAM.
     pub(super) fn invalidate(&mut self, address: usize) {
-        let changed = differing(&self.cpu(address), &self.ram, self.locked);
-        write(address, &self.ram, changed);
-        self.remember(&self.cpu(address));
+        let mut cpu = self.cpu(address);
+        let changed = differing(&cpu, &self.ram, self.locked);
+        if changed != 0 {
+            write(address, &self.ram, changed);
+            cpu = self.cpu(address);
+        }
+        self.remember(&cpu);
         self.unseen = 0;
         self.state = LineState::Absent;
     }
@@ -188,15 +221,6 @@ impl Line {
             self.snapshot[at..at + data.len()].copy_from_slice(data);
         } else {
             self.unseen |= bytes;
-        }
-    }
-
-    /// Only the bytes in `locked` are locked any more.
-    pub(super) fn lose(&mut self, locked: u64) {
-        self.locked = locked;
-        self.unseen &= locked;
-        if locked == 0 {
-            (self.state, self.given, self.flushed) = (LineState::Absent, 0, false);
         }
     }
 

@@ -45,7 +45,7 @@ pub(crate) struct Cache {
     fifos: Fifos,
     log: Log,
     /// What an instruction fetch would have seen of the last buffer that was unlocked.
-    fetched: Vec<(usize, Vec<u8>)>,
+    fetched: Option<(usize, Vec<u8>)>,
 }
 
 impl Cache {
@@ -56,7 +56,7 @@ impl Cache {
             pages: Pages::default(),
             fifos: Fifos::default(),
             log: Log { recording, ..Log::default() },
-            fetched: Vec::new(),
+            fetched: None,
         })
     }
 

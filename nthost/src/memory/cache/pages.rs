@@ -74,6 +74,13 @@ impl Page {
         known || self.lines[line].is_stored(self.place(line).address)
     }
 
+    /// Whether KeFlushIoBuffers has nothing to do about a line.
+    pub(super) fn is_flushed(&self, line: usize, read: bool) -> bool {
+        let state = self.lines[line].state;
+        let flushed = state == LineState::Absent || (state == LineState::Clean && !read);
+        flushed && !self.lines[line].is_stored(self.place(line).address)
+    }
+
     /// A line's place.
     pub(super) fn place(&self, line: usize) -> Place {
         let page = self.frame << PAGE_SHIFT;
@@ -113,6 +120,23 @@ impl Page {
     }
 }
 
+impl Default for Page {
+    /// A page of which nothing is tracked.
+    fn default() -> Self {
+        Self {
+            address: 0,
+            frame: 0,
+            kind: Kind::Locked,
+            ranges: Vec::with_capacity(2),
+            lines: [const { Line::UNTRACKED }; LINES],
+            tracked: 0,
+            cached: 0,
+            given: 0,
+            position: 0,
+        }
+    }
+}
+
 /// All tracked pages. They are numbered in the order of their first lock, which is the same in
 /// every run with the same choices; addresses are not.
 #[derive(Debug, Default)]
@@ -123,7 +147,12 @@ pub(super) struct Pages {
     index: NumberMap<usize, usize>,
     /// The slots of the pages of each kind, in no order that means anything.
     kinds: [Vec<usize>; 3],
+    /// Pages that are tracked no more, to be used again: none of their lines is.
+    spare: Vec<Box<Page>>,
 }
+
+/// Spare pages kept: those of a megabyte.
+const SPARE: usize = 256;
 
 impl Pages {
     /// The slot of the page at this address.
@@ -136,13 +165,10 @@ impl Pages {
         if let Some(slot) = self.find(address) {
             return slot;
         }
-        let address = address & !(PAGE - 1);
-        let ranges = Vec::with_capacity(2);
-        let lines = [const { Line::UNTRACKED }; LINES];
-        let position = self.kinds[kind as usize].len();
-        let (tracked, cached, given) = (0, 0, 0);
-        let page = Page { address, frame, kind, ranges, lines, tracked, cached, given, position };
-        let page = Some(Box::new(page));
+        let mut page = self.spare.pop().unwrap_or_default();
+        (page.address, page.frame, page.kind) = (address & !(PAGE - 1), frame, kind);
+        page.position = self.kinds[kind as usize].len();
+        let page = Some(page);
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot] = page;
@@ -167,6 +193,9 @@ impl Pages {
             kind.swap_remove(page.position);
             if let Some(&moved) = kind.get(page.position) {
                 self.page_mut(moved).position = page.position;
+            }
+            if self.spare.len() < SPARE {
+                self.spare.push(page);
             }
         }
     }

@@ -147,6 +147,7 @@ enum Op {
     DeviceReads(prop::sample::Index),
     Fifo(prop::sample::Index, u8),
     Move(prop::sample::Index),
+    Turn,
 }
 
 fn operations() -> impl Strategy<Value = Vec<Op>> {
@@ -162,6 +163,7 @@ fn operations() -> impl Strategy<Value = Vec<Op>> {
         2 => index().prop_map(Op::DeviceReads),
         2 => (index(), any::<u8>()).prop_map(|(at, byte)| Op::Fifo(at, byte)),
         4 => index().prop_map(Op::Move),
+        4 => Just(Op::Turn),
     ];
     prop::collection::vec(one, 1..120)
 }
@@ -382,6 +384,24 @@ impl Run {
         }
     }
 
+    /// The adversary's turn makes moves that are possible, whichever they are.
+    fn turn(&mut self) {
+        let before = self.cache.steps().len();
+        self.cache.turn(&self.machine.kernel.choices);
+        for step in self.cache.steps()[before..].to_vec() {
+            let line = (step.place.address - self.memory.address()) / LINE;
+            match step.cause {
+                Cause::Store => continue,
+                Cause::Evict => assert!(self.moves().contains(&(line, true))),
+                _ => assert!(self.moves().contains(&(line, false))),
+            }
+            match step.cause {
+                Cause::Evict => self.oracle.clean(line, true),
+                _ => self.oracle.lines[line].cached = true,
+            }
+        }
+    }
+
     /// Line, and whether it is evicted or prefetched: by page in the order of the first lock.
     fn moves(&self) -> Vec<(usize, bool)> {
         let pages =
@@ -415,6 +435,7 @@ impl Run {
             Op::DeviceReads(which) => self.device_reads(which),
             Op::Fifo(which, byte) => self.fifo(which, *byte),
             Op::Move(which) => self.make_move(which),
+            Op::Turn => self.turn(),
         }
     }
 

@@ -132,14 +132,14 @@ impl Cache {
             let Some(slot) = self.pages.find(address) else { continue };
             let page = self.pages.page_mut(slot);
             page.unlock(from, to);
+            let (first, end) = if page.kind == Kind::Uncached { (0, 0) } else { (from, to) };
+            for (line, ..) in lines_of(first, end) {
+                let locked = page.locked(line);
+                page.lines[line].keep(locked);
+                page.note(line);
+            }
             if page.is_free() {
                 self.pages.remove(slot);
-                continue;
-            }
-            for (line, ..) in lines_of(from, to) {
-                let locked = page.locked(line);
-                page.lines[line].lose(locked);
-                page.note(line);
             }
         }
     }
@@ -167,7 +167,7 @@ impl Cache {
             }
         }
         let page = self.pages.page_mut(slot);
-        page.lines[line].lose(locked);
+        page.lines[line].keep(locked);
         page.note(line);
     }
 
@@ -177,10 +177,14 @@ impl Cache {
         for (address, from, to) in pages_of(start, length) {
             let Some(slot) = self.tracked(address) else { continue };
             for (line, ..) in lines_of(from, to) {
+                let page = self.pages.page_mut(slot);
+                page.lines[line].flushed = true;
+                if !self.log.recording && page.is_flushed(line, read) {
+                    continue;
+                }
                 self.losing_step((slot, line), cause, Lost::WrittenOver, |line, address| {
                     let lost =
                         if line.state == LineState::Dirty { line.write_back(address) } else { 0 };
-                    line.flushed = true;
                     if read {
                         line.invalidate(address);
                     }
@@ -358,13 +362,14 @@ impl Cache {
 
     /// Keeps what an instruction fetch sees of a buffer that is about to be unlocked.
     fn keep_fetched(&mut self, start: usize, length: usize) {
-        let view = self.fetch_tracked(start, length);
-        self.fetched.clear();
-        self.fetched.extend(view.map(|view| (start, view)));
+        let (_, view) = self.fetched.take().unwrap_or_default();
+        self.fetched = self.fetch_tracked(start, length, view).map(|view| (start, view));
     }
 
-    fn fetch_tracked(&self, start: usize, length: usize) -> Option<Vec<u8>> {
-        let mut view = Vec::with_capacity(length);
+    /// What an instruction fetch sees of bytes that are tracked, in `view`, whose contents go.
+    fn fetch_tracked(&self, start: usize, length: usize, mut view: Vec<u8>) -> Option<Vec<u8>> {
+        view.clear();
+        view.reserve(length);
         for (address, from, to) in pages_of(start, length) {
             let page = self.pages.page(self.tracked(address)?);
             for (line, first, end) in lines_of(from, to) {
@@ -377,11 +382,10 @@ impl Cache {
     /// What an instruction fetch sees of these bytes: RAM, now if they are locked, or when they
     /// were unlocked last. `None` if nobody knows.
     pub(crate) fn fetch(&self, start: usize, length: usize) -> Option<Vec<u8>> {
-        self.fetch_tracked(start, length).or_else(|| {
-            self.fetched.iter().find_map(|(known, view)| {
-                let offset = start.checked_sub(*known)?;
-                view.get(offset..offset + length).map(<[u8]>::to_vec)
-            })
+        self.fetch_tracked(start, length, Vec::new()).or_else(|| {
+            let (known, view) = self.fetched.as_ref()?;
+            let offset = start.checked_sub(*known)?;
+            view.get(offset..offset + length).map(<[u8]>::to_vec)
         })
     }
 }
