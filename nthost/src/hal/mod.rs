@@ -6,6 +6,7 @@
 //! * [`extended`], [`extended_map`], [`extended_lists`], [`contexts`]: version 3
 //! * [`legacy`]: versions 1 and 2 by NT's names
 //! * [`common`], [`backing`], [`vectors`]: common buffers
+//! * [`flushes`]: what KeFlushIoBuffers was called for in a cached one
 //! * [`coherency`]: what the processor's caches owe a transfer
 //! * [`discard`]: mappings that end without their flush
 //! * [`system`], [`controller`]: slave devices, and the controller that moves their data
@@ -32,6 +33,7 @@ mod extended;
 mod extended_lists;
 mod extended_map;
 mod extents;
+mod flushes;
 pub(crate) mod legacy;
 mod list_memory;
 mod lists;
@@ -58,6 +60,14 @@ use crate::verifier::{Violation, broken};
 pub(crate) use access::BusMaster;
 use adapter::{Adapter, Parts};
 
+/// What was found, and whether nothing is lost by it on this machine.
+type Suspicion = (Violation, bool);
+
+/// Raises it: a note if it is harmless, otherwise a breach. Without a host lock.
+fn raise(kernel: &Kernel, (found, harmless): Suspicion) -> Result<(), Violation> {
+    if harmless { kernel.note(found.rule, found.message) } else { kernel.breach(found) }
+}
+
 /// The HAL's state in one machine.
 #[derive(Debug)]
 pub(crate) struct Hal {
@@ -69,8 +79,8 @@ pub(crate) struct Hal {
     pub controller: controller::Controller,
     /// The first access of a device that the driver is to blame for.
     fault: Mutex<Option<Violation>>,
-    /// Notes that were found on a device's side.
-    notes: Mutex<Vec<Violation>>,
+    /// What else was found on a device's side.
+    notes: Mutex<Vec<Suspicion>>,
     /// Whether `fault` or `notes` hold something.
     unsettled: AtomicBool,
     /// Bus-master writes so far.
@@ -254,11 +264,7 @@ impl Hal {
             return Err(fault);
         }
         let notes = std::mem::take(&mut *self.notes.lock());
-        let matters = kernel.options.profile.caches_common_buffer(true);
-        notes.into_iter().try_for_each(|found| match matters {
-            true => kernel.breach(found),
-            false => kernel.note(found.rule, found.message),
-        })
+        notes.into_iter().try_for_each(|found| raise(kernel, found))
     }
 
     /// What a driver left behind at removal or unload: an adapter that was not put (DMA-20), with

@@ -286,6 +286,12 @@ impl Kernel {
         Ok(())
     }
 
+    /// Notes what is not the driver's doing; it stops no machine.
+    pub(crate) fn remark(&self, found: verifier::Broken) {
+        let report = Report { harmless: true, ..self.report(found) };
+        self.verifier.note(report);
+    }
+
     /// A breach that loses nothing but data: what `found` says stops the machine, unless the
     /// machine is to go on.
     pub(crate) fn breach(&self, found: Violation) -> Result<(), Violation> {

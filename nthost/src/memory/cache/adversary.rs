@@ -22,7 +22,7 @@ const PAGES: usize = 4;
 enum Place {
     /// Slot of the page, and line.
     Line(usize, usize),
-    /// Number of the adapter.
+    /// Slot of the device.
     Fifo(usize),
 }
 

@@ -65,7 +65,7 @@ pub(super) fn differing(one: &[u8; LINE], other: &[u8; LINE], of: u64) -> u64 {
 fn nonzero_bytes(word: u64) -> u64 {
     const LOW: u64 = 0x7F7F_7F7F_7F7F_7F7F;
     // The highest bit of each byte: set if any other is, or it is itself.
-    let found = ((word & LOW) + LOW | word) & !LOW;
+    let found = (((word & LOW) + LOW) | word) & !LOW;
     // The product brings bit 8n + 7 to bit 56 + n, and no two others to the same place.
     (found >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
@@ -95,8 +95,11 @@ pub(super) struct Line {
     pub unseen: u64,
     /// Mappings through which a device has the line itself, not a bounce page.
     pub given: u16,
-    /// Whether it was dirty when a device was given it.
+    /// Whether KeFlushIoBuffers was called for it since a device was given it.
+    pub flushed: bool,
+    /// Whether it was dirty when a device was given it, and whether it had been flushed for that.
     pub dirty_when_given: bool,
+    pub flushed_before: bool,
     /// The bytes that the processor stored since a device was given the line.
     pub stored: u64,
 }
@@ -109,7 +112,9 @@ impl Line {
         locked: 0,
         unseen: 0,
         given: 0,
+        flushed: false,
         dirty_when_given: false,
+        flushed_before: false,
         stored: 0,
     };
 
@@ -165,8 +170,7 @@ impl Line {
         self.locked = locked;
         self.unseen &= locked;
         if locked == 0 {
-            self.state = LineState::Absent;
-            self.given = 0;
+            (self.state, self.given, self.flushed) = (LineState::Absent, 0, false);
         }
     }
 
@@ -285,6 +289,13 @@ pub(super) fn read_whole(address: usize, locked: u64) -> [u8; LINE] {
         // the locked ones may be anybody's.
         unsafe { at.read_volatile() }
     })
+}
+
+/// Writes bytes of a page that no cache holds.
+pub(super) fn write_through(address: usize, data: &[u8]) {
+    let to: *mut u8 = ptr::with_exposed_provenance_mut(address);
+    // SAFETY: bytes of a common buffer that was not freed, which the device has.
+    unsafe { ptr::copy_nonoverlapping(data.as_ptr(), to, data.len()) };
 }
 
 #[cfg(test)]

@@ -354,7 +354,7 @@ impl Run {
         let Some((from, to, false)) = self.given else { return };
         let at = from + which.index(to - from);
         let data: Vec<u8> = (0..(to - at).min(45)).map(|n| byte.wrapping_sub(n as u8)).collect();
-        self.cache.fifo_takes(3, self.memory.address() + at, &data);
+        self.cache.fifo_takes((3, 1), self.memory.address() + at, &data);
         let waiting = self.cache.fifos.get(3).expect("the last bytes wait");
         assert!(waiting.length <= super::log::FIFO);
         assert_eq!(waiting.address + waiting.length, self.memory.address() + at + data.len());
