@@ -8,7 +8,7 @@ use super::fault::{Extended, Frame};
 use super::instruction::{Processor, Refused, is_memory};
 use super::port::Port;
 use super::report::{fault, not_covered};
-use super::{Instance, trap};
+use super::{Instance, trap, watchdog};
 use crate::ddi::win64;
 use crate::machine::{Kernel, context};
 use crate::verifier::Violation;
@@ -56,6 +56,9 @@ fn carry_out(
     frame: &mut Frame,
     extended: &mut Extended,
 ) -> Result<(), Violation> {
+    if frame.signal() == watchdog::SIGNAL {
+        return Err(watchdog::violation(kernel));
+    }
     let at = frame.rip as usize;
     if !instance.mapping().range().contains(&at) || frame.is_fetch() {
         return Err(wild_call(instance, frame));
@@ -171,7 +174,7 @@ fn wild_call(instance: &Instance, frame: &Frame) -> Violation {
         let message = format!("the driver ran into section {name} at {rva:#x}, {why}");
         return fault(message).code(0xFC, [target, 0, 0, 0]);
     }
-    fault(format!("the driver called {target:#x}, where no code is")).code(0x50, [target, 8, 0, 2])
+    fault(format!("the driver went to {target:#x}, where no code is")).code(0x50, [target, 8, 0, 2])
 }
 
 /// A fault that ends the driver.
