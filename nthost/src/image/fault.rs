@@ -20,7 +20,7 @@ use crate::machine::context;
 
 /// Registers by their x86 number, and where the fault was. Lies on the task's stack.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
     /// RAX, RCX, RDX, RBX, two words that are not used, RSI, RDI, R8 to R15.
     pub registers: [u64; 16],
@@ -34,6 +34,10 @@ pub(super) struct Frame {
     /// The faulting instruction; when the trampoline returns, where to go on.
     pub rip: u64,
 }
+
+/// RSP and RBP by number: [`Frame`] has them elsewhere.
+pub(super) const RSP: usize = 4;
+pub(super) const RBP: usize = 5;
 
 const REGISTERS: usize = 128;
 const BELOW_FLAGS: usize = REGISTERS + 16;
@@ -166,8 +170,10 @@ unsafe extern "C" fn on_signal(
     let [rip, rsp, error, trap] = [libc::REG_RIP, libc::REG_RSP, libc::REG_ERR, libc::REG_TRAPNO]
         .map(|index| registers[index as usize] as u64);
     let fault = Fault { signal, address, trap, error };
-    let overflow = trap == PAGE_FAULT && address.abs_diff(rsp) < NEAR;
     let fetch = trap == PAGE_FAULT && error & FETCH != 0;
+    // An image may lie beside the stack.
+    let near = address.abs_diff(rsp) < NEAR && !region::contains(address as usize);
+    let overflow = trap == PAGE_FAULT && !fetch && near;
     let end = |place| {
         last_words::say(place, rip, address, rsp);
         pass_on(signal);
@@ -244,7 +250,7 @@ impl Fault {
     }
 }
 
-/// Saves the processor's state, calls [`step::step`] and goes on at [`Frame::rip`].
+/// Saves the processor's state, calls [`step::step`] and goes on with the frame that it returns.
 #[unsafe(naked)]
 unsafe extern "C" fn trampoline() {
     std::arch::naked_asm!(
@@ -273,7 +279,7 @@ unsafe extern "C" fn trampoline() {
         "mov rsi, rsp",
         "call {step}",
         "fxrstor64 [rsp]",
-        "mov rsp, rbx",
+        "mov rsp, rax",
         "mov rax, [rsp]",
         "mov rcx, [rsp + 8]",
         "mov rdx, [rsp + 16]",

@@ -63,6 +63,11 @@ fn flaws_are_named() {
 fn a_file_that_is_not_there_is_named() {
     let error = Image::open("no/such/file.sys".as_ref()).expect_err("it is not there");
     assert!(error.to_string().starts_with("cannot read no/such/file.sys"), "{error}");
+    // What could be read for ever is not read at all.
+    for path in ["/dev/zero", env!("CARGO_MANIFEST_DIR")] {
+        let error = Image::open(path.as_ref()).expect_err("it is no file");
+        assert!(error.to_string().contains("not a regular file"), "{error}");
+    }
 }
 
 #[test]
