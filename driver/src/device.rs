@@ -8,6 +8,7 @@ mod slave;
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 pub use add::evt_driver_device_add;
 pub(crate) use hardware::Hardware;
@@ -44,6 +45,9 @@ pub struct DeviceContext {
     pub(crate) registers: Registers,
     pub(crate) statistics: Counters,
     tokens: [Token; SLOT_COUNT],
+    /// Where on the device each slot's data begins. Written before its transfer waits, so that the
+    /// pump needs no lock for it.
+    offsets: [AtomicU64; SLOT_COUNT],
 }
 
 impl DeviceContext {
@@ -109,15 +113,15 @@ impl DeviceContext {
     }
 
     /// Where on the device byte `done` of a slot's transfer lies.
-    pub(crate) fn device_offset(
-        &self,
-        index: usize,
-        done: u64,
-        dispatch: &Dispatch,
-    ) -> Option<u64> {
-        let state = self.state.lock(dispatch);
-        let asked = state.slots.get(index)?.asked.as_ref()?;
-        asked.offset().checked_add(done)
+    pub(crate) fn device_offset(&self, index: usize, done: u64) -> Option<u64> {
+        self.offsets.get(index)?.load(Ordering::Relaxed).checked_add(done)
+    }
+
+    /// Notes where a slot's data begins. Under the lock, before its transfer waits.
+    pub(crate) fn set_device_offset(&self, index: usize, offset: u64) {
+        if let Some(place) = self.offsets.get(index) {
+            place.store(offset, Ordering::Relaxed);
+        }
     }
 
     /// Tells that AdapterControl has run, once it has returned: for AdapterControl itself, with

@@ -100,9 +100,14 @@ pub fn open(machine: &Machine) -> File {
 
 /// The device's interface, if there is one.
 pub fn interface(machine: &Machine) -> Option<String> {
+    interfaces(machine).pop()
+}
+
+/// The interfaces of all devices.
+pub fn interfaces(machine: &Machine) -> Vec<String> {
     let (data1, data2, data3, data4) = dmaproof_protocol::GUID_FIELDS;
     let guid = wdk_lite::GUID { Data1: data1, Data2: data2, Data3: data3, Data4: data4 };
-    machine.interfaces(&guid).pop()
+    machine.interfaces(&guid)
 }
 
 /// The control code that moves data in this direction.

@@ -1,6 +1,7 @@
 //! EvtDriverDeviceAdd: the framework objects of a device.
 
 use core::ptr;
+use core::sync::atomic::AtomicU64;
 
 use dmaproof_protocol::GUID_FIELDS;
 use wdk_dma::irql::Dispatch;
@@ -18,7 +19,7 @@ use crate::sys::{
     WDFOBJECT, WDFSPINLOCK, WDFTIMER, call_unsafe_wdf_function_binding,
 };
 use crate::transfer::common_buffer::Pool;
-use crate::transfer::slot::{Slot, Token};
+use crate::transfer::slot::{SLOT_COUNT, Slot, Token};
 use crate::transfer::state::{Engine, Line, State};
 use crate::transfer::{self};
 use crate::{interrupt, queue};
@@ -259,6 +260,7 @@ unsafe fn initialise(this: *mut DeviceContext, device: WDFDEVICE, objects: &Obje
         registers = Registers::new();
         statistics = Counters::new();
         tokens = core::array::from_fn(|index| Token { context: this, index });
+        offsets = [const { AtomicU64::new(u64::MAX) }; SLOT_COUNT];
     }
     // SAFETY: a field of the context.
     let lock = unsafe { &raw mut (*this).state };
@@ -279,7 +281,7 @@ impl State {
         // SAFETY: a field of the state.
         let slots = unsafe { &raw mut (*this).slots };
         let first: *mut Slot = slots.cast();
-        for index in 0..crate::transfer::slot::SLOT_COUNT {
+        for index in 0..SLOT_COUNT {
             // SAFETY: one of the array's elements, valid for writes.
             unsafe { first.wrapping_add(index).write(Slot::FREE) };
         }
@@ -297,6 +299,7 @@ impl State {
         }
         set! {
             next_sequence = 0;
+            resting = 0;
             line = Line::EMPTY;
             pumping = false;
             powered = false;

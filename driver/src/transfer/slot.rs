@@ -178,6 +178,16 @@ impl Slot {
         self.ending.is_some() && !waits
     }
 
+    /// Whether a step may have to be taken with it: the engine does not work for it, and it is
+    /// in a stage that leads to another one.
+    pub(crate) fn rests(&self) -> bool {
+        let still = matches!(
+            self.stage,
+            Stage::Free | Stage::Busy | Stage::Abandoned | Stage::NeverStopped
+        );
+        self.run.is_none() && !still
+    }
+
     /// Whether it can start the engine, or be mapped for it.
     pub(crate) fn is_startable(&self) -> bool {
         self.run.is_none()

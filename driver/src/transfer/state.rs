@@ -62,6 +62,8 @@ pub(crate) struct Engine {
     pub(crate) resetting: Option<u32>,
     /// Resets since the last run that ended by itself.
     pub(crate) resets: u32,
+    /// Some request was told to end: its run may have to be stopped.
+    pub(crate) told_to_end: bool,
     /// Makes tags different.
     generation: u32,
 }
@@ -77,6 +79,7 @@ impl Engine {
         broken: false,
         resetting: None,
         resets: 0,
+        told_to_end: false,
         generation: 0,
     };
 
@@ -89,6 +92,12 @@ impl Engine {
     pub(crate) fn has_room(&self) -> bool {
         self.running < self.abilities.capacity && self.resetting.is_none() && !self.broken
     }
+}
+
+/// The bit of a slot.
+pub(crate) const fn bit_of(index: usize) -> u64 {
+    // CAST: below 64.
+    1u64.wrapping_shl(index as u32)
 }
 
 /// The order in which requests arrived.
@@ -151,6 +160,9 @@ impl Line {
 pub(crate) struct State {
     pub(crate) slots: [Slot; SLOT_COUNT],
     pub(crate) next_sequence: u64,
+    /// Slots that may have a step to take, a bit for each: at least every one that
+    /// [rests](Slot::rests), so that nobody has to look at all of them.
+    pub(crate) resting: u64,
     pub(crate) line: Line,
     pub(crate) pages: PageSet,
     /// The pump is at work on some processor.
@@ -200,6 +212,12 @@ impl State {
         for slot in self.slots.iter_mut().filter(|slot| !slot.handle.is_null()) {
             slot.end(status);
         }
+        self.engine.told_to_end = true;
+    }
+
+    /// A slot may have a step to take.
+    fn wake(&mut self, index: usize) {
+        self.resting |= bit_of(index);
     }
 
     /// Puts a request that has just taken a slot into the line, behind those that it shares memory
@@ -213,21 +231,20 @@ impl State {
         pages.forget();
         for (other, slot) in self.slots.iter().enumerate().filter(|(other, _)| *other != index) {
             if slot.chain.is_some_and(|(theirs, print)| chain.shares(own, theirs, print, pages)) {
-                // CAST: below 64.
-                waits_for |= 1u64.wrapping_shl(other as u32);
+                waits_for |= bit_of(other);
             }
         }
         if let Some(slot) = self.slots.get_mut(index) {
             slot.waits_for = waits_for;
             slot.sequence = sequence;
         }
+        self.wake(index);
         self.line.enter(index, sequence, &self.slots);
     }
 
     /// Forgets a slot's request, whose transfer has been taken out; others need not wait for it.
     pub(crate) fn forget(&mut self, index: usize, stage: Stage) {
-        // CAST: below 64.
-        let bit = 1u64.wrapping_shl(index as u32);
+        let bit = bit_of(index);
         self.slots.iter_mut().for_each(|slot| slot.waits_for &= !bit);
         if let Some(slot) = self.slots.get_mut(index) {
             slot.forget_request();
@@ -241,6 +258,7 @@ impl State {
         if let Some(slot) = self.slots.get_mut(index) {
             slot.stage = stage;
         }
+        self.wake(index);
     }
 
     /// Takes a slot's stage out; it is `Busy` until another one is set.
@@ -275,8 +293,7 @@ impl State {
             return;
         };
         run.finished = run.finished.or(Some(finish));
-        // CAST: below 64.
-        self.engine.finished |= 1u64.wrapping_shl(index as u32);
+        self.engine.finished |= bit_of(index);
     }
 
     /// Records how all runs ended that have not yet.
@@ -323,6 +340,7 @@ impl State {
         let slot = self.slots.get_mut(index as usize)?;
         let run = slot.run.take()?;
         self.engine.running = self.engine.running.saturating_sub(1);
+        self.wake(index as usize);
         Some((index as usize, run, run.finished?))
     }
 
@@ -351,6 +369,7 @@ impl State {
                 slot.end(STATUS_IO_TIMEOUT);
             }
         }
+        self.engine.told_to_end |= worst != 0;
         worst
     }
 }
