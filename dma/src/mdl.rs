@@ -115,6 +115,16 @@ pub struct Footprint {
     marks: u64,
 }
 
+impl Footprint {
+    /// A bit for each page of the buffer; several pages may have the same one. Buffers whose marks
+    /// have none in common share no page.
+    #[inline]
+    #[must_use]
+    pub const fn marks(self) -> u64 {
+        self.marks
+    }
+}
+
 /// The mark of a page.
 const fn mark_of(frame: u64) -> u64 {
     // CAST: 6 bits.

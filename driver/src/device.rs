@@ -36,6 +36,7 @@ pub(crate) static DEVICE_CONTEXT: ContextType<DeviceContext> =
 #[derive(Debug)]
 pub struct DeviceContext {
     device: WDFDEVICE,
+    device_object: PDEVICE_OBJECT,
     interrupts: [WDFINTERRUPT; MESSAGES_MAX],
     watchdog: WDFTIMER,
     pump_dpc: WDFDPC,
@@ -80,8 +81,7 @@ impl DeviceContext {
 
     /// The WDM device object, for the DMA operations. Any IRQL up to DISPATCH_LEVEL.
     pub(crate) fn device_object(&self) -> PDEVICE_OBJECT {
-        // SAFETY: the live device.
-        unsafe { call_unsafe_wdf_function_binding!(WdfDeviceWdmGetDeviceObject, self.device) }
+        self.device_object
     }
 
     /// What a callback of the system gets to find a slot by.

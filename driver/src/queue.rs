@@ -7,8 +7,8 @@ use core::ptr;
 pub(crate) use ending::evt_file_cleanup;
 
 use dmaproof_protocol::{
-    self as protocol, Direction, Ioctl, Limits, Refusal, ResetRequest, StatisticsRequest, TransferHeader,
-    check_read_write, status,
+    self as protocol, Direction, Ioctl, Limits, Refusal, ResetRequest, StatisticsRequest,
+    TransferHeader, check_read_write, status,
 };
 use wdk_dma::ddk;
 use wdk_dma::irql::UpToDispatch;
@@ -287,8 +287,8 @@ fn admit(
     // SAFETY: the request keeps its MDLs alive (DMA-100), and the I/O manager probed the pages for
     // the direction: read requests and METHOD_OUT_DIRECT for writing (DMA-104).
     let transfer = unsafe { Transfer::new(request, chain, direction, asked.length()) };
-    let transfer = transfer
-        .map_err(|(request, error)| Rejected::Refused(request, error.status()))?;
+    let transfer =
+        transfer.map_err(|(request, error)| Rejected::Refused(request, error.status()))?;
     enter(context, state, transfer, asked)
         .map_err(|(transfer, status)| Rejected::NotEntered(transfer, status))
 }
@@ -314,7 +314,6 @@ fn enter(
     };
     slot.forget_request();
     slot.handle = handle;
-    slot.file = transfer.owner().file();
     slot.chain = Some((chain, chain.footprint()));
     slot.asked = Some(asked);
     context.set_device_offset(index, asked.offset());

@@ -242,6 +242,9 @@ unsafe extern "C" fn evt_channel_dpc(dpc: WDFDPC) {
 /// # Safety
 /// `this` is valid for writes, and nothing uses it yet.
 unsafe fn initialise(this: *mut DeviceContext, device: WDFDEVICE, objects: &Objects) {
+    // SAFETY: the live device.
+    let device_object =
+        unsafe { call_unsafe_wdf_function_binding!(WdfDeviceWdmGetDeviceObject, device) };
     macro_rules! set {
         ($($field:ident = $value:expr;)*) => {$({
             // SAFETY: a field of the context, valid for writes.
@@ -252,6 +255,7 @@ unsafe fn initialise(this: *mut DeviceContext, device: WDFDEVICE, objects: &Obje
     }
     set! {
         device = device;
+        device_object = device_object;
         interrupts = objects.interrupts;
         watchdog = objects.watchdog;
         pump_dpc = objects.pump_dpc;
@@ -300,6 +304,8 @@ impl State {
         set! {
             next_sequence = 0;
             resting = 0;
+            others_wait = false;
+            marks = [0; SLOT_COUNT];
             line = Line::EMPTY;
             pumping = false;
             powered = false;

@@ -101,7 +101,7 @@ pub(crate) unsafe extern "C" fn evt_file_cleanup(file: WDFFILEOBJECT) {
     let mut passive = unsafe { Passive::assume() };
     {
         let mut state = context.state.lock(&passive);
-        for slot in state.slots.iter_mut().filter(|slot| slot.file == file && !file.is_null()) {
+        for slot in state.slots.iter_mut().filter(|slot| slot.is_of(file)) {
             slot.end(STATUS_CANCELLED);
         }
         state.engine.told_to_end = true;

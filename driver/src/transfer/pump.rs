@@ -53,15 +53,66 @@ fn decide(context: &DeviceContext, state: &mut State) -> Option<Step> {
     step
 }
 
+/// Requests that are to be completed as soon as the lock is released.
+struct Over {
+    entries: [Option<(Transfer<Request>, Ending)>; Self::LENGTH],
+    count: usize,
+}
+
+impl Over {
+    const LENGTH: usize = 4;
+
+    const fn new() -> Self {
+        Self { entries: [const { None }; Self::LENGTH], count: 0 }
+    }
+
+    fn is_full(&self) -> bool {
+        self.count >= Self::LENGTH
+    }
+
+    fn push(&mut self, transfer: Transfer<Request>, ending: Ending) {
+        if let Some(place) = self.entries.get_mut(self.count) {
+            *place = Some((transfer, ending));
+            self.count = self.count.saturating_add(1);
+        }
+    }
+
+    /// Completes them. No lock is held.
+    fn complete(&mut self, context: &DeviceContext) {
+        for entry in self.entries.iter_mut().take(self.count) {
+            if let Some((transfer, ending)) = entry.take() {
+                complete(context, transfer, ending);
+            }
+        }
+        self.count = 0;
+    }
+}
+
 fn run<'a>(context: &'a DeviceContext, mut state: Guard<'a, State>, dispatch: &Dispatch) {
-    while let Some(step) = decide(context, &mut state) {
+    let mut over = Over::new();
+    loop {
+        let step = match decide(context, &mut state) {
+            Some(Step::Action(Action::Complete(transfer, ending))) => {
+                over.push(transfer, ending);
+                if !over.is_full() {
+                    continue;
+                }
+                None
+            }
+            None if over.count == 0 => return,
+            step => step,
+        };
+        // Only what has completed everything has nothing left to do.
+        state.pumping = true;
         drop(state);
+        over.complete(context);
         let held = match step {
-            Step::Action(action) => perform(context, action, dispatch),
-            Step::Ring => {
+            Some(Step::Action(action)) => perform(context, action, dispatch),
+            Some(Step::Ring) => {
                 context.registers.ring(context.hardware().shared.as_ref(), dispatch);
                 None
             }
+            None => None,
         };
         state = held.unwrap_or_else(|| context.state.lock(dispatch));
     }
@@ -70,6 +121,7 @@ fn run<'a>(context: &'a DeviceContext, mut state: Guard<'a, State>, dispatch: &D
 /// Takes a step. The state may be held afterwards.
 fn perform<'a>(context: &'a DeviceContext, action: Action, dispatch: &Dispatch) -> Held<'a> {
     match action {
+        // The pump has done it together with others.
         Action::Complete(transfer, ending) => complete(context, transfer, ending),
         Action::Look(mask) => return watch::look(context, mask, dispatch),
         Action::Stop(index, tag) => watch::stop(context, index, tag, dispatch),

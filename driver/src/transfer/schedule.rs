@@ -10,7 +10,7 @@ use wdk_dma::{
     ScatterGatherList, Transfer, Uncached,
 };
 
-use super::slot::{SLOT_COUNT, Slot, Stage};
+use super::slot::{Slot, Stage};
 use super::state::{Finish, Running, State, bit_of};
 use crate::request::Request;
 use crate::sys::NTSTATUS;
@@ -210,14 +210,18 @@ impl State {
         }
         // Oldest first.
         self.line.tidy(&self.slots);
-        for place in 0..SLOT_COUNT {
-            let index = self.line.get(place)?;
-            if self.resting & bit_of(index) == 0 {
-                continue;
-            }
+        let (mut from, mut left) = (0, self.resting);
+        if left.is_power_of_two() {
+            // CAST: at most 64.
+            return self.start_slot(left.trailing_zeros() as usize);
+        }
+        while left != 0 {
+            let (place, index) = self.line.next(from, left)?;
             if let Some(action) = self.start_slot(index) {
                 return Some(action);
             }
+            from = place.saturating_add(1);
+            left &= !bit_of(index);
         }
         None
     }

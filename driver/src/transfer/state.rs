@@ -120,9 +120,12 @@ impl Line {
     pub(crate) const EMPTY: Self =
         Self { turns: [Turn { slot: 0, sequence: 0 }; SLOT_COUNT], count: 0, stale: false };
 
-    /// The slot of the request at a place of the line.
-    pub(crate) fn get(&self, place: usize) -> Option<usize> {
-        self.turns.get(..self.count)?.get(place).map(|turn| turn.slot)
+    /// The slots of the requests in the line that are among `these`, each with its place, from a
+    /// place on: the next one.
+    pub(crate) fn next(&self, from: usize, these: u64) -> Option<(usize, usize)> {
+        let rest = self.turns.get(from..self.count)?;
+        let found = rest.iter().position(|turn| these & bit_of(turn.slot) != 0)?;
+        Some((from.saturating_add(found), rest.get(found)?.slot))
     }
 
     /// Takes those out that have left.
@@ -163,6 +166,10 @@ pub(crate) struct State {
     /// Slots that may have a step to take, a bit for each: at least every one that
     /// [rests](Slot::rests), so that nobody has to look at all of them.
     pub(crate) resting: u64,
+    /// Some slot may wait for another one's request.
+    pub(crate) others_wait: bool,
+    /// The [marks](wdk_dma::Footprint::marks) of each slot's buffer; none without a request.
+    pub(crate) marks: [u64; SLOT_COUNT],
     pub(crate) line: Line,
     pub(crate) pages: PageSet,
     /// The pump is at work on some processor.
@@ -229,11 +236,19 @@ impl State {
         let mut waits_for = 0u64;
         let pages = &mut self.pages;
         pages.forget();
-        for (other, slot) in self.slots.iter().enumerate().filter(|(other, _)| *other != index) {
-            if slot.chain.is_some_and(|(theirs, print)| chain.shares(own, theirs, print, pages)) {
+        let marks = own.marks();
+        let near = self.marks.iter().enumerate();
+        for (other, _) in near.filter(|(_, theirs)| **theirs & marks != 0) {
+            let theirs = self.slots.get(other).filter(|_| other != index);
+            let theirs = theirs.and_then(|slot| slot.chain);
+            if theirs.is_some_and(|(theirs, print)| chain.shares(own, theirs, print, pages)) {
                 waits_for |= bit_of(other);
             }
         }
+        if let Some(place) = self.marks.get_mut(index) {
+            *place = marks;
+        }
+        self.others_wait |= waits_for != 0;
         if let Some(slot) = self.slots.get_mut(index) {
             slot.waits_for = waits_for;
             slot.sequence = sequence;
@@ -245,7 +260,15 @@ impl State {
     /// Forgets a slot's request, whose transfer has been taken out; others need not wait for it.
     pub(crate) fn forget(&mut self, index: usize, stage: Stage) {
         let bit = bit_of(index);
-        self.slots.iter_mut().for_each(|slot| slot.waits_for &= !bit);
+        if core::mem::take(&mut self.others_wait) {
+            for slot in &mut self.slots {
+                slot.waits_for &= !bit;
+                self.others_wait |= slot.waits_for != 0;
+            }
+        }
+        if let Some(marks) = self.marks.get_mut(index) {
+            *marks = 0;
+        }
         if let Some(slot) = self.slots.get_mut(index) {
             slot.forget_request();
             slot.stage = stage;

@@ -149,11 +149,7 @@ pub(crate) fn start<'a>(
 }
 
 /// What the device is told for the next piece: MapTransfer does not shorten it (DMA-108).
-fn command(
-    context: &DeviceContext,
-    index: usize,
-    held: &OnChannel<Request>,
-) -> Option<Command> {
+fn command(context: &DeviceContext, index: usize, held: &OnChannel<Request>) -> Option<Command> {
     let NextPiece::Mapped(length) = held.next_piece() else { return None };
     let transfer = held.transfer();
     let offset = context.device_offset(index, transfer.done())?;

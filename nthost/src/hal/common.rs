@@ -315,7 +315,7 @@ impl State {
         at: usize,
         from: CallStack,
     ) -> Result<(), Violation> {
-        let common = self.commons.swap_remove(at);
+        let common = self.commons.remove(at);
         if common.backing.is_some() {
             kernel.memory.remove_common(kernel, common.host, common.pages as usize);
         }
@@ -411,8 +411,9 @@ impl super::Hal {
     pub(super) fn common_buffer_flushed(&self, adapter: usize, serial: u64, number: u64) {
         let Some(adapter) = self.adapter_at(adapter) else { return };
         let mut state = adapter.state.lock();
-        if let Some(common) = state.commons.iter_mut().find(|common| common.serial == serial) {
-            common.flushed = number;
+        // In the order of their names.
+        if let Ok(at) = state.commons.binary_search_by_key(&serial, |common| common.serial) {
+            state.commons[at].flushed = number;
         }
     }
 }

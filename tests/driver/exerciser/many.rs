@@ -25,14 +25,14 @@ fn plug(machine: &Machine) -> Bench<'_> {
 fn all_at_once(devices: &[Bench], path: Path) {
     // CAST: a few devices.
     let data = |index: usize| bytes(index as u8, LENGTH);
-    let to_device = |(index, device): (usize, &Bench)| {
-        device.submit(path, Direction::ToDevice, 0, data(index))
-    };
+    let to_device =
+        |(index, device): (usize, &Bench)| device.submit(path, Direction::ToDevice, 0, data(index));
     let written: Vec<_> = devices.iter().enumerate().map(to_device).collect();
     for pending in written {
         assert_eq!(pending.wait().0.status.0, 0, "{path}: a write");
     }
-    let from_device = |device: &Bench| device.submit(path, Direction::FromDevice, 0, vec![0; LENGTH]);
+    let from_device =
+        |device: &Bench| device.submit(path, Direction::FromDevice, 0, vec![0; LENGTH]);
     let read: Vec<_> = devices.iter().map(from_device).collect();
     for (index, pending) in read.into_iter().enumerate() {
         let (completion, request) = pending.wait();
