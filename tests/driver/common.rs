@@ -1,6 +1,7 @@
 //! A machine with the driver and one edu device.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dmaproof_protocol::{
     Direction, Ioctl, Path, QueryReply, Statistics, TransferHeader, VersionRequest,
@@ -184,6 +185,28 @@ impl Bench<'_> {
         );
         assert_eq!(done, Ok(length));
         reply
+    }
+
+    /// Sends a transfer and, `after` crossings later, has all requests of the file cancelled, unless
+    /// the transfer is over by then. Returns its status.
+    pub fn cancelled_after(
+        &self,
+        path: Path,
+        direction: Direction,
+        data: Vec<u8>,
+        after: u64,
+    ) -> i32 {
+        let over = Arc::new(AtomicBool::new(false));
+        let (file, ended) = (Arc::clone(&self.file), Arc::clone(&over));
+        self.machine.inject(self.machine.events() + after, move |_: &Machine| {
+            // A later request is not meant.
+            if !ended.load(Ordering::SeqCst) {
+                file.cancel_all();
+            }
+        });
+        let (completion, _) = self.submit(path, direction, 0, data).wait();
+        over.store(true, Ordering::SeqCst);
+        completion.status.0
     }
 
     /// Whether the driver still moves data correctly.
