@@ -5,17 +5,15 @@
 //! and transfers take turns, so that both see the same machine.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use dmaproof_benches::{ROUNDS, interface, median, with_model};
+use dmaproof_benches::{Pipe, ROUNDS, interface, median, with_model};
 use dmaproof_driver::driver_entry;
-use dmaproof_protocol::{Direction, Ioctl, Path, TransferHeader};
-use nthost::{Access, Builder, File, Machine, Operation, Pending, Profile, Request, Scheduling};
+use dmaproof_protocol::{Direction, Path};
+use nthost::{Access, Builder, File, Machine, Profile, Scheduling};
 use testdev::model::exerciser::Exerciser;
-use zerocopy::IntoBytes;
 
 const MIB: usize = 1 << 20;
 
@@ -67,36 +65,6 @@ fn time(
         let mut pipe = Pipe::new(file, path, direction, length, depth);
         median(calls, || pipe.turn())
     })
-}
-
-/// Requests under way, the oldest first, each with a buffer of its own.
-struct Pipe<'a> {
-    file: &'a File,
-    operation: Operation,
-    pending: VecDeque<Pending>,
-    length: usize,
-}
-
-impl<'a> Pipe<'a> {
-    fn new(file: &'a File, path: Path, direction: Direction, length: usize, depth: usize) -> Self {
-        let header = TransferHeader::new(path, 0, length as u64);
-        let code = match direction {
-            Direction::ToDevice => Ioctl::ToDevice.code(),
-            Direction::FromDevice => Ioctl::FromDevice.code(),
-        };
-        let operation = Operation::Ioctl { code, input: header.as_bytes().to_vec() };
-        let submit =
-            || file.submit(Request::ioctl(code, header.as_bytes().to_vec(), vec![0x5A; length]));
-        Self { file, operation, pending: (0..depth).map(|_| submit()).collect(), length }
-    }
-
-    /// Takes the oldest request back and sends it again.
-    fn turn(&mut self) {
-        let oldest = self.pending.pop_front().expect("the pipe is full");
-        let (completion, request) = oldest.wait();
-        assert_eq!((completion.status.0, completion.information), (0, self.length));
-        self.pending.push_back(self.file.submit(request.again(self.operation.clone())));
-    }
 }
 
 fn small() {

@@ -1,6 +1,5 @@
 //! Cancellation at every step: at each crossing between driver and host, one run.
 
-
 use dmaproof_protocol::{Direction, Path, status};
 
 use crate::common::{PATHS, bytes, with_driver, x64};

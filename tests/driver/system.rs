@@ -1,6 +1,5 @@
 //! System DMA with the real driver: the slave device on machines with a DMA controller.
 
-
 use dmaproof_protocol::{DeviceKind, Direction, Path, status};
 use dmaproof_tests::ways::{self, Run};
 use nthost::{Builder, Machine, Profile, RuleId, Scheduling, Stopped, SystemDma};
