@@ -91,6 +91,10 @@ impl Function {
         self.deadline.load(Ordering::Acquire) != u64::MAX
     }
 
+    fn is_due(&self, now: u64) -> bool {
+        self.deadline.load(Ordering::Acquire) <= now
+    }
+
     fn run(&self, kernel: &Kernel) -> bool {
         let now = kernel.clock.now();
         let due = self.deadline.load(Ordering::Acquire);
@@ -204,8 +208,7 @@ impl Bus {
     /// Calls `each` for every slot whose device model wants to run.
     pub(crate) fn due(&self, now: u64, mut each: impl FnMut(usize)) {
         let functions = self.functions.read();
-        let due = |f: &&std::sync::Arc<Function>| f.deadline.load(Ordering::Acquire) <= now;
-        functions.iter().filter(due).for_each(|function| each(function.index));
+        functions.iter().filter(|f| f.is_due(now)).for_each(|function| each(function.index));
     }
 
     /// Runs the device model in a slot, if it is due.
@@ -220,8 +223,9 @@ impl Bus {
     pub(crate) fn run_due(&self, kernel: &Kernel) -> bool {
         let mut ran = false;
         let count = self.functions.read().len();
+        let now = kernel.clock.now();
         for slot in 0..count {
-            let function = self.functions.read().get(slot).cloned();
+            let function = self.functions.read().get(slot).filter(|f| f.is_due(now)).cloned();
             ran |= function.is_some_and(|f| f.run(kernel));
         }
         self.update_next();

@@ -231,12 +231,7 @@ impl Hal {
         touch: Touch,
         part: &mut Part<'_, '_>,
     ) -> Result<(), BusError> {
-        let adapters = self.adapters.read();
-        for handle in adapters.iter().rev() {
-            let adapter = handle.get();
-            if adapter.slot != slot || !adapter.may_hold(touch.address) {
-                continue;
-            }
+        for adapter in self.adapters_of(slot).filter(|a| a.may_hold(touch.address)) {
             let mut state = adapter.state.lock();
             match self.reach(kernel, adapter, &mut state, touch) {
                 Reach::Elsewhere => {}
@@ -263,7 +258,6 @@ impl Hal {
                 }
             }
         }
-        drop(adapters);
         let violation = nothing_there(kernel, touch);
         self.blame(with_code(kernel, touch, BusError::Miss, violation));
         Err(BusError::Miss)
@@ -418,7 +412,8 @@ fn reach_direct(kernel: &Kernel, state: &mut State, frame: u64, touch: Touch) ->
         let violation = wrong_direction(state, entry.operation, touch);
         return Reach::Forbidden { error: BusError::Permission, memory: None, violation };
     }
-    if state.file.covers(frame, from, to) {
+    let whole = entry.from <= from && to <= entry.to;
+    if whole || state.file.covers(frame, from, to) {
         state.file.touch_page(frame, from, to);
         return Reach::Memory(entry.page + from as usize);
     }

@@ -318,7 +318,7 @@ impl State {
         at: usize,
         from: CallStack,
     ) -> Result<(), Violation> {
-        let common = self.commons.swap_remove(at);
+        let common = self.commons.remove(at);
         if common.backing.is_some() {
             kernel.memory.remove_common(kernel, common.host, common.pages as usize);
         }
@@ -420,7 +420,9 @@ impl super::Hal {
     ) {
         let Some(adapter) = self.adapter_at(adapter) else { return };
         let mut state = adapter.state.lock();
-        if let Some(common) = state.commons.iter_mut().find(|common| common.serial == serial) {
+        // In the order of their names.
+        if let Ok(at) = state.commons.binary_search_by_key(&serial, |common| common.serial) {
+            let common = &mut state.commons[at];
             let bytes = common.bytes(start.saturating_sub(common.host), length);
             common.flushes.called(bytes, read, number);
         }

@@ -56,6 +56,7 @@ use wdk_lite::{PDMA_ADAPTER, PHYSICAL_ADDRESS};
 
 use crate::RuleId;
 use crate::machine::Kernel;
+use crate::memory::pages::NumberMap;
 use crate::verifier::{Violation, broken};
 pub(crate) use access::BusMaster;
 use adapter::{Adapter, Parts};
@@ -73,6 +74,10 @@ fn raise(kernel: &Kernel, (found, harmless): Suspicion) -> Result<(), Violation>
 pub(crate) struct Hal {
     /// Every adapter ever made, in order.
     adapters: RwLock<Vec<Handle>>,
+    /// The same by what the driver knows them by.
+    by_pointer: RwLock<NumberMap<usize, Handle>>,
+    /// The newest adapter of each device, by its slot.
+    newest: RwLock<Vec<Option<Handle>>>,
     serial: AtomicU64,
     flushes: AtomicU64,
     /// The system's DMA controller; in use if the machine's options say so.
@@ -130,6 +135,8 @@ impl Hal {
     pub(crate) fn new() -> Self {
         Self {
             adapters: RwLock::new(Vec::with_capacity(16)),
+            by_pointer: RwLock::default(),
+            newest: RwLock::default(),
             serial: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
             controller: controller::Controller::new(),
@@ -185,6 +192,11 @@ impl Hal {
         // Only now: pointers into the adapter stay good when it has found its place.
         handle.get().connect();
         adapters.push(handle);
+        self.by_pointer.write().insert(handle.get().pointer().addr(), handle);
+        let mut newest = self.newest.write();
+        let devices = newest.len().max(slot + 1);
+        newest.resize(devices, None);
+        handle.get().set_earlier(newest[slot].replace(handle));
         Some(handle.get())
     }
 
@@ -194,10 +206,7 @@ impl Hal {
     /// DMA-14 for NULL, DMA-19 after PutDmaAdapter, SIM-11 for a pointer to something else.
     fn adapter(&self, kernel: &Kernel, adapter: PDMA_ADAPTER) -> Result<&Adapter, Violation> {
         self.settle(kernel)?;
-        let found = {
-            let adapters = self.adapters.read();
-            adapters.iter().rev().map(|h| h.get()).find(|a| a.pointer() == adapter)
-        };
+        let found = self.by_pointer.read().get(&adapter.addr()).map(|handle| handle.get());
         // CAST: an address.
         let address = adapter.addr() as u64;
         let Some(found) = found else {
@@ -219,6 +228,12 @@ impl Hal {
     /// The adapter with this number.
     fn adapter_at(&self, number: usize) -> Option<&Adapter> {
         self.adapters.read().get(number).map(|handle| handle.get())
+    }
+
+    /// The adapters of a device, the newest first.
+    fn adapters_of(&self, slot: usize) -> impl Iterator<Item = &Adapter> {
+        let newest = self.newest.read().get(slot).copied().flatten();
+        std::iter::successors(newest, |handle| handle.get().earlier()).map(|handle| handle.get())
     }
 
     /// Whether some adapter is so.
