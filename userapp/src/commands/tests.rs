@@ -168,8 +168,8 @@ impl Target for RealTarget {
         })
     }
 
-    fn run(&self, body: Body) -> Ended {
-        self.0.run(body)
+    fn run_together(&self, bodies: Vec<Body>) -> Ended {
+        self.0.run_together(bodies)
     }
 }
 
