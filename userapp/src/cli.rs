@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
@@ -46,6 +47,12 @@ pub enum Command {
     ///
     /// Ends with a ledger of what ran, what failed and what did not run.
     Test(TestArgs),
+    /// Keep the device busy for hours, and verify every byte.
+    ///
+    /// Several threads move data by every path, with cancels, resets and, on simulated machines,
+    /// sleeps, rebalances and removals under way. Ends at the first thing that is wrong. Simulated
+    /// machines have a scheduler with threads unless --sim names another.
+    Soak(SoakArgs),
     /// Write a file into the device's memory.
     ///
     /// A simulated device's memory ends with the command.
@@ -137,6 +144,47 @@ pub struct TestArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "its documentation would become help text")]
     pub target: TargetOptions,
+}
+
+/// `soak`
+#[derive(Clone, Debug, Args)]
+pub struct SoakArgs {
+    /// How long, such as 10s, 90m or 2h.
+    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = duration)]
+    pub duration: Duration,
+    /// End after this many rounds: each starts the target anew, with the next seed.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub rounds: Option<u64>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its documentation would become help text")]
+    pub load: SoakLoad,
+    /// Seed of the first round.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = number)]
+    pub seed: u64,
+    /// How often a line is printed, and the metrics are written.
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = duration)]
+    pub interval: Duration,
+    /// Print a JSON object in each line instead.
+    #[arg(long)]
+    pub json: bool,
+    /// Keep this file up to date with metrics in the text format of Prometheus, for the textfile
+    /// collector of its node exporter; its name must end in .prom there.
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its documentation would become help text")]
+    pub target: TargetOptions,
+}
+
+/// How busy a soak keeps the device.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct SoakLoad {
+    /// Threads, each with a handle of its own.
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = threads)]
+    pub threads: usize,
+    /// Transfers that each thread keeps under way.
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = depth)]
+    pub depth: usize,
 }
 
 /// `write`
@@ -265,6 +313,30 @@ fn positive(text: &str) -> Result<u64, String> {
     match number(text)? {
         0 => Err("at least 1".to_owned()),
         number => Ok(number),
+    }
+}
+
+fn within(text: &str, most: u64) -> Result<usize, String> {
+    let refused = || format!("a number from 1 to {most}");
+    let number = number(text).map_err(|_| refused())?;
+    // CAST: at most `most`, which is small.
+    if (1..=most).contains(&number) { Ok(number as usize) } else { Err(refused()) }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    within(text, 64)
+}
+
+fn depth(text: &str) -> Result<usize, String> {
+    within(text, 1024)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time.is_zero() => Err("longer than nothing, such as 10s or 90m".to_owned()),
+        // A year: the end of it can be told.
+        Ok(time) => Ok(time.min(Duration::from_secs(366 * 24 * 3600))),
+        Err(error) => Err(format!("{error}; try 10s, 90m or 2h")),
     }
 }
 

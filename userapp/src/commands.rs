@@ -11,6 +11,7 @@ use crate::exit::{AppError, Exit, Fate};
 use crate::output::Output;
 use crate::{interrupt, target};
 
+mod busy;
 mod copy;
 mod faults;
 mod files;
@@ -20,6 +21,7 @@ mod list;
 mod read;
 mod rules;
 mod seeds;
+mod soak;
 mod test;
 #[cfg(test)]
 mod tests;
@@ -74,6 +76,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<Exit, AppError> {
             Some(count) => seeds::run(&arguments, count, out),
             None => test::run_each(&arguments, &target::open_all(&arguments.target)?, out),
         },
+        Command::Soak(arguments) => soak::run(&arguments, out),
         Command::Write(arguments) => {
             write::run(&arguments, &*target::open(&arguments.target)?, out)
         }

@@ -3,10 +3,12 @@
 //!
 //! - [`target`]: what is tested: a device behind an open handle of the driver;
 //! - [`sweep`]: what is tried on it, and the run itself;
+//! - [`traffic`]: transfers that keep the device busy, for tests under load, benches and soaks;
 //! - [`pattern`], [`guard`], [`history`]: data that knows where it belongs, buffers that know what
 //!   is around them, transfers that are remembered;
 //! - [`explain`]: from wrong bytes to the kind of mistake and the rule;
 //! - [`ledger`], [`report`]: what ran, what did not, and the verdict;
+//! - [`soak`]: hours of it;
 //! - [`lab`]: the driver with mistakes made for it, and who notices;
 //! - [`cli`], [`commands`]: the command line.
 
@@ -30,5 +32,7 @@ pub mod progress;
 pub mod random;
 pub mod report;
 pub mod route;
+pub mod soak;
 pub mod sweep;
 pub mod target;
+pub mod traffic;

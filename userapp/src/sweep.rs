@@ -15,3 +15,5 @@ pub use accounts::{Account, disagreements};
 pub use outcome::{End, Failure, Outcome, Recorder, Settings};
 pub use plan::{Case, Depth, Plan, Selection};
 pub use run::run;
+pub(crate) use plan::{is_allowed, reaches_memory};
+pub(crate) use run::{Problem, complement};

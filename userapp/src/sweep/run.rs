@@ -63,7 +63,7 @@ fn prepare(
 
 /// Why a transfer gave no data to look at.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     Status(NtStatus),
     Short { said: usize, asked: usize },
 }
@@ -398,12 +398,12 @@ impl<'a> Runner<'a> {
     }
 }
 
-pub(super) fn complement(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn complement(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().map(|byte| !byte).collect()
 }
 
 impl Problem {
-    pub(super) fn explanation(self, route: Route, direction: Direction) -> Explanation {
+    pub(crate) fn explanation(self, route: Route, direction: Direction) -> Explanation {
         let (class, text) = match self {
             Self::Status(status) => {
                 (Class::RequestFailed, format!("the request ended with {status}"))
