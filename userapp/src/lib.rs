@@ -8,13 +8,15 @@
 //!   is around them, transfers that are remembered;
 //! - [`explain`]: from wrong bytes to the kind of mistake and the rule;
 //! - [`ledger`], [`report`]: what ran, what did not, and the verdict;
-//! - [`soak`]: hours of it;
+//! - [`soak`], [`bench`]: hours of it, and how fast it is;
+//! - [`html`]: what all pages share;
 //! - [`lab`]: the driver with mistakes made for it, and who notices;
 //! - [`cli`], [`commands`]: the command line.
 
 // Only `target::windows` may have some, and says why.
 #![deny(unsafe_code)]
 
+pub mod bench;
 pub mod catalogue;
 pub mod cli;
 pub mod commands;
@@ -23,6 +25,7 @@ pub mod exit;
 pub mod explain;
 pub mod guard;
 pub mod history;
+pub mod html;
 pub mod interrupt;
 pub mod lab;
 pub mod ledger;

@@ -22,7 +22,7 @@ use crate::sweep::reaches_memory;
 use crate::target::Session;
 pub use judge::Found;
 use lane::Lane;
-pub use tally::{PathCount, Tally};
+pub use tally::{PathCount, Tally, add_counts};
 
 /// The most device memory that a lane uses, in bytes.
 const WINDOW_MAX: u64 = 128 << 10;
