@@ -14,8 +14,6 @@ use crate::traffic::{Rough, Traffic, share};
 
 /// One in so many steps of the first thread disturbs the device.
 const DISTURB_ONE_IN: usize = 96;
-/// How many steps a thread takes before it tells the meter.
-const TELL_EVERY: u64 = 16;
 /// How long is waited between two looks at whether something has happened.
 const MOMENT: Duration = Duration::from_micros(20);
 /// How often a device that went away is looked for.
@@ -30,8 +28,9 @@ pub struct Crew {
     seed: u64,
     end: Instant,
     interrupted: Arc<AtomicBool>,
-    /// Whether the device goes away in this round, in which nobody can know its driver's counters.
-    removals: bool,
+    /// Whether the device goes away in this round, or is stopped: the driver's counters begin
+    /// again then, and cannot be compared with anything.
+    rough: bool,
     /// Threads that have all their transfers back.
     idle: AtomicUsize,
 }
@@ -48,7 +47,7 @@ impl Crew {
             seed,
             end: settings.end,
             interrupted: Arc::clone(&settings.interrupted),
-            removals: Random::new(seed).below(2) == 0,
+            rough: Random::new(seed).below(2) == 0,
             idle: AtomicUsize::new(0),
         }
     }
@@ -77,10 +76,10 @@ fn try_work(session: &mut dyn Session, crew: &Crew, thread: usize) -> Result<(),
     // CAST: threads are few.
     let seed = crew.seed.wrapping_mul(0x1_0001).wrapping_add(thread as u64);
     let part = share(&(0..limits.memory_length), thread, crew.threads);
-    let rough = Rough { cancels: true, removals: crew.removals };
+    let rough = Rough { cancels: true, removals: crew.rough };
     let mut traffic = Traffic::new(&limits, &part, crew.depth, seed, rough);
     let mut random = Random::new(seed ^ 0xD157);
-    for step in 0..STEPS {
+    for _ in 0..STEPS {
         if crew.is_over() || traffic.is_empty() {
             break;
         }
@@ -92,14 +91,12 @@ fn try_work(session: &mut dyn Session, crew: &Crew, thread: usize) -> Result<(),
         if traffic.is_gone() {
             come_back(session, crew, &mut traffic)?;
         }
-        if step % TELL_EVERY == 0 {
-            crew.meter.tell(thread, traffic.tally());
-        }
+        crew.meter.tell(thread, traffic.tally());
     }
     conclude(session, crew, &mut traffic)?;
     crew.meter.tell(thread, traffic.tally());
     crew.idle.fetch_add(1, Ordering::AcqRel);
-    if thread == 0 && !crew.removals {
+    if thread == 0 && !crew.rough {
         check_counters(session, crew, &before)?;
     }
     Ok(())
@@ -112,7 +109,8 @@ fn limits(session: &mut dyn Session) -> Result<Limits, NtStatus> {
 
 fn disturb(session: &mut dyn Session, crew: &Crew, random: &mut Random) {
     let disturbance = Disturbance::ALL[random.below(Disturbance::ALL.len())];
-    if disturbance == Disturbance::Removal && !crew.removals {
+    let calm = matches!(disturbance, Disturbance::Reset | Disturbance::PowerCycle);
+    if !calm && !crew.rough {
         return;
     }
     crew.meter.disturbed(disturbance, session.disturb(disturbance));
