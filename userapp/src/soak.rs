@@ -5,8 +5,8 @@
 //! driver's counters with what was asked for, and takes everything down, where a simulated machine
 //! looks for leaks. So whatever happens, the seed of its round makes that round again.
 
-pub mod metrics;
 mod meter;
+pub mod metrics;
 pub mod report;
 mod round;
 
@@ -57,7 +57,8 @@ pub fn run(
         let bodies = (0..settings.threads)
             .map(|thread| {
                 let crew = Arc::clone(&crew);
-                let body: crate::target::Body = Box::new(move |session| work(session, &crew, thread));
+                let body: crate::target::Body =
+                    Box::new(move |session| work(session, &crew, thread));
                 body
             })
             .collect();

@@ -16,6 +16,6 @@ pub use accounts::{Account, disagreements};
 pub use beside::accompany;
 pub use outcome::{End, Failure, Load, Outcome, Recorder, Settings};
 pub use plan::{Case, Depth, Plan, Selection};
-pub use run::run;
 pub(crate) use plan::{is_allowed, reaches_memory};
+pub use run::run;
 pub(crate) use run::{Problem, complement};

@@ -69,7 +69,13 @@ impl Traffic {
     /// Traffic with so many lanes in this part of the device's memory. A device with less memory
     /// than lanes has one lane for each byte.
     #[must_use]
-    pub fn new(limits: &Limits, memory: &Range<u64>, lanes: usize, seed: u64, rough: Rough) -> Self {
+    pub fn new(
+        limits: &Limits,
+        memory: &Range<u64>,
+        lanes: usize,
+        seed: u64,
+        rough: Rough,
+    ) -> Self {
         let codec = Codec::new(seed);
         let routes: Vec<Route> =
             Route::ALL.into_iter().filter(|route| reaches_memory(limits, *route)).collect();

@@ -70,6 +70,12 @@ fn the_exerciser_is_intact_on_every_coherent_machine() {
     }
 }
 
+/// Whether a text names a place in the driver: a line, or a function in a build without debug
+/// lines.
+fn names_a_place(text: &str) -> bool {
+    [".rs:", "wdk_dma::", "dmaproof_driver::"].iter().any(|part| text.contains(part))
+}
+
 /// What a run with a flush left out has to say: the classes seen, and for each failure the rule, the
 /// call and where it was broken.
 fn without_flush(machine: &str, paths: &str) -> (Vec<String>, Vec<String>) {
@@ -86,7 +92,7 @@ fn without_flush(machine: &str, paths: &str) -> (Vec<String>, Vec<String>) {
     assert!(!seen.is_empty(), "{machine}: {failures:#?}");
     for failure in &seen {
         assert!(string(failure, "call").contains("lush"), "{failure:#?}");
-        assert!(string(failure, "breach").contains(".rs:"), "{failure:#?}");
+        assert!(names_a_place(&string(failure, "breach")), "{failure:#?}");
         assert!(string(failure, "text").contains("the machine saw"), "{failure:#?}");
     }
     let of = |key| seen.iter().map(|failure| string(failure, key)).collect();

@@ -79,7 +79,7 @@ fn key(bench: &Bench) -> Markup {
 fn throughput(bench: &Bench, direction: Direction, depth: usize, sizes: &[usize]) -> Markup {
     let fits = |row: &&Measured| (row.cell.direction, row.cell.depth) == (direction, depth);
     let rows: Vec<_> = bench.measured.iter().filter(fits).collect();
-    let label = format!("Throughput {}, {depth} under way, MiB/s by size", plot::title(direction));
+    let label = format!("Throughput {}, {depth} under way, MiB/s by size", direction.title());
     html! {
         @if !rows.is_empty() {
             figure {
@@ -93,7 +93,7 @@ fn throughput(bench: &Bench, direction: Direction, depth: usize, sizes: &[usize]
 fn latency(bench: &Bench, direction: Direction, bytes: usize) -> Markup {
     let fits = |row: &&Measured| (row.cell.direction, row.cell.size) == (direction, bytes);
     let rows: Vec<_> = bench.measured.iter().filter(fits).collect();
-    let label = format!("Latency {}, {}, by path and depth", plot::title(direction), size(bytes));
+    let label = format!("Latency {}, {}, by path and depth", direction.title(), size(bytes));
     html! {
         @if !rows.is_empty() {
             figure {

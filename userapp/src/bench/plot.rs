@@ -1,7 +1,6 @@
 //! Plots as inline SVG: logarithmic axes, a mark and a colour for each path, and a title on each
 //! point. A table beside them has every value.
 
-use dmaproof_protocol::Direction;
 use maud::{Markup, html};
 
 use super::report::{digits, mebibytes, size, time};
@@ -10,7 +9,7 @@ use crate::route::Route;
 
 const WIDTH: f64 = 440.0;
 const LEFT: f64 = 58.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 28.0;
 const TOP: f64 = 12.0;
 
 /// A logarithmic axis from one value to another, in units of the drawing.
@@ -169,9 +168,4 @@ fn ten(nanoseconds: u64) -> String {
         ..1_000_000_000 => format!("{} ms", nanoseconds / 1_000_000),
         _ => format!("{} s", nanoseconds / 1_000_000_000),
     }
-}
-
-/// The name of a direction for a label.
-pub(super) const fn title(direction: Direction) -> &'static str {
-    direction.title()
 }

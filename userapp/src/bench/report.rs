@@ -101,7 +101,11 @@ pub fn write_head(out: &mut dyn Write, bench: &Bench) -> io::Result<()> {
     }
     // CAST: a small number.
     let threads = crate::describe::count(bench.threads as u64, "thread");
-    writeln!(out, "{threads}, {} s for each line; memcpy by one thread in the same run", bench.seconds)?;
+    writeln!(
+        out,
+        "{threads}, {} s for each line; memcpy by one thread in the same run",
+        bench.seconds
+    )?;
     out.flush()
 }
 
@@ -212,6 +216,9 @@ mod tests {
             assert_eq!(time(nanoseconds), text);
         }
         assert_eq!((rate(314_159.0).as_str(), rate(2.5e6).as_str()), ("314k", "2.50M"));
-        assert_eq!((size(4095), size(4096), size(3 << 20)), ("4095 B".into(), "4 KiB".into(), "3 MiB".into()));
+        assert_eq!(
+            (size(4095), size(4096), size(3 << 20)),
+            ("4095 B".into(), "4 KiB".into(), "3 MiB".into())
+        );
     }
 }

@@ -8,7 +8,9 @@ use dmaproof_protocol::{Direction, Limits, QueryReply, status};
 use super::busy;
 use super::files::NewFile;
 use crate::bench::report::{Bench, write_head, write_json, write_row};
-use crate::bench::{Cell, Flaw, Measured, Place, Sample, Selection, baseline, cells, measure, page};
+use crate::bench::{
+    Cell, Flaw, Measured, Place, Sample, Selection, baseline, cells, measure, page,
+};
 use crate::cli::BenchArgs;
 use crate::exit::{AppError, Exit};
 use crate::route::Route;

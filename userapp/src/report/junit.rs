@@ -69,7 +69,8 @@ fn failed(
     let kept: Vec<&Failure> = report.outcome.failures.iter().filter(here).collect();
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
     let Some(first) = kept.first() else {
-        status.set_message(format!("{}; the report keeps the first ones", count(number, "failure")));
+        status
+            .set_message(format!("{}; the report keeps the first ones", count(number, "failure")));
         status.set_type("failure");
         return status;
     };

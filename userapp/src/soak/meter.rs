@@ -205,7 +205,10 @@ impl Meter {
             Err(error) => return Err(error),
         }
         for note in ended.notes.into_iter().filter(|note| !note.harmless) {
-            told.push(format!("rule {} was broken at {}: {}", note.rule, note.call_site, note.text));
+            told.push(format!(
+                "rule {} was broken at {}: {}",
+                note.rule, note.call_site, note.text
+            ));
             broken.get_or_insert(note.rule);
         }
         for device in ended.never_stopped {

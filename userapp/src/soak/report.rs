@@ -328,3 +328,36 @@ fn verdict_sentence(reading: &Reading, verdict: Verdict) -> String {
 pub(super) fn disturbances(reading: &Reading) -> impl Iterator<Item = (&'static str, u64)> {
     Disturbance::ALL.into_iter().map(Disturbance::name).zip(reading.disturbances)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::soak::Meter;
+    use crate::traffic::Tally;
+
+    fn reading(change: impl FnOnce(&mut Reading)) -> Reading {
+        let mut reading = Meter::new(1).read();
+        (reading.tally.asked, reading.tally.intact) = (7, 7);
+        reading.resident_first = Some(50 << 20);
+        change(&mut reading);
+        reading
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_in_the_verdict() {
+        let of = |change: fn(&mut Reading)| Verdict::of(&reading(change), Some(60 << 20), false);
+        assert_eq!(of(|_| {}), Verdict::Intact);
+        assert_eq!(of(|reading| reading.failures = 1), Verdict::Failed);
+        assert_eq!(of(|reading| reading.broken = Some("DMA-54".to_owned())), Verdict::RuleBroken);
+        let gone = crate::target::NtStatus(dmaproof_protocol::status::DEVICE_REMOVED);
+        let lost = Verdict::of(&reading(|r| r.lost = Some(gone)), None, false);
+        assert_eq!((lost, lost.exit()), (Verdict::Unavailable, Exit::Unavailable));
+        assert_eq!(of(|reading| reading.tally = Tally::default()), Verdict::NothingRan);
+        let grown = Verdict::of(&reading(|_| {}), Some((51 << 20) + GROWTH_MAX), false);
+        assert_eq!((grown, grown.exit()), (Verdict::Grew, Exit::Failed));
+        let interrupted = Verdict::of(&reading(|_| {}), None, true);
+        assert_eq!(interrupted.exit(), Exit::Interrupted);
+        // What went wrong before the user ended it is not forgotten.
+        assert_eq!(Verdict::of(&reading(|r| r.failures = 1), None, true), Verdict::Failed);
+    }
+}

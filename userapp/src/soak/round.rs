@@ -31,6 +31,8 @@ pub struct Crew {
     /// Whether the device goes away in this round, or is stopped: the driver's counters begin
     /// again then, and cannot be compared with anything.
     rough: bool,
+    /// The driver's counters were read: transfers count from now on.
+    begun: AtomicBool,
     /// Threads that have all their transfers back.
     idle: AtomicUsize,
 }
@@ -48,6 +50,7 @@ impl Crew {
             end: settings.end,
             interrupted: Arc::clone(&settings.interrupted),
             rough: Random::new(seed).below(2) == 0,
+            begun: AtomicBool::new(false),
             idle: AtomicUsize::new(0),
         }
     }
@@ -72,7 +75,7 @@ pub fn work(session: &mut dyn Session, crew: &Crew, thread: usize) {
 fn try_work(session: &mut dyn Session, crew: &Crew, thread: usize) -> Result<(), NtStatus> {
     let mut limits = limits(session)?;
     limits.transfer_length_max = limits.transfer_length_max.min(crate::pattern::LENGTH_MAX);
-    let before = session.statistics()?;
+    let before = begin(session, crew, thread)?;
     // CAST: threads are few.
     let seed = crew.seed.wrapping_mul(0x1_0001).wrapping_add(thread as u64);
     let part = share(&(0..limits.memory_length), thread, crew.threads);
@@ -102,6 +105,19 @@ fn try_work(session: &mut dyn Session, crew: &Crew, thread: usize) -> Result<(),
     Ok(())
 }
 
+/// Reads the driver's counters in the first thread, before any other one moves data.
+fn begin(session: &mut dyn Session, crew: &Crew, thread: usize) -> Result<Statistics, NtStatus> {
+    while thread != 0 && !crew.begun.load(Ordering::Acquire) {
+        if crew.is_over() {
+            break;
+        }
+        session.pause(MOMENT);
+    }
+    let counters = session.statistics();
+    crew.begun.store(true, Ordering::Release);
+    counters
+}
+
 fn limits(session: &mut dyn Session) -> Result<Limits, NtStatus> {
     let mismatch = |_| NtStatus(status::REVISION_MISMATCH);
     session.query()?.limits().map_err(mismatch)
@@ -113,11 +129,20 @@ fn disturb(session: &mut dyn Session, crew: &Crew, random: &mut Random) {
     if !calm && !crew.rough {
         return;
     }
-    crew.meter.disturbed(disturbance, session.disturb(disturbance));
+    let result = session.disturb(disturbance);
+    // The handle may still be one to a device that went away.
+    let gone = result.is_err_and(NtStatus::is_gone);
+    if !(gone && crew.rough) {
+        crew.meter.disturbed(disturbance, result);
+    }
 }
 
 /// The device went away: gets all transfers back, and goes on with the next one.
-fn come_back(session: &mut dyn Session, crew: &Crew, traffic: &mut Traffic) -> Result<(), NtStatus> {
+fn come_back(
+    session: &mut dyn Session,
+    crew: &Crew,
+    traffic: &mut Traffic,
+) -> Result<(), NtStatus> {
     let found = traffic.settle(session);
     found.into_iter().for_each(|found| crew.meter.fail(&found));
     let mut last = NtStatus(status::DEVICE_REMOVED);
@@ -170,10 +195,15 @@ fn check_counters(
         ("transfers failed", before.errors, after.errors),
         ("transfers timed out", before.timed_out, after.timed_out),
         ("flushes failed", before.flush_failures, after.flush_failures),
-        ("completions belong to no transfer", before.completions_unknown, after.completions_unknown),
+        (
+            "completions belong to no transfer",
+            before.completions_unknown,
+            after.completions_unknown,
+        ),
     ];
     for (what, before, after) in grown.into_iter().filter(|(_, before, after)| before != after) {
-        crew.meter.trouble(format!("the driver counted that {} {what}", after.wrapping_sub(before)));
+        crew.meter
+            .trouble(format!("the driver counted that {} {what}", after.wrapping_sub(before)));
     }
     Ok(())
 }

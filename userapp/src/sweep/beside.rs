@@ -27,7 +27,12 @@ pub(super) fn divide(limits: &Limits, load: Load) -> (Limits, Range<u64>) {
 }
 
 /// The traffic on a thread's handle.
-pub(super) fn traffic(limits: &Limits, rest: &Range<u64>, settings: &Settings, thread: usize) -> Traffic {
+pub(super) fn traffic(
+    limits: &Limits,
+    rest: &Range<u64>,
+    settings: &Settings,
+    thread: usize,
+) -> Traffic {
     let Load { threads, depth } = settings.load;
     // The first thread's own transfer is one of those under way.
     let lanes = if thread == 0 { depth.saturating_sub(1) } else { depth };

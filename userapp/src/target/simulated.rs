@@ -174,7 +174,8 @@ impl SimulatedTarget {
             Ok(site) => {
                 let start = |body: Body| {
                     let site = Arc::clone(&site);
-                    machine.spawn(move |machine| SimulatedSession::run(machine, &site, observes, body))
+                    machine
+                        .spawn(move |machine| SimulatedSession::run(machine, &site, observes, body))
                 };
                 let running: Vec<_> = bodies.into_iter().map(start).collect();
                 running.into_iter().try_for_each(|thread| thread.join().map_err(stopped)?)

@@ -62,10 +62,13 @@ impl Traffic {
                 }
                 wrong
             }
-            Ok(said) => Some((BY_ANSWER, Problem::Short { said, asked })).map(|(blame, problem)| {
-                (blame, problem.explanation(route, direction))
-            }),
-            Err(status) if status.is_cancelled() && (cancelled || interrupt::happened()) => {
+            Ok(said) => Some((BY_ANSWER, Problem::Short { said, asked }))
+                .map(|(blame, problem)| (blame, problem.explanation(route, direction))),
+            // What waits in a queue of a device that goes away is cancelled by the framework.
+            Err(status)
+                if status.is_cancelled()
+                    && (cancelled || self.rough.removals || interrupt::happened()) =>
+            {
                 self.tally.cancelled += 1;
                 self.check_guards(&arena, (route, direction), &[])
             }
@@ -74,9 +77,7 @@ impl Traffic {
                 self.gone = true;
                 self.check_guards(&arena, (route, direction), &[])
             }
-            Err(status) => {
-                Some((BY_ANSWER, Problem::Status(status).explanation(route, direction)))
-            }
+            Err(status) => Some((BY_ANSWER, Problem::Status(status).explanation(route, direction))),
         };
         self.lanes[at].arena = Some(arena);
         let (blame, explanation) = wrong?;
@@ -134,7 +135,12 @@ impl Traffic {
     }
 
     /// What another path reads.
-    fn reread(&self, session: &mut dyn Session, route: Route, range: &Range<u64>) -> Option<Vec<u8>> {
+    fn reread(
+        &self,
+        session: &mut dyn Session,
+        route: Route,
+        range: &Range<u64>,
+    ) -> Option<Vec<u8>> {
         let length = range.end - range.start;
         let direction = Direction::FromDevice;
         let other = self.routes.iter().find(|other| {

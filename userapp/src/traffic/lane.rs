@@ -191,7 +191,14 @@ impl Traffic {
         if cancel {
             pending.cancel();
         }
-        lane.under_way =
-            Some(UnderWay { pending, route, direction, range, tag, page_offset, cancelled: cancel });
+        lane.under_way = Some(UnderWay {
+            pending,
+            route,
+            direction,
+            range,
+            tag,
+            page_offset,
+            cancelled: cancel,
+        });
     }
 }

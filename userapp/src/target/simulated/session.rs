@@ -21,6 +21,11 @@ use crate::target::{
 /// How long a device sleeps or is stopped, in nanoseconds of machine time.
 const NAP: u64 = 50_000;
 
+/// How often a device that is not there is looked for.
+const ATTEMPTS: usize = 100;
+
+const OBJECT_NAME_NOT_FOUND: i32 = 0xC000_0034_u32.cast_signed();
+
 /// Where the device is now, for all threads.
 pub(super) struct Site {
     device: Device,
@@ -75,7 +80,16 @@ impl<'a> SimulatedSession<'a> {
     ) -> Result<(), TargetError> {
         let machine = machine.clone();
         let mut session = Self { machine, site, file: None, observes, counts: Vec::new() };
-        session.reopen().map_err(|status| failed("opening the device")(nthost::NtStatus(status.0)))?;
+        let mut opened = session.reopen();
+        for _ in 0..ATTEMPTS {
+            // Another body may have removed the device and not plugged in the next one yet.
+            if !opened.is_err_and(|status| status.0 == OBJECT_NAME_NOT_FOUND) {
+                break;
+            }
+            session.pause(Duration::from_nanos(NAP));
+            opened = session.reopen();
+        }
+        opened.map_err(|status| failed("opening the device")(nthost::NtStatus(status.0)))?;
         body(&mut session);
         Ok(())
     }
@@ -98,7 +112,10 @@ impl<'a> SimulatedSession<'a> {
     }
 
     /// Does one thing to the device and, after a while, another that takes it back.
-    fn and_back(&self, step: impl Fn(Slot, bool) -> Result<(), nthost::NtStatus>) -> Result<(), NtStatus> {
+    fn and_back(
+        &self,
+        step: impl Fn(Slot, bool) -> Result<(), nthost::NtStatus>,
+    ) -> Result<(), NtStatus> {
         let (slot, _) = self.site.now();
         step(slot, true).map_err(status)?;
         self.machine.sleep(NAP);
@@ -183,9 +200,13 @@ impl Session for SimulatedSession<'_> {
             Disturbance::PowerCycle => {
                 self.and_back(|slot, sleeping| machine.set_power(slot, sleeping))
             }
-            Disturbance::Rebalance => self.and_back(|slot, stop| {
-                if stop { machine.stop_device(slot) } else { machine.restart(slot) }
-            }),
+            Disturbance::Rebalance => {
+                self.and_back(
+                    |slot, stop| {
+                        if stop { machine.stop_device(slot) } else { machine.restart(slot) }
+                    },
+                )
+            }
             Disturbance::Removal => self.site.replace(machine),
         }
     }
