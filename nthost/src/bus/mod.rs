@@ -225,14 +225,27 @@ impl Bus {
 
     fn update_next(&self) {
         let functions = self.functions.read();
-        let earliest = functions.iter().map(|f| f.deadline.load(Ordering::Acquire)).min();
-        self.next.store(earliest.unwrap_or(u64::MAX), Ordering::Release);
+        let earliest = || {
+            let deadlines = functions.iter().map(|f| f.deadline.load(Ordering::SeqCst));
+            deadlines.min().unwrap_or(u64::MAX)
+        };
+        let mut next = earliest();
+        loop {
+            self.next.store(next, Ordering::SeqCst);
+            // A model that another thread runs may have set its deadline meanwhile, and lowered
+            // what was overwritten just now.
+            let again = earliest();
+            if again >= next {
+                return;
+            }
+            next = again;
+        }
     }
 
     fn set_deadline(&self, function: &Function, at: Option<u64>) {
-        function.deadline.store(at.unwrap_or(u64::MAX), Ordering::Release);
+        function.deadline.store(at.unwrap_or(u64::MAX), Ordering::SeqCst);
         if let Some(at) = at {
-            self.next.fetch_min(at, Ordering::AcqRel);
+            self.next.fetch_min(at, Ordering::SeqCst);
         }
     }
 

@@ -109,8 +109,6 @@ fn failure_of(report: &Report, failure: &Failure) -> Markup {
 fn coverage(ledger: &Ledger) -> Markup {
     let table = html! {
         table {
-            caption { "In each cell the buffer at a page, a line, 8 bytes, odd: + run, ✗ failed, \
-                       – not run, / not available" }
             thead { tr {
                 th.text scope="col" { "path" }
                 th.text scope="col" { "direction" }
@@ -121,7 +119,14 @@ fn coverage(ledger: &Ledger) -> Markup {
             tbody { @for row in &ledger.rows { (row_of(row)) } }
         }
     };
-    html! { section.panel { h2 { "Coverage" } (scroll("Coverage", &table)) } }
+    html! {
+        section.panel {
+            h2 { "Coverage" }
+            p.soft { "By length; in each cell the buffer at a page, a line, 8 bytes, odd: + run, \
+                      ✗ failed, – not run, / not available." }
+            (scroll("Coverage", &table))
+        }
+    }
 }
 
 fn row_of(row: &Row) -> Markup {

@@ -15,7 +15,7 @@ use crate::traffic::{Rough, Traffic, share};
 /// One in so many steps of the first thread disturbs the device.
 const DISTURB_ONE_IN: usize = 96;
 /// How long is waited between two looks at whether something has happened.
-const MOMENT: Duration = Duration::from_micros(20);
+const MOMENT: Duration = Duration::from_micros(100);
 /// How often a device that went away is looked for.
 const ATTEMPTS: u32 = 50_000;
 
