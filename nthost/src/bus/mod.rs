@@ -223,7 +223,8 @@ impl Bus {
         ran
     }
 
-    fn update_next(&self) {
+    /// Looks for the earliest deadline again, which only ever became earlier since the last time.
+    pub(crate) fn update_next(&self) {
         let functions = self.functions.read();
         let earliest = || {
             let deadlines = functions.iter().map(|f| f.deadline.load(Ordering::SeqCst));
