@@ -49,6 +49,12 @@ impl Function {
         self.present.load(Ordering::Acquire)
     }
 
+    /// When the model wants to run. One that is gone never does, whatever it wanted: it may have
+    /// been at work on another processor when it vanished.
+    fn deadline(&self) -> u64 {
+        if self.is_present() { self.deadline.load(Ordering::SeqCst) } else { u64::MAX }
+    }
+
     /// The device vanishes: no access reaches the model any more, and it masters nothing.
     pub(crate) fn vanish(&self, kernel: &Kernel) {
         self.present.store(false, Ordering::Release);
@@ -199,7 +205,7 @@ impl Bus {
     /// Calls `each` for every slot whose device model wants to run.
     pub(crate) fn due(&self, now: u64, mut each: impl FnMut(usize)) {
         let functions = self.functions.read();
-        let due = |f: &&std::sync::Arc<Function>| f.deadline.load(Ordering::Acquire) <= now;
+        let due = |f: &&std::sync::Arc<Function>| f.deadline() <= now;
         functions.iter().filter(due).for_each(|function| each(function.index));
     }
 
@@ -227,8 +233,7 @@ impl Bus {
     pub(crate) fn update_next(&self) {
         let functions = self.functions.read();
         let earliest = || {
-            let deadlines = functions.iter().map(|f| f.deadline.load(Ordering::SeqCst));
-            deadlines.min().unwrap_or(u64::MAX)
+            functions.iter().map(|function| function.deadline()).min().unwrap_or(u64::MAX)
         };
         let mut next = earliest();
         loop {
