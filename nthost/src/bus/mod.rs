@@ -232,9 +232,8 @@ impl Bus {
     /// Looks for the earliest deadline again, which only ever became earlier since the last time.
     pub(crate) fn update_next(&self) {
         let functions = self.functions.read();
-        let earliest = || {
-            functions.iter().map(|function| function.deadline()).min().unwrap_or(u64::MAX)
-        };
+        let earliest =
+            || functions.iter().map(|function| function.deadline()).min().unwrap_or(u64::MAX);
         let mut next = earliest();
         loop {
             self.next.store(next, Ordering::SeqCst);

@@ -19,6 +19,9 @@ use crate::{interrupt, progress};
 /// How often the line for people is drawn, and how soon Ctrl-C is noticed.
 const TICK: Duration = Duration::from_millis(100);
 
+/// A soak in which no transfer ends for so long hangs: no request takes nearly as long.
+const STALLED_AFTER: Duration = Duration::from_secs(120);
+
 /// How a round's target is found.
 type Open<'a> = dyn Fn(u64) -> Result<Box<dyn Target>, TargetError> + Sync + 'a;
 
@@ -97,9 +100,17 @@ impl Teller<'_> {
     fn accompany(&mut self, meter: &Meter, is_over: impl Fn() -> bool) -> Result<(), AppError> {
         let bar = progress::spinner();
         let mut next = self.arguments.interval;
+        let (mut ended, mut since) = (0, Instant::now());
         while !is_over() {
             thread::sleep(TICK);
             let reading = meter.read();
+            let now = reading.rounds + reading.tally.asked - reading.tally.open();
+            if now != ended {
+                (ended, since) = (now, Instant::now());
+            } else if since.elapsed() >= STALLED_AFTER {
+                bar.finish_and_clear();
+                self.stalled(meter)?;
+            }
             bar.set_message(report::sentence(&reading));
             bar.tick();
             if reading.elapsed >= next {
@@ -109,6 +120,15 @@ impl Teller<'_> {
         }
         bar.finish_and_clear();
         Ok(())
+    }
+
+    /// Nothing ends any more, so that the threads cannot be waited for either.
+    fn stalled(&mut self, meter: &Meter) -> Result<(), AppError> {
+        let seed = self.head.seed.wrapping_add(meter.read().rounds);
+        meter.stall(STALLED_AFTER, seed);
+        let exit = self.end(&meter.read())?;
+        self.out.flush()?;
+        std::process::exit(i32::from(u8::from(exit)))
     }
 
     fn interval(&mut self, reading: &Reading) -> Result<(), AppError> {

@@ -11,6 +11,8 @@ use crate::explain::Explanation;
 use crate::target::{Disturbance, Ended, NtStatus, TargetError};
 use crate::traffic::{Found, Tally};
 
+/// After so many rounds the allocator has what it needs for good.
+const SETTLED_AFTER: u64 = 100;
 /// How many troubles are kept.
 const TROUBLES_KEPT: usize = 16;
 
@@ -44,7 +46,7 @@ struct State {
     broken: Option<String>,
     lost: Option<NtStatus>,
     replay: Option<String>,
-    resident_first: Option<u64>,
+    resident_settled: Option<u64>,
 }
 
 /// What the meter shows at one moment.
@@ -68,8 +70,8 @@ pub struct Reading {
     pub lost: Option<NtStatus>,
     /// The command that makes the failed round again.
     pub replay: Option<String>,
-    /// Memory of the process after the first round, in bytes; before, none.
-    pub resident_first: Option<u64>,
+    /// The most memory that the process had after one of the first rounds, in bytes.
+    pub resident_settled: Option<u64>,
 }
 
 /// The memory that the process has in RAM now, in bytes, where the system says it.
@@ -108,7 +110,7 @@ impl Meter {
             broken: state.broken.clone(),
             lost: state.lost,
             replay: state.replay.clone(),
-            resident_first: state.resident_first,
+            resident_settled: state.resident_settled,
         }
     }
 
@@ -153,6 +155,12 @@ impl Meter {
             found.blame
         );
         self.keep(Trouble { text, explanation: Some(found.explanation.clone()) });
+    }
+
+    /// No transfer ended for so long in the round with this seed.
+    pub fn stall(&self, time: Duration, seed: u64) {
+        let time = super::whole_seconds(time);
+        self.trouble(format!("nothing has ended for {time} in the round with seed {seed}"));
     }
 
     /// Something else was wrong.
@@ -222,7 +230,9 @@ impl Meter {
         for thread in now {
             past.add(&std::mem::take(thread));
         }
-        state.resident_first = state.resident_first.or_else(resident);
+        if state.rounds <= SETTLED_AFTER {
+            state.resident_settled = state.resident_settled.max(resident());
+        }
         let failed = state.failures > 0 || state.broken.is_some() || state.lost.is_some();
         if failed && state.replay.is_none() {
             state.replay = Some(replay());

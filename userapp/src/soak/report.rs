@@ -15,7 +15,7 @@ use crate::traffic::PathCount;
 /// The version of the lines' layout.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// How much more memory than after the first round the process may have at the end, in bytes: what
+/// How much more memory than after the first hundred rounds the process may have at the end, in bytes: what
 /// an allocator keeps, and far less than hours of any leak.
 pub const GROWTH_MAX: u64 = 96 << 20;
 
@@ -29,7 +29,7 @@ pub enum Verdict {
     Failed,
     /// A rule was broken.
     RuleBroken,
-    /// The process has far more memory than after its first round.
+    /// The process has far more memory than after its first rounds.
     Grew,
     /// The device or the permission is gone.
     Unavailable,
@@ -43,7 +43,7 @@ impl Verdict {
     /// The verdict on what the meter shows at the end.
     #[must_use]
     pub fn of(reading: &Reading, resident: Option<u64>, interrupted: bool) -> Self {
-        let grown = match (reading.resident_first, resident) {
+        let grown = match (reading.resident_settled, resident) {
             (Some(first), Some(last)) => last.saturating_sub(first),
             _ => 0,
         };
@@ -129,7 +129,7 @@ struct Line<'a> {
     failures: u64,
     paths: Vec<PathCount>,
     resident_bytes: Option<u64>,
-    resident_first_round_bytes: Option<u64>,
+    resident_settled_bytes: Option<u64>,
     open_files: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<End<'a>>,
@@ -192,7 +192,7 @@ pub fn write_json(
         failures: reading.failures,
         paths: tally.paths(),
         resident_bytes: resident(),
-        resident_first_round_bytes: reading.resident_first,
+        resident_settled_bytes: reading.resident_settled,
         open_files: open_files(),
         end: verdict.map(|verdict| End {
             verdict,
@@ -291,9 +291,9 @@ fn memory(head: &Head, reading: &Reading) -> String {
         None => "unknown".to_owned(),
     };
     format!(
-        "memory of the process: {} at the start, {} after the first round, {} at the end",
+        "memory of the process: {} at the start, {} after the first rounds, {} at the end",
         mib(head.resident_begin_bytes),
-        mib(reading.resident_first),
+        mib(reading.resident_settled),
         mib(resident())
     )
 }
@@ -313,7 +313,7 @@ fn verdict_sentence(reading: &Reading, verdict: Verdict) -> String {
             format!("{word}: {}", reading.broken.as_deref().unwrap_or_default())
         }
         Verdict::Grew => format!(
-            "{word}: by more than {} MiB since the first round; every byte of {verified} is right",
+            "{word}: by more than {} MiB since the first rounds; every byte of {verified} is right",
             GROWTH_MAX >> 20
         ),
         Verdict::Unavailable => match reading.lost {
@@ -338,7 +338,7 @@ mod tests {
     fn reading(change: impl FnOnce(&mut Reading)) -> Reading {
         let mut reading = Meter::new(1).read();
         (reading.tally.asked, reading.tally.intact) = (7, 7);
-        reading.resident_first = Some(50 << 20);
+        reading.resident_settled = Some(50 << 20);
         change(&mut reading);
         reading
     }
