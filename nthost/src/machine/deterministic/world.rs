@@ -118,6 +118,8 @@ impl World for Kernel {
     }
 
     fn advance(&self, deadline: u64) -> bool {
+        // A device that put its timer off, or stopped it, has left an earlier time behind.
+        self.bus.update_next();
         let next = self.clock.next().min(self.bus.next_deadline()).min(deadline);
         let ahead = next != u64::MAX && next > self.clock.now();
         if ahead {
