@@ -134,11 +134,12 @@ impl Cache {
             page.unlock(from, to);
             let (first, end) = if page.kind == Kind::Uncached { (0, 0) } else { (from, to) };
             for (line, ..) in lines_of(first, end) {
+                let page = self.pages.page_mut(slot);
                 let locked = page.locked(line);
                 page.lines[line].keep(locked);
-                page.note(line);
+                self.pages.note(slot, line);
             }
-            if page.is_free() {
+            if self.pages.page(slot).is_free() {
                 self.pages.remove(slot);
             }
         }
