@@ -163,9 +163,9 @@ pub(super) fn latency(rows: &[&Measured], label: &str) -> Markup {
 /// A power of ten nanoseconds.
 fn ten(nanoseconds: u64) -> String {
     match nanoseconds {
-        ..1_000 => format!("{nanoseconds} ns"),
-        ..1_000_000 => format!("{} µs", nanoseconds / 1_000),
-        ..1_000_000_000 => format!("{} ms", nanoseconds / 1_000_000),
+        0..1_000 => format!("{nanoseconds} ns"),
+        1_000..1_000_000 => format!("{} µs", nanoseconds / 1_000),
+        1_000_000..1_000_000_000 => format!("{} ms", nanoseconds / 1_000_000),
         _ => format!("{} s", nanoseconds / 1_000_000_000),
     }
 }

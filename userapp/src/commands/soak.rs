@@ -1,7 +1,7 @@
 //! `dmaproof soak`
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -160,7 +160,7 @@ impl Teller<'_> {
 }
 
 /// Writes a file so that whoever reads it sees all of it, or what was there before.
-fn write_whole(path: &PathBuf, text: &str) -> Result<(), AppError> {
+fn write_whole(path: &Path, text: &str) -> Result<(), AppError> {
     let file = NewFile::begin(path, true, None)?;
     file.write(text)?;
     file.finish()
