@@ -388,7 +388,7 @@ impl Run {
     fn turn(&mut self) {
         let before = self.cache.steps().len();
         self.cache.turn(&self.machine.kernel.choices);
-        for step in self.cache.steps()[before..].to_vec() {
+        for step in self.cache.steps()[before..].iter() {
             let line = (step.place.address - self.memory.address()) / LINE;
             let cached = self.oracle.lines[line].cached;
             match step.cause {
