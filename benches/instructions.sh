@@ -1,6 +1,7 @@
 #!/bin/sh
-# Instructions of one 4095-byte transfer on coherent machines, by path and direction: what the
-# transfer path costs with the cache model in the program and nothing for it to do. Needs valgrind.
+# Instructions of one transfer on coherent machines, by device, path and direction: what the transfer
+# path costs with the cache model in the program and nothing for it to do. edu moves 4095 bytes at a
+# time, the exerciser has 32 requests of 4096 bytes under way. Needs valgrind.
 # Compare with another revision by running it there.
 set -eu
 cd "$(dirname "$0")/.."
@@ -13,11 +14,14 @@ count() {
         sed -n 's/.*Collected : \([0-9]*\).*/\1/p'
 }
 for profile in x64 x64-dmar; do
-    for path in packet sg v3 common; do
-        for direction in to from; do
-            low=$(count "$profile" "$path" "$direction" "$few")
-            high=$(count "$profile" "$path" "$direction" "$many")
-            echo "$profile $path $direction: $(((high - low) / (many - few))) instructions"
+    for device in edu exerciser; do
+        for path in packet sg v3 common; do
+            for direction in to from; do
+                low=$(count "$profile" "$device" "$path" "$direction" "$few")
+                high=$(count "$profile" "$device" "$path" "$direction" "$many")
+                each=$(((high - low) / (many - few)))
+                echo "$profile $device $path $direction: $each instructions"
+            done
         done
     done
 done

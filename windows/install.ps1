@@ -39,6 +39,6 @@ switch ($LASTEXITCODE) {
 }
 
 Get-PnpDevice -PresentOnly |
-    Where-Object { $_.InstanceId -match '^PCI\\VEN_1234&DEV_11E[89]' } |
+    Where-Object { $_.InstanceId -match '^(PCI\\VEN_1234&DEV_(11E8|DA7A)|ACPI\\DMPF0001)' } |
     Format-Table -AutoSize -Property @('Status', 'Problem', 'FriendlyName', 'InstanceId')
 exit 0

@@ -1,12 +1,16 @@
 //! What the benchmarks share: a machine with the driver on a device without artificial delay, and
 //! a way to measure ratios.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use dmaproof_driver::driver_entry;
-use nthost::{Access, Builder, File, Machine, Profile, Scheduling};
+use dmaproof_protocol::{Direction, Ioctl, Path, TransferHeader};
+use nthost::{Access, Builder, File, Machine, Operation, Pending, Profile, Request, Scheduling};
 use testdev::bus::Device;
 use testdev::model::edu::{Edu, EduConfig};
+use testdev::model::exerciser::Exerciser;
+use zerocopy::IntoBytes;
 
 /// Rounds of which the median counts.
 pub const ROUNDS: usize = 9;
@@ -32,6 +36,17 @@ pub fn with_straight_device<T: Send + 'static>(
     body: impl FnOnce(&File) -> T + Send + 'static,
 ) -> T {
     with_model(Machine::builder(profile), edu(), body)
+}
+
+/// The same with an exerciser.
+///
+/// # Panics
+/// As [`with_device`].
+pub fn with_straight_exerciser<T: Send + 'static>(
+    profile: Profile,
+    body: impl FnOnce(&File) -> T + Send + 'static,
+) -> T {
+    with_model(Machine::builder(profile), Box::new(Exerciser::default()), body)
 }
 
 /// An edu device that answers at once.
@@ -78,4 +93,46 @@ pub fn median(calls: u32, mut body: impl FnMut()) -> Duration {
         .collect();
     rounds.sort_unstable();
     rounds[ROUNDS / 2]
+}
+
+/// Requests under way, the oldest first, each with a buffer of its own.
+#[derive(Debug)]
+pub struct Pipe<'a> {
+    file: &'a File,
+    operation: Operation,
+    pending: VecDeque<Pending>,
+    length: usize,
+}
+
+impl<'a> Pipe<'a> {
+    /// Sends `depth` requests of `length` bytes to or from the start of the device's memory.
+    #[must_use]
+    pub fn new(
+        file: &'a File,
+        path: Path,
+        direction: Direction,
+        length: usize,
+        depth: usize,
+    ) -> Self {
+        let header = TransferHeader::new(path, 0, length as u64);
+        let code = match direction {
+            Direction::ToDevice => Ioctl::ToDevice.code(),
+            Direction::FromDevice => Ioctl::FromDevice.code(),
+        };
+        let operation = Operation::Ioctl { code, input: header.as_bytes().to_vec() };
+        let submit =
+            || file.submit(Request::ioctl(code, header.as_bytes().to_vec(), vec![0x5A; length]));
+        Self { file, operation, pending: (0..depth).map(|_| submit()).collect(), length }
+    }
+
+    /// Takes the oldest request back and sends it again.
+    ///
+    /// # Panics
+    /// When it failed: there is nothing to measure then.
+    pub fn turn(&mut self) {
+        let oldest = self.pending.pop_front().expect("the pipe is full");
+        let (completion, request) = oldest.wait();
+        assert_eq!((completion.status.0, completion.information), (0, self.length));
+        self.pending.push_back(self.file.submit(request.again(self.operation.clone())));
+    }
 }

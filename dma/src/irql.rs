@@ -31,9 +31,15 @@ mod sealed {
 }
 
 /// A token of a level that is at most DISPATCH_LEVEL.
-pub trait AtMostDispatch: sealed::Sealed {}
+pub trait AtMostDispatch: sealed::Sealed {
+    /// Whether it is DISPATCH_LEVEL for sure.
+    #[doc(hidden)]
+    const IS_DISPATCH: bool = false;
+}
 impl AtMostDispatch for Passive {}
-impl AtMostDispatch for Dispatch {}
+impl AtMostDispatch for Dispatch {
+    const IS_DISPATCH: bool = true;
+}
 impl AtMostDispatch for UpToDispatch {}
 
 impl Passive {
@@ -79,6 +85,9 @@ impl Drop for Raised {
 ///
 /// The token is borrowed exclusively, so `work` cannot use it for calls that need its level.
 pub fn raise<L: AtMostDispatch, R>(_level: &mut L, work: impl FnOnce(&Dispatch) -> R) -> R {
+    if L::IS_DISPATCH {
+        return work(&Dispatch(PhantomData));
+    }
     // CAST: DISPATCH_LEVEL is 2.
     // SAFETY: the token shows that the current level is not above DISPATCH_LEVEL (DMA-33).
     let previous = unsafe { ntddk::KfRaiseIrql(DISPATCH_LEVEL as KIRQL) };

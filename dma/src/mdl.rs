@@ -104,12 +104,31 @@ impl Span {
     }
 }
 
-/// The physical pages of a buffer, roughly: none lies below the first or above the last.
+/// The physical pages of a buffer, roughly: none lies below the first or above the last, and each
+/// has its mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Footprint {
     first: u64,
     last: u64,
     pages: u64,
+    /// A bit for each page; several pages may have the same one.
+    marks: u64,
+}
+
+impl Footprint {
+    /// A bit for each page of the buffer; several pages may have the same one. Buffers whose marks
+    /// have none in common share no page.
+    #[inline]
+    #[must_use]
+    pub const fn marks(self) -> u64 {
+        self.marks
+    }
+}
+
+/// The mark of a page.
+const fn mark_of(frame: u64) -> u64 {
+    // CAST: 6 bits.
+    1u64.wrapping_shl((frame.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58) as u32)
 }
 
 /// The most pairs of pages that are compared one by one.
@@ -231,11 +250,12 @@ impl MdlChain {
     /// What [`shares`](MdlChain::shares) looks at first.
     #[must_use]
     pub fn footprint(self) -> Footprint {
-        let none = Footprint { first: u64::MAX, last: 0, pages: 0 };
+        let none = Footprint { first: u64::MAX, last: 0, pages: 0, marks: 0 };
         self.iter().flat_map(Mdl::spans).fold(none, |sum, span| Footprint {
             first: sum.first.min(span.frame),
             last: sum.last.max(span.frame),
             pages: sum.pages.saturating_add(1),
+            marks: sum.marks | mark_of(span.frame),
         })
     }
 
@@ -249,7 +269,8 @@ impl MdlChain {
         theirs: Footprint,
         pages: &mut PageSet,
     ) -> bool {
-        if own.last < theirs.first || theirs.last < own.first {
+        let apart = own.last < theirs.first || theirs.last < own.first;
+        if apart || own.marks & theirs.marks == 0 {
             return false;
         }
         if own.pages.saturating_mul(theirs.pages) <= COMPARISONS_MAX {

@@ -80,6 +80,8 @@ pub struct Transfer<R> {
     direction: Direction,
     length: u64,
     cursor: Cursor,
+    /// The bytes done when the transfer was made ready last.
+    ready_at: Option<u64>,
     outcome: Result<(), DmaError>,
 }
 
@@ -117,7 +119,9 @@ impl<R> Transfer<R> {
             return Err((owner, DmaError::TooShort));
         }
         let cursor = Cursor { mdl: chain.first(), in_mdl: 0, done: 0 };
-        let mut transfer = Self { owner, chain, direction, length, cursor, outcome: Ok(()) };
+        let ready_at = None;
+        let mut transfer =
+            Self { owner, chain, direction, length, cursor, ready_at, outcome: Ok(()) };
         transfer.advance(0);
         Ok(transfer)
     }
@@ -220,8 +224,15 @@ impl<R> Transfer<R> {
 
     /// Flushes the processor's caches for every MDL of the chain, right before the transfer:
     /// KeFlushIoBuffers (DMA-85, DMA-87). The value it returns is the only way to start.
-    pub fn make_ready(self, _level: &impl AtMostDispatch) -> Ready<R> {
-        self.chain.flush_io_buffers(self.direction, DMA);
+    ///
+    /// One flush serves every piece, as it is for whole MDLs: with one for each, the time of a
+    /// transfer would grow with the square of its pieces. After a piece that moved nothing there
+    /// is another: it may have been mapped, which uses the flush up.
+    pub fn make_ready(mut self, _level: &impl AtMostDispatch) -> Ready<R> {
+        let done = self.cursor.done;
+        if self.ready_at.replace(done).is_none_or(|before| before >= done) {
+            self.chain.flush_io_buffers(self.direction, DMA);
+        }
         Ready { transfer: self }
     }
 

@@ -8,6 +8,7 @@ mod slave;
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 pub use add::evt_driver_device_add;
 pub(crate) use hardware::Hardware;
@@ -35,6 +36,7 @@ pub(crate) static DEVICE_CONTEXT: ContextType<DeviceContext> =
 #[derive(Debug)]
 pub struct DeviceContext {
     device: WDFDEVICE,
+    device_object: PDEVICE_OBJECT,
     interrupts: [WDFINTERRUPT; MESSAGES_MAX],
     watchdog: WDFTIMER,
     pump_dpc: WDFDPC,
@@ -44,6 +46,9 @@ pub struct DeviceContext {
     pub(crate) registers: Registers,
     pub(crate) statistics: Counters,
     tokens: [Token; SLOT_COUNT],
+    /// Where on the device each slot's data begins. Written before its transfer waits, so that the
+    /// pump needs no lock for it.
+    offsets: [AtomicU64; SLOT_COUNT],
 }
 
 impl DeviceContext {
@@ -76,8 +81,7 @@ impl DeviceContext {
 
     /// The WDM device object, for the DMA operations. Any IRQL up to DISPATCH_LEVEL.
     pub(crate) fn device_object(&self) -> PDEVICE_OBJECT {
-        // SAFETY: the live device.
-        unsafe { call_unsafe_wdf_function_binding!(WdfDeviceWdmGetDeviceObject, self.device) }
+        self.device_object
     }
 
     /// What a callback of the system gets to find a slot by.
@@ -109,15 +113,15 @@ impl DeviceContext {
     }
 
     /// Where on the device byte `done` of a slot's transfer lies.
-    pub(crate) fn device_offset(
-        &self,
-        index: usize,
-        done: u64,
-        dispatch: &Dispatch,
-    ) -> Option<u64> {
-        let state = self.state.lock(dispatch);
-        let asked = state.slots.get(index)?.asked.as_ref()?;
-        asked.offset().checked_add(done)
+    pub(crate) fn device_offset(&self, index: usize, done: u64) -> Option<u64> {
+        self.offsets.get(index)?.load(Ordering::Relaxed).checked_add(done)
+    }
+
+    /// Notes where a slot's data begins. Under the lock, before its transfer waits.
+    pub(crate) fn set_device_offset(&self, index: usize, offset: u64) {
+        if let Some(place) = self.offsets.get(index) {
+            place.store(offset, Ordering::Relaxed);
+        }
     }
 
     /// Tells that AdapterControl has run, once it has returned: for AdapterControl itself, with

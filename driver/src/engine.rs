@@ -77,6 +77,12 @@ enum Order {
 }
 
 impl Run {
+    /// Whether starting it only writes to memory: the device learns of it from
+    /// [`Registers::ring`].
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self.order, Order::Exerciser(_))
+    }
+
     /// A run of the slave device.
     pub(crate) fn of_slave(command: slave::Command, length: u32) -> Self {
         Self { order: Order::Slave(command), elements: 1, length }

@@ -110,8 +110,10 @@ unsafe extern "C" fn evt_dpc(interrupt: WDFINTERRUPT, device: WDFOBJECT) {
     let message = context.interrupts().iter().position(|known| *known == interrupt);
     let message = message.and_then(|message| u32::try_from(message).ok()).unwrap_or(0);
     let mask = context.registers.mask_of(message);
-    context.state.lock(&dispatch).engine.check |= mask;
-    transfer::pump(context, &mut dispatch);
+    transfer::pump_after(context, &mut dispatch, |state| {
+        state.engine.check |= mask;
+        true
+    });
 }
 
 /// EvtTimerFunc of the watchdog: a run may be late. DISPATCH_LEVEL.

@@ -7,8 +7,8 @@ use core::ptr;
 pub(crate) use ending::evt_file_cleanup;
 
 use dmaproof_protocol::{
-    self as protocol, Direction, Ioctl, Refusal, ResetRequest, StatisticsRequest, TransferHeader,
-    check_read_write, status,
+    self as protocol, Direction, Ioctl, Limits, Refusal, ResetRequest, StatisticsRequest,
+    TransferHeader, check_read_write, status,
 };
 use wdk_dma::ddk;
 use wdk_dma::irql::UpToDispatch;
@@ -94,15 +94,14 @@ fn read_write(
     };
     // SAFETY: EvtIoXxx runs at DISPATCH_LEVEL or below (KMDF-35).
     let level = unsafe { UpToDispatch::assume() };
-    let limits = context.state.lock(&level).limits;
     let offset = file_offset(&request, direction);
-    // CAST: usize has 64 bits on the targets of this driver.
-    let checked = check_read_write(direction, offset, length as u64, &limits);
     let mdl = match direction {
         Direction::FromDevice => request.output_mdl(),
         Direction::ToDevice => request.input_mdl(),
     };
-    begin(context, request, checked, mdl, level);
+    // CAST: usize has 64 bits on the targets of this driver.
+    let check = |limits: &Limits| check_read_write(direction, offset, length as u64, limits);
+    begin(context, request, mdl, check, level);
 }
 
 /// The file offset of a read or write request.
@@ -166,13 +165,14 @@ fn control(
     direction: Direction,
     level: UpToDispatch,
 ) {
-    let limits = context.state.lock(&level).limits;
     let header = input(&request).and_then(TransferHeader::read);
-    // CAST: usize has 64 bits on the targets of this driver.
-    let checked = header.and_then(|header| header.check(direction, output_length as u64, &limits));
     // The second buffer of both direct methods (KMDF-38).
     let mdl = request.output_mdl();
-    begin(context, request, checked, mdl, level);
+    let check = |limits: &Limits| {
+        // CAST: usize has 64 bits on the targets of this driver.
+        header.and_then(|header| header.check(direction, output_length as u64, limits))
+    };
+    begin(context, request, mdl, check, level);
 }
 
 fn input(request: &Request) -> Result<&[u8], Refusal> {
@@ -227,52 +227,31 @@ fn refuse(context: &DeviceContext, request: Request, status: NTSTATUS) {
     request.complete(status, 0);
 }
 
-/// Puts a checked transfer into a slot and lets the pump go on.
+/// A transfer that is not begun.
+enum Rejected {
+    /// The request asks for something that cannot be.
+    Refused(Request, NTSTATUS),
+    /// There is no place for it, or it was cancelled.
+    NotEntered(Transfer<Request>, NTSTATUS),
+}
+
+/// Puts a transfer into a slot, if it passes the `check`, and lets the pump go on.
 fn begin(
     context: &DeviceContext,
     request: Request,
-    checked: Result<protocol::Transfer, Refusal>,
     mdl: Result<PMDL, NTSTATUS>,
+    check: impl FnOnce(&Limits) -> Result<protocol::Transfer, Refusal>,
     mut level: UpToDispatch,
 ) {
-    let asked = match checked {
-        Ok(asked) => asked,
-        Err(refusal) => {
-            refuse(context, request, refusal.status());
-            return;
-        }
-    };
-    // SAFETY: the request's own chain, which lives until the request is completed (DMA-100).
-    let chain = mdl.map(|mdl| unsafe { MdlChain::new(mdl) });
-    let chain = match chain {
-        Ok(Some(chain)) => chain,
-        Ok(None) => {
-            refuse(context, request, status::BUFFER_TOO_SMALL);
-            return;
-        }
-        Err(status) => {
-            refuse(context, request, status);
-            return;
-        }
-    };
-    let direction = match asked.direction() {
-        Direction::ToDevice => wdk_dma::Direction::ToDevice,
-        Direction::FromDevice => wdk_dma::Direction::FromDevice,
-    };
-    // SAFETY: the request keeps its MDLs alive (DMA-100), and the I/O manager probed the pages for
-    // the direction: read requests and METHOD_OUT_DIRECT for writing (DMA-104).
-    let transfer = unsafe { Transfer::new(request, chain, direction, asked.length()) };
-    let transfer = match transfer {
-        Ok(transfer) => transfer,
-        Err((request, error)) => {
-            refuse(context, request, error.status());
-            return;
-        }
-    };
-    let entered = enter(&mut context.state.lock(&level), transfer, asked);
-    match entered {
-        Ok(()) => transfer::pump(context, &mut level),
-        Err((transfer, status)) => {
+    let mut rejected = None;
+    transfer::pump_after(context, &mut level, |state| {
+        rejected = admit(context, state, request, mdl, check).err();
+        rejected.is_none()
+    });
+    match rejected {
+        None => {}
+        Some(Rejected::Refused(request, status)) => refuse(context, request, status),
+        Some(Rejected::NotEntered(transfer, status)) => {
             if status == STATUS_CANCELLED {
                 context.statistics.cancelled.increment();
             } else {
@@ -283,8 +262,40 @@ fn begin(
     }
 }
 
+fn admit(
+    context: &DeviceContext,
+    state: &mut State,
+    request: Request,
+    mdl: Result<PMDL, NTSTATUS>,
+    check: impl FnOnce(&Limits) -> Result<protocol::Transfer, Refusal>,
+) -> Result<(), Rejected> {
+    let asked = match check(&state.limits) {
+        Ok(asked) => asked,
+        Err(refusal) => return Err(Rejected::Refused(request, refusal.status())),
+    };
+    // SAFETY: the request's own chain, which lives until the request is completed (DMA-100).
+    let chain = mdl.map(|mdl| unsafe { MdlChain::new(mdl) });
+    let chain = match chain {
+        Ok(Some(chain)) => chain,
+        Ok(None) => return Err(Rejected::Refused(request, status::BUFFER_TOO_SMALL)),
+        Err(status) => return Err(Rejected::Refused(request, status)),
+    };
+    let direction = match asked.direction() {
+        Direction::ToDevice => wdk_dma::Direction::ToDevice,
+        Direction::FromDevice => wdk_dma::Direction::FromDevice,
+    };
+    // SAFETY: the request keeps its MDLs alive (DMA-100), and the I/O manager probed the pages for
+    // the direction: read requests and METHOD_OUT_DIRECT for writing (DMA-104).
+    let transfer = unsafe { Transfer::new(request, chain, direction, asked.length()) };
+    let transfer =
+        transfer.map_err(|(request, error)| Rejected::Refused(request, error.status()))?;
+    enter(context, state, transfer, asked)
+        .map_err(|(transfer, status)| Rejected::NotEntered(transfer, status))
+}
+
 /// Takes a slot and marks the request cancelable, in this order (KMDF-26).
 fn enter(
+    context: &DeviceContext,
     state: &mut State,
     transfer: Transfer<Request>,
     asked: protocol::Transfer,
@@ -303,9 +314,9 @@ fn enter(
     };
     slot.forget_request();
     slot.handle = handle;
-    slot.file = transfer.owner().file();
     slot.chain = Some((chain, chain.footprint()));
     slot.asked = Some(asked);
+    context.set_device_offset(index, asked.offset());
     slot.stage = Stage::Waiting(transfer);
     // SAFETY: owned by the driver and not cancelable; this form never calls back, so the lock may
     // be held, and a cancel routine that runs at once waits for it (KMDF-26).

@@ -1,8 +1,6 @@
 //! Requests that the driver owns.
 
-use crate::sys::{
-    NTSTATUS, PMDL, PVOID, ULONG_PTR, WDFFILEOBJECT, WDFREQUEST, call_unsafe_wdf_function_binding,
-};
+use crate::sys::{NTSTATUS, PMDL, PVOID, ULONG_PTR, WDFREQUEST, call_unsafe_wdf_function_binding};
 use crate::trace::{Event, trace};
 
 /// A request that the driver owns and owes one completion (KMDF-21).
@@ -40,12 +38,6 @@ impl Request {
                 information
             );
         }
-    }
-
-    /// The file the request was sent through.
-    pub(crate) fn file(&self) -> WDFFILEOBJECT {
-        // SAFETY: a live request that the driver owns.
-        unsafe { call_unsafe_wdf_function_binding!(WdfRequestGetFileObject, self.0) }
     }
 
     /// The MDL of a read request or of the second buffer of a direct control request (KMDF-38).

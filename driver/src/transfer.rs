@@ -25,3 +25,4 @@ pub(crate) mod v3;
 pub(crate) mod watch;
 
 pub use pump::pump;
+pub(crate) use pump::pump_after;

@@ -2,12 +2,14 @@
 //! requests after the machine has warmed up.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dmaproof_protocol::{Direction, Ioctl, Path, TransferHeader, VersionRequest};
-use nthost::{Access, File, Machine, Profile, SystemDma};
+use nthost::{Access, File, Machine, Operation, Pending, Profile, Request, SystemDma};
 use testdev::bus::Device;
 use testdev::model::edu::{Edu, EduConfig};
+use testdev::model::exerciser::Exerciser;
 use testdev::model::slave::Slave;
 use zerocopy::IntoBytes;
 
@@ -70,8 +72,8 @@ fn measure(file: &File, paths: &[Path]) -> Vec<(String, u64)> {
     found
 }
 
-/// What allocates on the paths of a device that is plugged into the machine.
-fn found(m: &Machine, device: Box<dyn Device>, paths: &[Path]) -> Vec<(String, u64)> {
+/// Plugs a device in and opens it.
+fn open_new(m: &Machine, device: Box<dyn Device>) -> File {
     let (data1, data2, data3, data4) = dmaproof_protocol::GUID_FIELDS;
     let guid = wdk_lite::GUID { Data1: data1, Data2: data2, Data3: data3, Data4: data4 };
     let others = m.interfaces(&guid);
@@ -79,8 +81,43 @@ fn found(m: &Machine, device: Box<dyn Device>, paths: &[Path]) -> Vec<(String, u
     let mut interfaces = m.interfaces(&guid);
     interfaces.retain(|interface| !others.contains(interface));
     let path = interfaces.pop().expect("the device has an interface");
-    let file = m.open(&path, Access::READ_WRITE).expect("the device opens");
-    measure(&file, paths)
+    m.open(&path, Access::READ_WRITE).expect("the device opens")
+}
+
+/// What allocates on the paths of a device that is plugged into the machine.
+fn found(m: &Machine, device: Box<dyn Device>, paths: &[Path]) -> Vec<(String, u64)> {
+    measure(&open_new(m, device), paths)
+}
+
+/// What allocates while as many requests as a device takes are under way.
+fn many(m: &Machine, paths: &[Path]) -> Vec<(String, u64)> {
+    /// Requests under way.
+    const DEPTH: usize = 32;
+    let file = open_new(m, Box::new(Exerciser::default()));
+    let mut found = Vec::new();
+    for &path in paths {
+        for (direction, code) in [
+            (Direction::ToDevice, Ioctl::ToDevice.code()),
+            (Direction::FromDevice, Ioctl::FromDevice.code()),
+        ] {
+            let header = TransferHeader::new(path, 0, 4096).as_bytes().to_vec();
+            // What the requester brings along is its own: header, buffer and operation.
+            let operation = |header: &[u8]| Operation::Ioctl { code, input: header.to_vec() };
+            let mut spare: Vec<_> = (0..64 * 4).map(|_| operation(&header)).collect();
+            let mut pending: VecDeque<Pending> = (0..DEPTH)
+                .map(|_| file.submit(Request::new(operation(&header), vec![7; 4096])))
+                .collect();
+            let count = allocations(|| {
+                let (completion, request) = pending.pop_front().expect("under way").wait();
+                assert_eq!(completion.status.0, 0, "{path}, {direction}");
+                let again = request.again(spare.pop().expect("as many as calls"));
+                pending.push_back(file.submit(again));
+            });
+            pending.into_iter().for_each(|pending| drop(pending.wait()));
+            found.push((format!("{path}, {direction}, {DEPTH} under way"), count));
+        }
+    }
+    found
 }
 
 // One test and one machine only: others in the same process would be counted too.
@@ -99,6 +136,8 @@ fn the_transfer_path_does_not_allocate() {
         ];
         let mut counts = found(m, Box::new(Edu::new(config)), &paths);
         counts.extend(found(m, Box::new(Slave::default()), &[Path::SystemDma]));
+        counts.extend(found(m, Box::new(Exerciser::default()), &paths));
+        counts.extend(many(m, &paths));
         counts
     });
     for (what, count) in counts.unwrap_or_else(|stopped| panic!("{stopped}")) {

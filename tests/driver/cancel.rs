@@ -1,9 +1,6 @@
 //! Cancellation at every step: at each crossing between driver and host, one run.
 
-use std::sync::Arc;
-
 use dmaproof_protocol::{Direction, Path, status};
-use nthost::Machine;
 
 use crate::common::{PATHS, bytes, with_driver, x64};
 
@@ -20,13 +17,9 @@ pub fn crossings(path: Path, direction: Direction) -> u64 {
 /// Cancels a transfer `after` crossings; returns how it ended.
 fn cancelled_after(path: Path, direction: Direction, after: u64) -> i32 {
     with_driver(x64(), move |bench| {
-        let at = bench.machine.events() + after;
-        let file = Arc::clone(&bench.file);
-        bench.machine.inject(at, move |_: &Machine| file.cancel_all());
-        let pending = bench.submit(path, direction, 0, bytes(2, 3000));
-        let (completion, _) = pending.wait();
+        let status = bench.cancelled_after(path, direction, bytes(2, 3000), after);
         bench.works();
-        completion.status.0
+        status
     })
 }
 

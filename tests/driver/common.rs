@@ -1,6 +1,7 @@
 //! A machine with the driver and one edu device.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dmaproof_protocol::{
     Direction, Ioctl, Path, QueryReply, Statistics, TransferHeader, VersionRequest,
@@ -100,9 +101,14 @@ pub fn open(machine: &Machine) -> File {
 
 /// The device's interface, if there is one.
 pub fn interface(machine: &Machine) -> Option<String> {
+    interfaces(machine).pop()
+}
+
+/// The interfaces of all devices.
+pub fn interfaces(machine: &Machine) -> Vec<String> {
     let (data1, data2, data3, data4) = dmaproof_protocol::GUID_FIELDS;
     let guid = wdk_lite::GUID { Data1: data1, Data2: data2, Data3: data3, Data4: data4 };
-    machine.interfaces(&guid).pop()
+    machine.interfaces(&guid)
 }
 
 /// The control code that moves data in this direction.
@@ -179,6 +185,28 @@ impl Bench<'_> {
         );
         assert_eq!(done, Ok(length));
         reply
+    }
+
+    /// Sends a transfer and, `after` crossings later, has all requests of the file cancelled, unless
+    /// the transfer is over by then. Returns its status.
+    pub fn cancelled_after(
+        &self,
+        path: Path,
+        direction: Direction,
+        data: Vec<u8>,
+        after: u64,
+    ) -> i32 {
+        let over = Arc::new(AtomicBool::new(false));
+        let (file, ended) = (Arc::clone(&self.file), Arc::clone(&over));
+        self.machine.inject(self.machine.events() + after, move |_: &Machine| {
+            // A later request is not meant.
+            if !ended.load(Ordering::SeqCst) {
+                file.cancel_all();
+            }
+        });
+        let (completion, _) = self.submit(path, direction, 0, data).wait();
+        over.store(true, Ordering::SeqCst);
+        completion.status.0
     }
 
     /// Whether the driver still moves data correctly.

@@ -1,7 +1,5 @@
 //! System DMA with the real driver: the slave device on machines with a DMA controller.
 
-use std::sync::Arc;
-
 use dmaproof_protocol::{DeviceKind, Direction, Path, status};
 use dmaproof_tests::ways::{self, Run};
 use nthost::{Builder, Machine, Profile, RuleId, Scheduling, Stopped, SystemDma};
@@ -215,9 +213,7 @@ fn cancel_at_every_crossing() {
         let (mut completed, mut cancelled) = (0, 0);
         for after in 1..=crossings(direction) {
             let status = healthy(controller(), move |bench| {
-                let (at, file) = (bench.machine.events() + after, Arc::clone(&bench.file));
-                bench.machine.inject(at, move |_: &Machine| file.cancel_all());
-                let status = bench.submit(PATH, direction, 0, bytes(2, 9000)).wait().0.status.0;
+                let status = bench.cancelled_after(PATH, direction, bytes(2, 9000), after);
                 works(bench);
                 status
             });

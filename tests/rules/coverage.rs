@@ -21,8 +21,9 @@ const SECTIONS: &[&[RuleId]] = &[
     crate::build_lists::COVERED,
     crate::coherency::COVERED,
     crate::incoherent::COVERED,
-    // A neighbour's store is seen beside another breach only.
-    &[RuleId::Sim13],
+    crate::common_coherency::COVERED,
+    // A neighbour's store is seen beside another breach only; a requester's breaks nothing.
+    &[RuleId::Sim13, RuleId::Sim16],
     crate::map_registers::COVERED,
     crate::mdl::COVERED,
     crate::system::COVERED,

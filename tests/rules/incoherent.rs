@@ -186,3 +186,57 @@ fn a_store_into_another_line_is_none_of_a_neighbour() {
 fn where_shared_lines_are_bounced_a_neighbour_may_store() {
     assert_eq!(noted(arm64(|lab, r| beside(lab, r, 110))), []);
 }
+
+/// The requester stores into its own buffer, of which the driver has no address, while the device
+/// has it or between flush and mapping.
+fn requester_stores(lab: &Lab, request: WDFREQUEST, when: When) -> NTSTATUS {
+    let transfer = Transfer::new(lab, request);
+    let at = |now: When| {
+        if when == now {
+            // SAFETY: LAB: on Windows another thread of the requester does it; the index into the
+            // MDL is its address in the requester's process.
+            unsafe {
+                let at = transfer.at(200).cast::<u8>();
+                at.write_volatile(!at.read_volatile());
+            }
+        }
+    };
+    transfer.flush_caches();
+    transfer.allocate();
+    at(When::Granted);
+    let (logical, mapped) = transfer.map(0, transfer.length);
+    at(When::Mapped);
+    transfer.run_device(logical, mapped);
+    transfer.flush(0, mapped);
+    at(When::Flushed);
+    transfer.free();
+    STATUS_SUCCESS
+}
+
+/// How many of eight machines note a requester's store, which has to be all that is said.
+fn requesters_stores_noted(case: Case) -> usize {
+    let notes = verdict(case.seeds(8)).expect("the driver breaks nothing");
+    assert!(notes.iter().all(|note| note.harmless && note.rule == RuleId::Sim16), "{notes:#?}");
+    notes.len()
+}
+
+/// Its note stops no machine, a strict one neither.
+#[test]
+fn a_requesters_store_into_its_own_buffer_is_not_the_drivers_breach() {
+    let strictly = |case: Case| case.machine(|builder| builder.strict(true));
+    let mapped = |lab: &Lab, request| requester_stores(lab, request, When::Mapped);
+    let granted = |lab: &Lab, request| requester_stores(lab, request, When::Granted);
+    let flushed = |lab: &Lab, request| requester_stores(lab, request, When::Flushed);
+    let cases = [
+        nt(mapped).from_device(),
+        arm64(mapped).from_device(),
+        nt(granted).from_device(),
+        nt(granted),
+    ];
+    for case in cases {
+        // The line may be evicted just then.
+        assert!(requesters_stores_noted(case) > 4);
+        assert!(requesters_stores_noted(strictly(case)) > 4);
+    }
+    assert_eq!(requesters_stores_noted(nt(flushed).from_device()), 0);
+}

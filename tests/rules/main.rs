@@ -24,6 +24,7 @@ mod channel;
 mod coherency;
 mod common_buffer;
 mod common_buffer_ex;
+mod common_coherency;
 mod coverage;
 mod incoherent;
 mod interrupts;

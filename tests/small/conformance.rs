@@ -1,7 +1,9 @@
 //! `conformance.sys` on the simulated kernel: what the pages say must hold there too.
 
+use std::sync::{Arc, Mutex};
+
 use conformance::{IOCTL_DIRECT, IOCTL_RUN, Report, TEXT};
-use nthost::{Access, NtStatus};
+use nthost::{Access, Machine, NtStatus, Profile};
 use wdk_lite::STATUS_NO_MORE_ENTRIES;
 
 use crate::common::Small;
@@ -16,6 +18,41 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 fn text(bytes: &[u8]) -> String {
     let bytes = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
     String::from_utf8(bytes.to_vec()).expect("names are plain")
+}
+
+/// The tests that fail on a machine.
+fn failures(machine: Machine) -> Vec<String> {
+    let failed = Arc::new(Mutex::new(Vec::new()));
+    let list = Arc::clone(&failed);
+    let result = machine.run(move |machine| {
+        machine.load("conformance", conformance::driver_entry).expect("the driver loads");
+        let file = machine.open_named(PATH, Access::READ_WRITE).expect("opens");
+        let mut report = [0; size_of::<Report>()];
+        for number in 0u32.. {
+            if file.device_io_control(IOCTL_RUN, &number.to_le_bytes(), &mut report).is_err() {
+                break;
+            }
+            if word(&report, 4) != 0 {
+                let at = std::mem::offset_of!(Report, name);
+                list.lock().unwrap().push(text(&report[at..at + TEXT]));
+            }
+        }
+    });
+    result.unwrap_or_else(|stopped| panic!("{stopped}"));
+    std::mem::take(&mut failed.lock().unwrap())
+}
+
+#[test]
+fn a_kernel_that_does_not_do_its_work_is_noticed() {
+    let cases = [
+        ("KeClearEvent", "a notification event stays"),
+        ("KeDelayExecutionThread", "a delay lasts its time"),
+        ("KeInsertQueueDpc", "a DPC is queued once"),
+    ];
+    for (function, test) in cases {
+        let machine = Machine::builder(Profile::X64).leave_out(function).build();
+        assert_eq!(failures(machine), [test], "{function}");
+    }
 }
 
 #[test]

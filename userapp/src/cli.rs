@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
@@ -46,6 +47,17 @@ pub enum Command {
     ///
     /// Ends with a ledger of what ran, what failed and what did not run.
     Test(TestArgs),
+    /// Measure throughput and latency by path, size and depth, beside memcpy in the same run.
+    ///
+    /// The data is verified too, outside the timed part. On a simulated machine this measures the
+    /// driver, the machine's model and the device's, on the processors of this computer.
+    Bench(BenchArgs),
+    /// Keep the device busy for hours, and verify every byte.
+    ///
+    /// Several threads move data by every path, with cancels, resets and, on simulated machines,
+    /// sleeps, rebalances and removals under way. Ends at the first thing that is wrong. Simulated
+    /// machines have a scheduler with threads unless --sim names another.
+    Soak(SoakArgs),
     /// Write a file into the device's memory.
     ///
     /// A simulated device's memory ends with the command.
@@ -125,6 +137,13 @@ pub struct TestArgs {
     /// is said to have been moved may be wrong.
     #[arg(long)]
     pub faults: bool,
+    /// Threads, each with a handle of its own: the first one runs the plan, the others keep the
+    /// device busy meanwhile. The plan then has one half of the device's memory.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = threads)]
+    pub threads: usize,
+    /// Transfers under way on each handle: the tested one and others beside it, all verified.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = depth)]
+    pub depth: usize,
     /// Give up after this many failures.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = positive)]
     pub stop_after: u64,
@@ -134,9 +153,100 @@ pub struct TestArgs {
     /// Print one JSON object instead of the report; one for each machine that is tested.
     #[arg(long)]
     pub json: bool,
+    /// Write the report as a page to this file too.
+    #[arg(long, value_name = "FILE.html", conflicts_with_all = ["seeds", "faults"])]
+    pub html: Option<PathBuf>,
+    /// Write the report as JUnit XML to this file too, for continuous integration.
+    #[arg(long, value_name = "FILE.xml", conflicts_with_all = ["seeds", "faults"])]
+    pub junit: Option<PathBuf>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "its documentation would become help text")]
     pub target: TargetOptions,
+}
+
+/// `bench`
+#[derive(Clone, Debug, Args)]
+pub struct BenchArgs {
+    /// Measure only these paths.
+    #[arg(long, value_delimiter = ',', value_name = "PATH,...")]
+    pub paths: Vec<Route>,
+    /// Measure only these directions: to-device, from-device.
+    #[arg(long, value_delimiter = ',', value_name = "DIRECTION,...", value_parser = direction)]
+    pub directions: Vec<Direction>,
+    /// Bytes of a transfer, such as 4K or 1M; what is longer than the device takes is cut.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "BYTES,...",
+        default_value = "4K,64K,1M",
+        value_parser = size
+    )]
+    pub sizes: Vec<usize>,
+    /// How many transfers each thread keeps under way.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "N,...",
+        default_value = "1,4,32",
+        value_parser = depth
+    )]
+    pub depths: Vec<usize>,
+    /// Threads, each with a handle of its own.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = threads)]
+    pub threads: usize,
+    /// How long each line is measured.
+    #[arg(long, default_value = "100ms", value_name = "TIME", value_parser = duration)]
+    pub time: Duration,
+    /// Print one JSON object instead of the table.
+    #[arg(long)]
+    pub json: bool,
+    /// Write a page with plots to this file too.
+    #[arg(long, value_name = "FILE.html")]
+    pub html: Option<PathBuf>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its documentation would become help text")]
+    pub target: TargetOptions,
+}
+
+/// `soak`
+#[derive(Clone, Debug, Args)]
+pub struct SoakArgs {
+    /// How long, such as 10s, 90m or 2h.
+    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = duration)]
+    pub duration: Duration,
+    /// End after this many rounds: each starts the target anew, with the next seed.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub rounds: Option<u64>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its documentation would become help text")]
+    pub load: SoakLoad,
+    /// Seed of the first round.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = number)]
+    pub seed: u64,
+    /// How often a line is printed, and the metrics are written.
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = duration)]
+    pub interval: Duration,
+    /// Print a JSON object in each line instead.
+    #[arg(long)]
+    pub json: bool,
+    /// Keep this file up to date with metrics in the text format of Prometheus, for the textfile
+    /// collector of its node exporter; its name must end in .prom there.
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its documentation would become help text")]
+    pub target: TargetOptions,
+}
+
+/// How busy a soak keeps the device.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct SoakLoad {
+    /// Threads, each with a handle of its own.
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = threads)]
+    pub threads: usize,
+    /// Transfers that each thread keeps under way.
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = depth)]
+    pub depth: usize,
 }
 
 /// `write`
@@ -265,6 +375,45 @@ fn positive(text: &str) -> Result<u64, String> {
     match number(text)? {
         0 => Err("at least 1".to_owned()),
         number => Ok(number),
+    }
+}
+
+fn within(text: &str, most: u64) -> Result<usize, String> {
+    let refused = || format!("a number from 1 to {most}");
+    let number = number(text).map_err(|_| refused())?;
+    // CAST: at most `most`, which is small.
+    if (1..=most).contains(&number) { Ok(number as usize) } else { Err(refused()) }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    within(text, 64)
+}
+
+fn depth(text: &str) -> Result<usize, String> {
+    within(text, 1024)
+}
+
+/// A length of transfers, which may end in K or M.
+fn size(text: &str) -> Result<usize, String> {
+    let (digits, shift) = match text.strip_suffix(['K', 'k']) {
+        Some(digits) => (digits, 10),
+        None => text.strip_suffix(['M', 'm']).map_or((text, 0), |digits| (digits, 20)),
+    };
+    let most = crate::pattern::LENGTH_MAX;
+    let bytes = number(digits).ok().and_then(|number| number.checked_mul(1 << shift));
+    match bytes {
+        // CAST: at most `most`, which fits.
+        Some(bytes) if (1..=most).contains(&bytes) => Ok(bytes as usize),
+        _ => Err(format!("a number of bytes from 1 to {}M, such as 4096, 64K or 1M", most >> 20)),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time.is_zero() => Err("longer than nothing, such as 10s or 90m".to_owned()),
+        // A year: the end of it can be told.
+        Ok(time) => Ok(time.min(Duration::from_secs(366 * 24 * 3600))),
+        Err(error) => Err(format!("{error}; try 10s, 90m or 2h")),
     }
 }
 

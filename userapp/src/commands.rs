@@ -11,6 +11,8 @@ use crate::exit::{AppError, Exit, Fate};
 use crate::output::Output;
 use crate::{interrupt, target};
 
+mod bench;
+mod busy;
 mod copy;
 mod faults;
 mod files;
@@ -20,6 +22,7 @@ mod list;
 mod read;
 mod rules;
 mod seeds;
+mod soak;
 mod test;
 #[cfg(test)]
 mod tests;
@@ -72,8 +75,16 @@ fn run(command: Command, out: &mut dyn Write) -> Result<Exit, AppError> {
         Command::Test(arguments) => match arguments.seeds {
             _ if arguments.faults => faults::run(&arguments, out),
             Some(count) => seeds::run(&arguments, count, out),
-            None => test::run_each(&arguments, &target::open_all(&arguments.target)?, out),
+            None => {
+                let options = match arguments.threads {
+                    1 => arguments.target.clone(),
+                    threads => busy::with_threads(&arguments.target, threads),
+                };
+                test::run_each(&arguments, &target::open_all(&options)?, out)
+            }
         },
+        Command::Bench(arguments) => bench::run(&arguments, out),
+        Command::Soak(arguments) => soak::run(&arguments, out),
         Command::Write(arguments) => {
             write::run(&arguments, &*target::open(&arguments.target)?, out)
         }

@@ -30,6 +30,14 @@ pub struct Arena {
     buffer: Range<usize>,
 }
 
+/// An [`Arena`] without its memory.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    page_start: usize,
+    codec: Codec,
+    buffer: Range<usize>,
+}
+
 /// Guard bytes that changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach {
@@ -102,6 +110,21 @@ impl Arena {
     /// The buffer, to be filled or handed to the driver.
     pub fn buffer_mut(&mut self) -> &mut [u8] {
         &mut self.memory[self.buffer.clone()]
+    }
+
+    /// Takes the arena apart, for an owner of memory who knows nothing of guards: what is needed
+    /// to put it together again, the memory, which must not move meanwhile, and the buffer in it.
+    #[must_use]
+    pub fn into_parts(self) -> (Shape, Vec<u8>, Range<usize>) {
+        let Self { memory, page_start, codec, buffer } = self;
+        (Shape { page_start, codec, buffer: buffer.clone() }, memory, buffer)
+    }
+
+    /// Puts an arena together again.
+    #[must_use]
+    pub fn from_parts(shape: Shape, memory: Vec<u8>) -> Self {
+        let Shape { page_start, codec, buffer } = shape;
+        Self { memory, page_start, codec, buffer }
     }
 
     /// Looks at every guard byte within reach of the buffer. At most one breach for each side.

@@ -3,16 +3,20 @@
 //!
 //! - [`target`]: what is tested: a device behind an open handle of the driver;
 //! - [`sweep`]: what is tried on it, and the run itself;
+//! - [`traffic`]: transfers that keep the device busy, for tests under load, benches and soaks;
 //! - [`pattern`], [`guard`], [`history`]: data that knows where it belongs, buffers that know what
 //!   is around them, transfers that are remembered;
 //! - [`explain`]: from wrong bytes to the kind of mistake and the rule;
 //! - [`ledger`], [`report`]: what ran, what did not, and the verdict;
+//! - [`soak`], [`bench`]: hours of it, and how fast it is;
+//! - [`html`]: what all pages share;
 //! - [`lab`]: the driver with mistakes made for it, and who notices;
 //! - [`cli`], [`commands`]: the command line.
 
 // Only `target::windows` may have some, and says why.
 #![deny(unsafe_code)]
 
+pub mod bench;
 pub mod catalogue;
 pub mod cli;
 pub mod commands;
@@ -21,6 +25,7 @@ pub mod exit;
 pub mod explain;
 pub mod guard;
 pub mod history;
+pub mod html;
 pub mod interrupt;
 pub mod lab;
 pub mod ledger;
@@ -30,5 +35,7 @@ pub mod progress;
 pub mod random;
 pub mod report;
 pub mod route;
+pub mod soak;
 pub mod sweep;
 pub mod target;
+pub mod traffic;

@@ -4,6 +4,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 const CASES: &str = "{bar:40} {pos}/{len} cases, {eta} left";
 const SEEDS: &str = "{bar:40} {pos}/{len} seeds, {eta} left";
+const MESSAGE: &str = "{spinner} {wide_msg}";
 const BYTES: &str = "{bar:40} {bytes}/{total_bytes}, {eta} left";
 
 fn bar(length: u64, template: &str) -> ProgressBar {
@@ -34,13 +35,21 @@ pub fn bytes(length: u64) -> ProgressBar {
     bar(length, BYTES)
 }
 
+/// A line that says what is going on, for as long as it takes.
+#[must_use]
+pub fn spinner() -> ProgressBar {
+    let bar = bar(0, MESSAGE);
+    bar.unset_length();
+    bar
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_templates_are_right() {
-        for template in [CASES, SEEDS, BYTES] {
+        for template in [CASES, SEEDS, MESSAGE, BYTES] {
             assert!(ProgressStyle::with_template(template).is_ok());
         }
     }

@@ -2,6 +2,8 @@
 
 mod human;
 mod json;
+pub mod junit;
+pub mod page;
 #[cfg(test)]
 mod tests;
 mod verdict;

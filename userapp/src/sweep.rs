@@ -2,6 +2,7 @@
 //! and verifies every byte.
 
 mod accounts;
+mod beside;
 mod outcome;
 mod plan;
 mod registers;
@@ -12,6 +13,9 @@ mod tests;
 mod verify;
 
 pub use accounts::{Account, disagreements};
-pub use outcome::{End, Failure, Outcome, Recorder, Settings};
+pub use beside::accompany;
+pub use outcome::{End, Failure, Load, Outcome, Recorder, Settings};
 pub use plan::{Case, Depth, Plan, Selection};
+pub(crate) use plan::{is_allowed, reaches_memory};
 pub use run::run;
+pub(crate) use run::{Problem, complement};

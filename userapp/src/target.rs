@@ -4,10 +4,12 @@
 //! [`Session`]: one open handle of the driver.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use dmaproof_protocol::{Direction, Path, QueryReply, Statistics};
 
 use crate::catalogue::{DmaDebug, Rule};
+use crate::guard::Arena;
 use crate::route::Route;
 
 mod machine;
@@ -81,10 +83,85 @@ pub trait Session {
     /// The status of the request; `STATUS_NOT_SUPPORTED` for a device without a reset.
     fn reset(&mut self) -> Result<(), NtStatus>;
 
+    /// Starts moving the arena's buffer, and returns at once: several transfers of a handle can be
+    /// under way.
+    fn submit(&mut self, transfer: Transfer, arena: Arena) -> Box<dyn Pending>;
+
+    /// Lets time pass, the machine's own where it is simulated.
+    fn pause(&mut self, time: Duration);
+
+    /// Gives the handle up and opens the device again, which may have been removed and come back.
+    ///
+    /// # Errors
+    ///
+    /// The status of opening it; the next request then ends with `STATUS_DEVICE_REMOVED`.
+    fn reopen(&mut self) -> Result<(), NtStatus>;
+
+    /// Does something to the device that its requests have to survive.
+    ///
+    /// # Errors
+    ///
+    /// `STATUS_NOT_SUPPORTED` if it cannot be done here; else why it failed.
+    fn disturb(&mut self, disturbance: Disturbance) -> Result<(), NtStatus> {
+        match disturbance {
+            Disturbance::Reset => self.reset(),
+            _ => Err(NtStatus(dmaproof_protocol::status::NOT_SUPPORTED)),
+        }
+    }
+
     /// What the machine itself saw since the last call: only a simulated machine whose caches are
     /// not coherent can tell.
     fn observe(&mut self) -> Observed {
         Observed::default()
+    }
+}
+
+/// A transfer to ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// How.
+    pub route: Route,
+    /// Where the data goes.
+    pub direction: Direction,
+    /// The first byte on the device, in the window of the path.
+    pub offset: u64,
+}
+
+/// A transfer that was asked for and may be under way.
+pub trait Pending {
+    /// Asks for its cancellation, as `CancelIoEx` does; it may be over already.
+    fn cancel(&mut self);
+
+    /// Waits for its end; how many bytes the driver says it moved, and the arena.
+    fn wait(self: Box<Self>) -> (Result<usize, NtStatus>, Arena);
+}
+
+/// What can happen to a device while requests are under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Disturbance {
+    /// It is reset by request; what is under way begins again.
+    Reset,
+    /// It goes to sleep and wakes; requests wait.
+    PowerCycle,
+    /// It is stopped for a rebalance of resources, and started again; requests wait.
+    Rebalance,
+    /// It vanishes, and another one is plugged in.
+    Removal,
+}
+
+impl Disturbance {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Reset, Self::PowerCycle, Self::Rebalance, Self::Removal];
+
+    /// The name for people and programs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::PowerCycle => "power-cycle",
+            Self::Rebalance => "rebalance",
+            Self::Removal => "removal",
+        }
     }
 }
 
@@ -224,7 +301,12 @@ pub trait Target {
     /// Starts the target, runs the body with a handle of the driver, and takes everything down.
     ///
     /// After [`TargetError::Stopped`] the body may not have run to its end.
-    fn run(&self, body: Body) -> Ended;
+    fn run(&self, body: Body) -> Ended {
+        self.run_together(vec![body])
+    }
+
+    /// The same with several bodies at a time, each with a thread and a handle of its own.
+    fn run_together(&self, bodies: Vec<Body>) -> Ended;
 }
 
 /// Runs the body on a target and returns what it returns.

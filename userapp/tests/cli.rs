@@ -27,7 +27,9 @@ fn help_goes_to_standard_output_and_names_every_command() {
     let output = app(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).unwrap();
-    for command in ["list", "info", "test", "write", "read", "copy", "lab", "rules"] {
+    let commands =
+        ["list", "info", "test", "bench", "soak", "write", "read", "copy", "lab", "rules"];
+    for command in commands {
         assert!(text.contains(&format!("\n  {command} ")), "{command}: {text}");
         assert_eq!(app(&[command, "--help"]).status.code(), Some(0));
     }
@@ -54,6 +56,36 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
     refused(&["test", "--stop-after", "0"], 2, &["--stop-after"]);
     refused(&["test", "--sim", "x64", "--device", "a"], 2, &["--device"]);
     refused(&["test", "--device", "a", "--image", "a.sys"], 2, &["--image"]);
+}
+
+#[test]
+fn loads_that_make_no_sense_end_with_2_and_say_what_is_right() {
+    refused(&["soak", "--duration", "soon"], 2, &["--duration", "90m"]);
+    refused(&["soak", "--duration", "0s"], 2, &["10s or 90m"]);
+    refused(&["soak", "--interval", "often"], 2, &["--interval"]);
+    refused(&["soak", "--rounds", "0"], 2, &["--rounds", "at least 1"]);
+    refused(&["soak", "--threads", "0"], 2, &["--threads", "from 1 to 64"]);
+    refused(&["test", "--depth", "5000"], 2, &["--depth", "from 1 to 1024"]);
+    refused(&["test", "--html", "a.html", "--seeds", "2"], 2, &["--html", "--seeds"]);
+    refused(&["test", "--junit", "a.xml", "--faults"], 2, &["--junit", "--faults"]);
+    refused(&["bench", "--sizes", "4K,0"], 2, &["--sizes", "64K or 1M"]);
+    refused(&["bench", "--sizes", "9G"], 2, &["--sizes", "128M"]);
+    refused(&["bench", "--depths", "0"], 2, &["--depths", "from 1 to 1024"]);
+    refused(&["bench", "--time", "0s"], 2, &["--time"]);
+    refused(&["bench", "--paths", "pio", "--sim", "x64,device=edu"], 2, &["info"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_found_before_anything_runs() {
+    let nowhere = "no/such/folder/file";
+    for command in [
+        &["test", "--html", nowhere][..],
+        &["test", "--junit", nowhere],
+        &["bench", "--html", nowhere],
+        &["soak", "--metrics", nowhere],
+    ] {
+        refused(command, 2, &["cannot write", "folder"]);
+    }
 }
 
 #[test]

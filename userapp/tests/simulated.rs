@@ -60,8 +60,8 @@ fn all_data_is_intact_on_every_machine() {
 
 /// A sample: the whole is `.ci/run`'s.
 #[test]
-fn the_exerciser_is_intact_on_every_coherent_machine() {
-    for machine in MACHINES.into_iter().filter(|machine| machine.starts_with("x64")) {
+fn the_exerciser_is_intact_on_every_machine() {
+    for machine in MACHINES {
         let machine = format!("{machine},device=exerciser");
         let report = json(&["test", "--json", "--sim", &machine, "--cases", "0-30"]);
         assert_eq!(report["verdict"], "intact", "{machine}");
@@ -70,8 +70,14 @@ fn the_exerciser_is_intact_on_every_coherent_machine() {
     }
 }
 
-/// What a run with a flush left out has to say: the classes seen, and for each failure the rule, the
-/// call and where it was broken.
+/// Whether a text names a place in the driver: a line, or a function in a build without debug
+/// lines.
+fn names_a_place(text: &str) -> bool {
+    [".rs:", "wdk_dma::", "dmaproof_driver::"].iter().any(|part| text.contains(part))
+}
+
+/// What a run with a flush left out has to say: the classes of what the machine saw, and for each
+/// failure the rule, the call and where it was broken.
 fn without_flush(machine: &str, paths: &str) -> (Vec<String>, Vec<String>) {
     let arguments = ["test", "--json", "--sim", machine, "--paths", paths, "--stop-after", "40"];
     let output = app(&arguments);
@@ -86,11 +92,13 @@ fn without_flush(machine: &str, paths: &str) -> (Vec<String>, Vec<String>) {
     assert!(!seen.is_empty(), "{machine}: {failures:#?}");
     for failure in &seen {
         assert!(string(failure, "call").contains("lush"), "{failure:#?}");
-        assert!(string(failure, "breach").contains(".rs:"), "{failure:#?}");
-        assert!(string(failure, "text").contains("the machine saw"), "{failure:#?}");
+        assert!(names_a_place(&string(failure, "breach")), "{failure:#?}");
     }
-    let of = |key| seen.iter().map(|failure| string(failure, key)).collect();
-    (of("class"), of("rule"))
+    // What was lost before this transfer began, in a common buffer, was seen in another one. Which
+    // transfers that happens to depends on where the memory lies.
+    let told = seen.iter().filter(|f| string(f, "text").contains("the machine saw"));
+    let classes = told.map(|failure| string(failure, "class")).collect();
+    (classes, seen.iter().map(|failure| string(failure, "rule")).collect())
 }
 
 #[test]

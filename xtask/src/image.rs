@@ -129,6 +129,11 @@ pub fn driver(architecture: Architecture) -> Result<PathBuf, Error> {
     build(&link::DRIVER, architecture)
 }
 
+/// Builds the kernel's tests; the path of the image.
+pub fn conformance(architecture: Architecture) -> Result<PathBuf, Error> {
+    build(&link::CONFORMANCE, architecture)
+}
+
 /// Builds one image with its symbols and inspects it; the path of the image.
 fn build(image: &link::Image, architecture: Architecture) -> Result<PathBuf, Error> {
     ensure_target(architecture.target())?;

@@ -1,5 +1,6 @@
 //! The package that is copied to a Windows test machine: driver, INF, catalog, certificate, app,
-//! scripts and guide. Made anywhere; what it takes is the toolchain, and a linker for the app.
+//! scripts and guide; with the kernel's tests, which hold nthost to account. Made anywhere; what it
+//! takes is the toolchain, and a linker for the programs.
 
 mod catalog;
 mod embed;
@@ -69,14 +70,16 @@ pub enum Error {
 pub fn run() -> Result<(), Error> {
     let root = root();
     let driver = image::driver(Architecture::X86_64)?;
-    let app = app(&root)?;
+    let conformance = image::conformance(Architecture::X86_64)?;
+    let app = program(&root, &root.join("target"), "dmaproof")?;
+    let client = program(&root.join("tests/images"), &root.join("target/images"), "client")?;
     let package = root.join("target/package");
     if package.exists() {
         std::fs::remove_dir_all(&package).map_err(image::at(&package))?;
     }
     std::fs::create_dir_all(&package).map_err(image::at(&package))?;
 
-    let sources = [app, driver.with_extension("pdb")];
+    let sources = [app, client, driver.with_extension("pdb")];
     for source in COPIED.iter().map(|path| root.join(path)).chain(sources) {
         let to = package.join(source.file_name().unwrap_or_default());
         std::fs::copy(&source, &to).map_err(image::at(&source))?;
@@ -84,7 +87,8 @@ pub fn run() -> Result<(), Error> {
     let template = root.join("inf/dmaproof.inx");
     let template = std::fs::read_to_string(&template).map_err(image::at(&template))?;
     let driver = std::fs::read(&driver).map_err(image::at(&driver))?;
-    for (name, contents) in signed(&driver, &template, time()?)? {
+    let conformance = std::fs::read(&conformance).map_err(image::at(&conformance))?;
+    for (name, contents) in signed(&driver, &conformance, &template, time()?)? {
         let path = package.join(name);
         std::fs::write(&path, contents).map_err(image::at(&path))?;
     }
@@ -96,6 +100,7 @@ pub fn run() -> Result<(), Error> {
 /// The files that a signature covers, and the certificate: name and contents.
 fn signed(
     driver: &[u8],
+    conformance: &[u8],
     template: &str,
     time: DateTime,
 ) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
@@ -112,29 +117,30 @@ fn signed(
     let catalog = signer.sign(encoding::oid::TRUST_LIST, &list)?;
     Ok(vec![
         ("dmaproof.sys", driver),
+        // Installed by no INF, so its own signature is all it has.
+        ("conformance.sys", embed::sign(conformance, &signer)?),
         ("dmaproof.inf", inf.text.into_bytes()),
         ("dmaproof.cat", catalog),
         (CERTIFICATE, signer.certificate()?),
     ])
 }
 
-/// Builds the app for Windows.
-fn app(root: &Path) -> Result<PathBuf, image::Error> {
+/// Builds a program of the workspace in `folder` for Windows, below `target`.
+fn program(folder: &Path, target: &Path, name: &str) -> Result<PathBuf, image::Error> {
     ensure_target(APP_TARGET)?;
-    let target = root.join("target");
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(root)
-        .args(["build", "--release", "--quiet", "--locked", "--package", "dmaproof"])
+        .current_dir(folder)
+        .args(["build", "--release", "--quiet", "--locked", "--bin", name])
         .args(["--target", APP_TARGET, "--target-dir"])
-        .arg(&target)
+        .arg(target)
         .status()
         .map_err(|source| image::Error::Start { program: "cargo", source })?;
     if !status.success() {
         return Err(image::Error::Failed(
-            "cargo build of the app for Windows (it links with gcc-mingw-w64-x86-64)",
+            "cargo build of a program for Windows (it links with gcc-mingw-w64-x86-64)",
         ));
     }
-    Ok(target.join(APP_TARGET).join("release/dmaproof.exe"))
+    Ok(target.join(APP_TARGET).join("release").join(name).with_extension("exe"))
 }
 
 /// The time that the package bears: SOURCE_DATE_EPOCH if it is set, otherwise now.

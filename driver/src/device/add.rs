@@ -1,6 +1,7 @@
 //! EvtDriverDeviceAdd: the framework objects of a device.
 
 use core::ptr;
+use core::sync::atomic::AtomicU64;
 
 use dmaproof_protocol::GUID_FIELDS;
 use wdk_dma::irql::Dispatch;
@@ -18,7 +19,7 @@ use crate::sys::{
     WDFOBJECT, WDFSPINLOCK, WDFTIMER, call_unsafe_wdf_function_binding,
 };
 use crate::transfer::common_buffer::Pool;
-use crate::transfer::slot::{Slot, Token};
+use crate::transfer::slot::{SLOT_COUNT, Slot, Token};
 use crate::transfer::state::{Engine, Line, State};
 use crate::transfer::{self};
 use crate::{interrupt, queue};
@@ -241,6 +242,9 @@ unsafe extern "C" fn evt_channel_dpc(dpc: WDFDPC) {
 /// # Safety
 /// `this` is valid for writes, and nothing uses it yet.
 unsafe fn initialise(this: *mut DeviceContext, device: WDFDEVICE, objects: &Objects) {
+    // SAFETY: the live device.
+    let device_object =
+        unsafe { call_unsafe_wdf_function_binding!(WdfDeviceWdmGetDeviceObject, device) };
     macro_rules! set {
         ($($field:ident = $value:expr;)*) => {$({
             // SAFETY: a field of the context, valid for writes.
@@ -251,6 +255,7 @@ unsafe fn initialise(this: *mut DeviceContext, device: WDFDEVICE, objects: &Obje
     }
     set! {
         device = device;
+        device_object = device_object;
         interrupts = objects.interrupts;
         watchdog = objects.watchdog;
         pump_dpc = objects.pump_dpc;
@@ -259,6 +264,7 @@ unsafe fn initialise(this: *mut DeviceContext, device: WDFDEVICE, objects: &Obje
         registers = Registers::new();
         statistics = Counters::new();
         tokens = core::array::from_fn(|index| Token { context: this, index });
+        offsets = [const { AtomicU64::new(u64::MAX) }; SLOT_COUNT];
     }
     // SAFETY: a field of the context.
     let lock = unsafe { &raw mut (*this).state };
@@ -279,7 +285,7 @@ impl State {
         // SAFETY: a field of the state.
         let slots = unsafe { &raw mut (*this).slots };
         let first: *mut Slot = slots.cast();
-        for index in 0..crate::transfer::slot::SLOT_COUNT {
+        for index in 0..SLOT_COUNT {
             // SAFETY: one of the array's elements, valid for writes.
             unsafe { first.wrapping_add(index).write(Slot::FREE) };
         }
@@ -297,6 +303,9 @@ impl State {
         }
         set! {
             next_sequence = 0;
+            resting = 0;
+            others_wait = false;
+            marks = [0; SLOT_COUNT];
             line = Line::EMPTY;
             pumping = false;
             powered = false;

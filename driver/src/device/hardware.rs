@@ -351,6 +351,7 @@ fn publish(
             slot.end(protocol::status::DEVICE_FEATURE_NOT_SUPPORTED);
         }
     }
+    state.engine.told_to_end = true;
     state.engine.abilities = abilities;
     state.limits = limits;
     state.reply = reply;

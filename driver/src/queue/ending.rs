@@ -24,9 +24,13 @@ pub(super) unsafe extern "C" fn evt_cancel(request: WDFREQUEST) {
     let Some(context) = (unsafe { context_of(queue) }) else { return };
     // SAFETY: EvtRequestCancel runs at DISPATCH_LEVEL or below.
     let mut level = unsafe { UpToDispatch::assume() };
-    if let Some(slot) = context.state.lock(&level).find(request) {
-        slot.cancel = Cancel::Settled;
-        slot.ending = Some(STATUS_CANCELLED);
+    {
+        let mut state = context.state.lock(&level);
+        if let Some(slot) = state.find(request) {
+            slot.cancel = Cancel::Settled;
+            slot.ending = Some(STATUS_CANCELLED);
+        }
+        state.engine.told_to_end = true;
     }
     transfer::pump(context, &mut level);
 }
@@ -60,6 +64,7 @@ pub(super) unsafe extern "C" fn evt_io_stop(queue: WDFQUEUE, request: WDFREQUEST
             }
         }
         // Not found: the pump is completing it.
+        state.engine.told_to_end = true;
     }
     transfer::pump(context, &mut level);
 }
@@ -96,9 +101,10 @@ pub(crate) unsafe extern "C" fn evt_file_cleanup(file: WDFFILEOBJECT) {
     let mut passive = unsafe { Passive::assume() };
     {
         let mut state = context.state.lock(&passive);
-        for slot in state.slots.iter_mut().filter(|slot| slot.file == file && !file.is_null()) {
+        for slot in state.slots.iter_mut().filter(|slot| slot.is_of(file)) {
             slot.end(STATUS_CANCELLED);
         }
+        state.engine.told_to_end = true;
     }
     transfer::pump(context, &mut passive);
 }

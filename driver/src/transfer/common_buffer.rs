@@ -12,6 +12,7 @@ use wdk_dma::{
 };
 
 use super::packet::{prepare, start_engine};
+use super::pump::Held;
 use super::slot::Stage;
 use super::state::{Finish, State};
 use crate::device::DeviceContext;
@@ -80,14 +81,14 @@ impl Carrier for Uncached {
 }
 
 /// Copies the next bytes to the buffer, where they go to the device, and starts the engine.
-pub(crate) fn start<K: Carrier>(
-    context: &DeviceContext,
+pub(crate) fn start<'a, K: Carrier>(
+    context: &'a DeviceContext,
     index: usize,
     transfer: Transfer<Request>,
     mut buffer: CommonBuffer<K>,
     length: u32,
     dispatch: &Dispatch,
-) {
+) -> Held<'a> {
     let direction = transfer.direction();
     let copied = match direction {
         Direction::ToDevice => transfer.copy_to(&mut buffer, length, dispatch),
@@ -98,8 +99,7 @@ pub(crate) fn start<K: Carrier>(
         }
     };
     if let Err(error) = copied {
-        set_waiting(context, index, transfer.failed(error), buffer, dispatch);
-        return;
+        return set_waiting(context, index, transfer.failed(error), buffer, dispatch);
     }
     let ready = buffer.make_ready(direction, dispatch);
     let element = Element { address: ready.address(), length };
@@ -108,23 +108,22 @@ pub(crate) fn start<K: Carrier>(
         // SAFETY: the device was never given the buffer.
         let buffer = unsafe { ready.finish() };
         let transfer = transfer.failed(DmaError::Refused(STATUS_IO_DEVICE_ERROR));
-        set_waiting(context, index, transfer, buffer, dispatch);
-        return;
+        return set_waiting(context, index, transfer, buffer, dispatch);
     };
     let stage = K::stage(transfer, ready, length);
-    start_engine(context, index, stage, &run, dispatch);
+    start_engine(context, index, stage, &run, dispatch)
 }
 
 /// Takes the buffer back after the engine has stopped, and copies what the device wrote.
-pub(crate) fn finish<K: Carrier>(
-    context: &DeviceContext,
+pub(crate) fn finish<'a, K: Carrier>(
+    context: &'a DeviceContext,
     index: usize,
     transfer: Transfer<Request>,
     ready: ReadyCommonBuffer<K>,
     length: u32,
     finish: Finish,
     dispatch: &Dispatch,
-) {
+) -> Held<'a> {
     // SAFETY: the engine reads idle, or the device is gone.
     let buffer = unsafe { ready.finish() };
     trace(Event::PieceEnded);
@@ -133,17 +132,18 @@ pub(crate) fn finish<K: Carrier>(
         // Nothing old may reach the caller (SEC-08).
         Finish::Undone | Finish::Gone => transfer,
     };
-    set_waiting(context, index, transfer, buffer, dispatch);
+    set_waiting(context, index, transfer, buffer, dispatch)
 }
 
-fn set_waiting<K: Carrier>(
-    context: &DeviceContext,
+fn set_waiting<'a, K: Carrier>(
+    context: &'a DeviceContext,
     index: usize,
     transfer: Transfer<Request>,
     buffer: CommonBuffer<K>,
     dispatch: &Dispatch,
-) {
+) -> Held<'a> {
     let mut state = context.state.lock(dispatch);
     K::give_back(&mut state, buffer);
     state.set(index, Stage::Waiting(transfer));
+    Some(state)
 }

@@ -6,6 +6,7 @@ use wdk_dma::irql::Dispatch;
 use wdk_dma::packet::{GIVE_BACK, KEEP_REGISTERS};
 use wdk_dma::{Direction, DmaError, Element, Granted, MapRegisters, Mapping, Transfer};
 
+use super::pump::Held;
 use super::slot::{Stage, Token};
 use super::state::Finish;
 use super::watch;
@@ -101,12 +102,12 @@ unsafe extern "C" fn adapter_control(
 
 /// Maps the next piece, as many of its elements as the engine takes at a time, and starts the
 /// engine on it.
-pub(crate) fn start(
-    context: &DeviceContext,
+pub(crate) fn start<'a>(
+    context: &'a DeviceContext,
     index: usize,
     granted: Granted<Request>,
     dispatch: &Dispatch,
-) {
+) -> Held<'a> {
     let mut mapper = match granted.mapper(dispatch) {
         Ok(mapper) => mapper,
         Err(granted) => {
@@ -117,7 +118,7 @@ pub(crate) fn start(
                 false => granted.failed(DmaError::WrongPiece),
             };
             state.set(index, Stage::Granted(granted));
-            return;
+            return Some(state);
         }
     };
     let (done, direction) = (mapper.transfer().done(), mapper.transfer().direction());
@@ -126,8 +127,9 @@ pub(crate) fn start(
     let mapping = match mapper.finish() {
         Ok(mapping) => mapping,
         Err(granted) => {
-            context.state.lock(dispatch).set(index, Stage::Granted(granted));
-            return;
+            let mut state = context.state.lock(dispatch);
+            state.set(index, Stage::Granted(granted));
+            return Some(state);
         }
     };
     context.statistics.pieces_mapped.increment();
@@ -136,10 +138,11 @@ pub(crate) fn start(
         let granted = unsafe { mapping.flush(false, dispatch) };
         context.statistics.pieces_flushed.increment();
         let granted = granted.failed(DmaError::Refused(STATUS_IO_DEVICE_ERROR));
-        context.state.lock(dispatch).set(index, Stage::Granted(granted));
-        return;
+        let mut state = context.state.lock(dispatch);
+        state.set(index, Stage::Granted(granted));
+        return Some(state);
     };
-    start_engine(context, index, Stage::Mapped(mapping), &run, dispatch);
+    start_engine(context, index, Stage::Mapped(mapping), &run, dispatch)
 }
 
 /// Works out a run for the first elements of a slot's transfer that follow on byte `done`.
@@ -151,40 +154,51 @@ pub(crate) fn prepare(
     elements: &mut dyn Iterator<Item = Element>,
     dispatch: &Dispatch,
 ) -> Option<Run> {
-    let device = context.device_offset(index, done, dispatch)?;
+    let device = context.device_offset(index, done)?;
     let work = Work { slot: index, direction, device, elements };
     context.registers.prepare(context.hardware().shared.as_ref(), work, dispatch)
 }
 
 /// Starts the engine and its watchdog. The slot has its run first, so that an interrupt finds it,
 /// however early it comes.
-pub(crate) fn start_engine(
-    context: &DeviceContext,
+pub(crate) fn start_engine<'a>(
+    context: &'a DeviceContext,
     index: usize,
     stage: Stage,
     run: &Run,
     dispatch: &Dispatch,
-) {
+) -> Held<'a> {
+    trace(Event::PieceStarted { length: run.length });
     let deadline = watch::deadline();
-    let (tag, armed) = {
-        let mut state = context.state.lock(dispatch);
-        (state.run(index, stage, run, deadline), state.engine.armed)
-    };
-    context.registers.start(context.hardware().shared.as_ref(), run, tag);
+    let memory = context.hardware().shared.as_ref();
+    let mut state = context.state.lock(dispatch);
+    let tag = state.run(index, stage, run, deadline);
+    let armed = state.engine.armed;
+    // What only writes to memory is done under the lock; the device hears of it later.
+    if run.is_silent() {
+        context.registers.start(memory, run, tag);
+        if armed {
+            return Some(state);
+        }
+        drop(state);
+    } else {
+        drop(state);
+        context.registers.start(memory, run, tag);
+    }
     if !armed {
         watch::arm(context, dispatch);
     }
-    trace(Event::PieceStarted { length: run.length });
+    None
 }
 
 /// Ends a piece after the engine has stopped, or the device is gone.
-pub(crate) fn flush(
-    context: &DeviceContext,
+pub(crate) fn flush<'a>(
+    context: &'a DeviceContext,
     index: usize,
     mapping: Mapping<Request>,
     finish: Finish,
     dispatch: &Dispatch,
-) {
+) -> Held<'a> {
     // SAFETY: the engine reads idle, or the device is gone (DMA-54).
     let granted = unsafe { mapping.flush(finish == Finish::Done, dispatch) };
     context.statistics.pieces_flushed.increment();
@@ -194,20 +208,23 @@ pub(crate) fn flush(
     trace(Event::PieceEnded);
     if finish == Finish::Undone {
         // Begun again, unless it ends: what is left needs its caches flushed again (DMA-85).
-        release(context, index, granted, dispatch);
-        return;
+        return release(context, index, granted, dispatch);
     }
-    context.state.lock(dispatch).set(index, Stage::Granted(granted));
+    let mut state = context.state.lock(dispatch);
+    state.set(index, Stage::Granted(granted));
+    Some(state)
 }
 
 /// Frees the map registers; the transfer is over, ends, or goes on in another way.
-pub(crate) fn release(
-    context: &DeviceContext,
+pub(crate) fn release<'a>(
+    context: &'a DeviceContext,
     index: usize,
     granted: Granted<Request>,
     dispatch: &Dispatch,
-) {
-    let Some(adapter) = context.hardware().v2.as_ref() else { return };
+) -> Held<'a> {
+    let adapter = context.hardware().v2.as_ref()?;
     let transfer = granted.release(adapter, dispatch);
-    context.state.lock(dispatch).set(index, Stage::Waiting(transfer));
+    let mut state = context.state.lock(dispatch);
+    state.set(index, Stage::Waiting(transfer));
+    Some(state)
 }

@@ -15,7 +15,7 @@ pub(crate) fn perform(
     transfer: Transfer<Request>,
     dispatch: &Dispatch,
 ) {
-    let start = context.device_offset(index, 0, dispatch).unwrap_or(u64::MAX);
+    let start = context.device_offset(index, 0).unwrap_or(u64::MAX);
     let registers = &context.registers;
     let at = |offset: u32| start.saturating_add(u64::from(offset));
     let transfer = match transfer.direction() {

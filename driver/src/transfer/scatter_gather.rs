@@ -7,6 +7,8 @@ use wdk_dma::irql::Dispatch;
 use wdk_dma::{DmaError, ScatterGatherList, Transfer};
 
 use super::packet::{prepare, start_engine};
+use super::pump::Held;
+use super::schedule::ListPlan;
 use super::slot::{Stage, Token};
 use crate::device::DeviceContext;
 use crate::request::Request;
@@ -18,19 +20,15 @@ pub(crate) fn build(
     context: &DeviceContext,
     index: usize,
     transfer: Transfer<Request>,
+    plan: ListPlan,
     dispatch: &Dispatch,
 ) {
     let Some(adapter) = context.hardware().v2.as_ref() else {
         refused(context, index, transfer.failed(DmaError::NoAdapter), dispatch);
         return;
     };
-    let (buffer, alignment) = {
-        let state = context.state.lock(dispatch);
-        let buffer = state.slots.get(index).map(|slot| slot.list_buffer);
-        (buffer.unwrap_or(wdk_dma::scatter_gather::ListBuffer::NONE), state.pieces.alignment)
-    };
     let ready = transfer.make_ready(dispatch);
-    let (building, request) = match ready.build_list(adapter, alignment, buffer) {
+    let (building, request) = match ready.build_list(adapter, plan.alignment, plan.buffer) {
         Ok(parts) => parts,
         Err(transfer) => {
             refused(context, index, transfer, dispatch);
@@ -107,12 +105,12 @@ unsafe extern "C" fn adapter_list_control(
 }
 
 /// Starts the engine on the current element, and on as many after it as it takes.
-pub(crate) fn start(
-    context: &DeviceContext,
+pub(crate) fn start<'a>(
+    context: &'a DeviceContext,
     index: usize,
     list: ScatterGatherList<Request>,
     dispatch: &Dispatch,
-) {
+) -> Held<'a> {
     let run = list.current().and_then(|(_, before)| {
         let done = list.transfer().done().checked_add(u64::from(before))?;
         let direction = list.transfer().direction();
@@ -125,13 +123,13 @@ pub(crate) fn start(
 }
 
 /// Puts the list after the engine has stopped, or without having started it.
-pub(crate) fn put(
-    context: &DeviceContext,
+pub(crate) fn put<'a>(
+    context: &'a DeviceContext,
     index: usize,
     list: ScatterGatherList<Request>,
     dispatch: &Dispatch,
-) {
-    let Some(adapter) = context.hardware().v2.as_ref() else { return };
+) -> Held<'a> {
+    let adapter = context.hardware().v2.as_ref()?;
     let complete = list.is_complete();
     // SAFETY: the engine is not working on the list: it reads idle, was never started on it, or
     // the device is gone (DMA-75).
@@ -149,4 +147,5 @@ pub(crate) fn put(
         transfer.failed(DmaError::Refused(crate::sys::STATUS_IO_DEVICE_ERROR))
     };
     state.set(index, Stage::Waiting(transfer));
+    Some(state)
 }

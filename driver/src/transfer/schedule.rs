@@ -2,6 +2,7 @@
 //! what is recorded; the steps themselves are taken outside.
 
 use dmaproof_protocol::Path;
+use wdk_dma::scatter_gather::ListBuffer;
 use wdk_dma::system::{OnChannel, Programmed};
 use wdk_dma::v3::{GrantedV3, MappingV3};
 use wdk_dma::{
@@ -9,8 +10,8 @@ use wdk_dma::{
     ScatterGatherList, Transfer, Uncached,
 };
 
-use super::slot::{SLOT_COUNT, Stage};
-use super::state::{Finish, Running, State};
+use super::slot::{Slot, Stage};
+use super::state::{Finish, Running, State, bit_of};
 use crate::request::Request;
 use crate::sys::NTSTATUS;
 
@@ -25,7 +26,7 @@ pub(crate) enum Action {
     FinishCached(usize, Transfer<Request>, ReadyCommonBuffer<Cached>, u32, Finish),
     FinishUncached(usize, Transfer<Request>, ReadyCommonBuffer<Uncached>, u32, Finish),
     RequestChannel(usize, Transfer<Request>),
-    BuildList(usize, Transfer<Request>),
+    BuildList(usize, Transfer<Request>, ListPlan),
     StartMapped(usize, Granted<Request>),
     StartElement(usize, ScatterGatherList<Request>),
     CarryCached(usize, Transfer<Request>, CommonBuffer<Cached>, u32),
@@ -49,6 +50,13 @@ pub(crate) enum Action {
 pub(crate) struct Ending {
     pub(crate) status: Option<NTSTATUS>,
     pub(crate) asked: Option<dmaproof_protocol::Transfer>,
+}
+
+/// What a list is built with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ListPlan {
+    pub(crate) buffer: ListBuffer,
+    pub(crate) alignment: u32,
 }
 
 /// How a waiting transfer can go on.
@@ -124,20 +132,37 @@ impl State {
     /// A run that need not go on, on a device that can be stopped.
     fn stop_run(&mut self) -> Option<Action> {
         let can = self.engine.abilities.stoppable && self.powered;
-        if !can || self.engine.running == 0 || self.engine.resetting.is_some() {
+        let none = !self.engine.told_to_end || self.engine.running == 0;
+        if !can || none || self.engine.resetting.is_some() {
             return None;
         }
-        self.slots.iter_mut().enumerate().find_map(|(index, slot)| {
+        let found = self.slots.iter_mut().enumerate().find_map(|(index, slot)| {
             let ends = slot.ending.is_some();
             let run = slot.run.as_mut().filter(|run| ends && !run.stopping)?;
             run.stopping = true;
             Some(Action::Stop(index, run.tag))
-        })
+        });
+        self.engine.told_to_end = found.is_some();
+        found
     }
 
     /// A transfer that has to give something back or to be completed.
     fn settle(&mut self) -> Option<Action> {
-        (0..SLOT_COUNT).find_map(|index| self.settle_slot(index))
+        let mut left = self.resting;
+        while left != 0 {
+            // CAST: at most 64.
+            let index = left.trailing_zeros() as usize;
+            left &= left.wrapping_sub(1);
+            if !self.slots.get(index).is_some_and(Slot::rests) {
+                self.resting &= !bit_of(index);
+                continue;
+            }
+            let action = self.settle_slot(index);
+            if action.is_some() {
+                return action;
+            }
+        }
+        None
     }
 
     fn settle_slot(&mut self, index: usize) -> Option<Action> {
@@ -180,16 +205,23 @@ impl State {
 
     /// A transfer that can go on.
     fn start(&mut self) -> Option<Action> {
-        if !self.can_start() {
+        if self.resting == 0 || !self.can_start() {
             return None;
         }
         // Oldest first.
         self.line.tidy(&self.slots);
-        for place in 0..SLOT_COUNT {
-            let index = self.line.get(place)?;
+        let (mut from, mut left) = (0, self.resting);
+        if left.is_power_of_two() {
+            // CAST: at most 64.
+            return self.start_slot(left.trailing_zeros() as usize);
+        }
+        while left != 0 {
+            let (place, index) = self.line.next(from, left)?;
             if let Some(action) = self.start_slot(index) {
                 return Some(action);
             }
+            from = place.saturating_add(1);
+            left &= !bit_of(index);
         }
         None
     }
@@ -267,7 +299,10 @@ impl State {
         };
         let action = match start {
             Start::Pio => Action::Pio(index, transfer),
-            Start::List => Action::BuildList(index, transfer),
+            Start::List => {
+                let plan = ListPlan { buffer: slot.list_buffer, alignment: self.pieces.alignment };
+                Action::BuildList(index, transfer, plan)
+            }
             Start::Channel => Action::RequestChannel(index, transfer),
             Start::ChannelV3 => Action::RequestChannelV3(index, transfer),
             Start::System => Action::RequestSystem(index, transfer),

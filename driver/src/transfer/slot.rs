@@ -84,7 +84,6 @@ pub(crate) struct Slot {
     pub(crate) stage: Stage,
     /// The request's handle, for recognising it; null when there is none.
     pub(crate) handle: WDFREQUEST,
-    pub(crate) file: WDFFILEOBJECT,
     /// The buffer, as long as there is a request.
     pub(crate) chain: Option<(MdlChain, Footprint)>,
     /// The slots whose requests came earlier and share memory with this one, a bit for each: it
@@ -111,7 +110,6 @@ impl Slot {
     pub(crate) const FREE: Self = Self {
         stage: Stage::Free,
         handle: ptr::null_mut(),
-        file: ptr::null_mut(),
         chain: None,
         waits_for: 0,
         asked: None,
@@ -132,13 +130,23 @@ impl Slot {
     /// Forgets the request; its transfer has been taken out of the stage.
     pub(crate) fn forget_request(&mut self) {
         self.handle = ptr::null_mut();
-        self.file = ptr::null_mut();
         self.chain = None;
         self.waits_for = 0;
         self.asked = None;
         self.cancel = Cancel::Settled;
         self.ending = None;
         self.stopped = false;
+    }
+
+    /// Whether its request was sent through this file.
+    pub(crate) fn is_of(&self, file: WDFFILEOBJECT) -> bool {
+        if self.handle.is_null() || file.is_null() {
+            return false;
+        }
+        // SAFETY: the driver owns the request as long as the slot has its handle.
+        let own =
+            unsafe { call_unsafe_wdf_function_binding!(WdfRequestGetFileObject, self.handle) };
+        own == file
     }
 
     /// Takes the stage out for a step.
@@ -176,6 +184,16 @@ impl Slot {
                     | Stage::NeverStopped
             );
         self.ending.is_some() && !waits
+    }
+
+    /// Whether a step may have to be taken with it: the engine does not work for it, and it is
+    /// in a stage that leads to another one.
+    pub(crate) fn rests(&self) -> bool {
+        let still = matches!(
+            self.stage,
+            Stage::Free | Stage::Busy | Stage::Abandoned | Stage::NeverStopped
+        );
+        self.run.is_none() && !still
     }
 
     /// Whether it can start the engine, or be mapped for it.

@@ -62,6 +62,8 @@ pub(crate) struct Engine {
     pub(crate) resetting: Option<u32>,
     /// Resets since the last run that ended by itself.
     pub(crate) resets: u32,
+    /// Some request was told to end: its run may have to be stopped.
+    pub(crate) told_to_end: bool,
     /// Makes tags different.
     generation: u32,
 }
@@ -77,6 +79,7 @@ impl Engine {
         broken: false,
         resetting: None,
         resets: 0,
+        told_to_end: false,
         generation: 0,
     };
 
@@ -89,6 +92,12 @@ impl Engine {
     pub(crate) fn has_room(&self) -> bool {
         self.running < self.abilities.capacity && self.resetting.is_none() && !self.broken
     }
+}
+
+/// The bit of a slot.
+pub(crate) const fn bit_of(index: usize) -> u64 {
+    // CAST: below 64.
+    1u64.wrapping_shl(index as u32)
 }
 
 /// The order in which requests arrived.
@@ -111,9 +120,12 @@ impl Line {
     pub(crate) const EMPTY: Self =
         Self { turns: [Turn { slot: 0, sequence: 0 }; SLOT_COUNT], count: 0, stale: false };
 
-    /// The slot of the request at a place of the line.
-    pub(crate) fn get(&self, place: usize) -> Option<usize> {
-        self.turns.get(..self.count)?.get(place).map(|turn| turn.slot)
+    /// The slots of the requests in the line that are among `these`, each with its place, from a
+    /// place on: the next one.
+    pub(crate) fn next(&self, from: usize, these: u64) -> Option<(usize, usize)> {
+        let rest = self.turns.get(from..self.count)?;
+        let found = rest.iter().position(|turn| these & bit_of(turn.slot) != 0)?;
+        Some((from.saturating_add(found), rest.get(found)?.slot))
     }
 
     /// Takes those out that have left.
@@ -151,6 +163,13 @@ impl Line {
 pub(crate) struct State {
     pub(crate) slots: [Slot; SLOT_COUNT],
     pub(crate) next_sequence: u64,
+    /// Slots that may have a step to take, a bit for each: at least every one that
+    /// [rests](Slot::rests), so that nobody has to look at all of them.
+    pub(crate) resting: u64,
+    /// Some slot may wait for another one's request.
+    pub(crate) others_wait: bool,
+    /// The [marks](wdk_dma::Footprint::marks) of each slot's buffer; none without a request.
+    pub(crate) marks: [u64; SLOT_COUNT],
     pub(crate) line: Line,
     pub(crate) pages: PageSet,
     /// The pump is at work on some processor.
@@ -200,6 +219,12 @@ impl State {
         for slot in self.slots.iter_mut().filter(|slot| !slot.handle.is_null()) {
             slot.end(status);
         }
+        self.engine.told_to_end = true;
+    }
+
+    /// A slot may have a step to take.
+    fn wake(&mut self, index: usize) {
+        self.resting |= bit_of(index);
     }
 
     /// Puts a request that has just taken a slot into the line, behind those that it shares memory
@@ -211,24 +236,39 @@ impl State {
         let mut waits_for = 0u64;
         let pages = &mut self.pages;
         pages.forget();
-        for (other, slot) in self.slots.iter().enumerate().filter(|(other, _)| *other != index) {
-            if slot.chain.is_some_and(|(theirs, print)| chain.shares(own, theirs, print, pages)) {
-                // CAST: below 64.
-                waits_for |= 1u64.wrapping_shl(other as u32);
+        let marks = own.marks();
+        let near = self.marks.iter().enumerate();
+        for (other, _) in near.filter(|(_, theirs)| **theirs & marks != 0) {
+            let theirs = self.slots.get(other).filter(|_| other != index);
+            let theirs = theirs.and_then(|slot| slot.chain);
+            if theirs.is_some_and(|(theirs, print)| chain.shares(own, theirs, print, pages)) {
+                waits_for |= bit_of(other);
             }
         }
+        if let Some(place) = self.marks.get_mut(index) {
+            *place = marks;
+        }
+        self.others_wait |= waits_for != 0;
         if let Some(slot) = self.slots.get_mut(index) {
             slot.waits_for = waits_for;
             slot.sequence = sequence;
         }
+        self.wake(index);
         self.line.enter(index, sequence, &self.slots);
     }
 
     /// Forgets a slot's request, whose transfer has been taken out; others need not wait for it.
     pub(crate) fn forget(&mut self, index: usize, stage: Stage) {
-        // CAST: below 64.
-        let bit = 1u64.wrapping_shl(index as u32);
-        self.slots.iter_mut().for_each(|slot| slot.waits_for &= !bit);
+        let bit = bit_of(index);
+        if core::mem::take(&mut self.others_wait) {
+            for slot in &mut self.slots {
+                slot.waits_for &= !bit;
+                self.others_wait |= slot.waits_for != 0;
+            }
+        }
+        if let Some(marks) = self.marks.get_mut(index) {
+            *marks = 0;
+        }
         if let Some(slot) = self.slots.get_mut(index) {
             slot.forget_request();
             slot.stage = stage;
@@ -241,6 +281,7 @@ impl State {
         if let Some(slot) = self.slots.get_mut(index) {
             slot.stage = stage;
         }
+        self.wake(index);
     }
 
     /// Takes a slot's stage out; it is `Busy` until another one is set.
@@ -275,8 +316,7 @@ impl State {
             return;
         };
         run.finished = run.finished.or(Some(finish));
-        // CAST: below 64.
-        self.engine.finished |= 1u64.wrapping_shl(index as u32);
+        self.engine.finished |= bit_of(index);
     }
 
     /// Records how all runs ended that have not yet.
@@ -323,6 +363,7 @@ impl State {
         let slot = self.slots.get_mut(index as usize)?;
         let run = slot.run.take()?;
         self.engine.running = self.engine.running.saturating_sub(1);
+        self.wake(index as usize);
         Some((index as usize, run, run.finished?))
     }
 
@@ -351,6 +392,7 @@ impl State {
                 slot.end(STATUS_IO_TIMEOUT);
             }
         }
+        self.engine.told_to_end |= worst != 0;
         worst
     }
 }

@@ -9,6 +9,7 @@ use wdk_dma::system::{Channel, KEEP_CHANNEL, OnChannel, Programmed};
 use wdk_dma::{DmaError, NextPiece, Transfer};
 
 use super::packet::start_engine;
+use super::pump::Held;
 use super::slot::{Stage, Token};
 use super::state::State;
 use crate::device::DeviceContext;
@@ -119,18 +120,18 @@ pub(crate) fn settle(state: &mut State) -> bool {
 }
 
 /// Sets the channel up for the next piece and starts the device on it.
-pub(crate) fn start(
-    context: &DeviceContext,
+pub(crate) fn start<'a>(
+    context: &'a DeviceContext,
     index: usize,
     held: OnChannel<Request>,
     dispatch: &Dispatch,
-) {
+) -> Held<'a> {
     // A channel that was set up may be flushed only after the device has run (DMA-109), so whether
     // it can is clear beforehand.
-    let Some(command) = command(context, index, &held, dispatch) else {
+    let Some(command) = command(context, index, &held) else {
         let held = held.failed(DmaError::Refused(STATUS_IO_DEVICE_ERROR));
         context.state.lock(dispatch).set(index, Stage::OnChannel(held));
-        return;
+        return None;
     };
     let programmed = match held.program(dispatch) {
         Ok(programmed) => programmed,
@@ -138,25 +139,20 @@ pub(crate) fn start(
             // Marked as failed; the pump releases it.
             let held = held.failed(DmaError::WrongPiece);
             context.state.lock(dispatch).set(index, Stage::OnChannel(held));
-            return;
+            return None;
         }
     };
     context.statistics.pieces_mapped.increment();
     let length = programmed.length();
     let run = Run::of_slave(command, length);
-    start_engine(context, index, Stage::Programmed(programmed), &run, dispatch);
+    start_engine(context, index, Stage::Programmed(programmed), &run, dispatch)
 }
 
 /// What the device is told for the next piece: MapTransfer does not shorten it (DMA-108).
-fn command(
-    context: &DeviceContext,
-    index: usize,
-    held: &OnChannel<Request>,
-    dispatch: &Dispatch,
-) -> Option<Command> {
+fn command(context: &DeviceContext, index: usize, held: &OnChannel<Request>) -> Option<Command> {
     let NextPiece::Mapped(length) = held.next_piece() else { return None };
     let transfer = held.transfer();
-    let offset = context.device_offset(index, transfer.done(), dispatch)?;
+    let offset = context.device_offset(index, transfer.done())?;
     Command::new(offset, length, transfer.direction())
 }
 

@@ -9,6 +9,7 @@ use wdk_dma::v3::{GrantedV3, MappingV3, PendingV3};
 use wdk_dma::{DmaError, MapRegisters, Transfer};
 
 use super::packet::{prepare, start_engine};
+use super::pump::Held;
 use super::slot::{Stage, Token};
 use crate::device::DeviceContext;
 use crate::request::Request;
@@ -141,12 +142,12 @@ unsafe extern "C" fn adapter_control(
 }
 
 /// Maps the next piece.
-pub(crate) fn map(
-    context: &DeviceContext,
+pub(crate) fn map<'a>(
+    context: &'a DeviceContext,
     index: usize,
     granted: GrantedV3<Request>,
     dispatch: &Dispatch,
-) {
+) -> Held<'a> {
     let stage = match granted.map(dispatch) {
         Ok(mapping) => {
             context.statistics.pieces_mapped.increment();
@@ -156,16 +157,18 @@ pub(crate) fn map(
         Err(granted) if granted.transfer().is_over() => Stage::GrantedV3(granted),
         Err(granted) => Stage::GrantedV3(granted.failed(DmaError::WrongPiece)),
     };
-    context.state.lock(dispatch).set(index, stage);
+    let mut state = context.state.lock(dispatch);
+    state.set(index, stage);
+    Some(state)
 }
 
 /// Starts the engine on the current element, and on as many after it as it takes.
-pub(crate) fn start(
-    context: &DeviceContext,
+pub(crate) fn start<'a>(
+    context: &'a DeviceContext,
     index: usize,
     mapping: MappingV3<Request>,
     dispatch: &Dispatch,
-) {
+) -> Held<'a> {
     let run = mapping.current().and_then(|(_, before)| {
         let done = mapping.transfer().done().checked_add(u64::from(before))?;
         prepare(context, index, done, mapping.direction(), &mut mapping.rest(), dispatch)
@@ -177,12 +180,12 @@ pub(crate) fn start(
 }
 
 /// Ends a piece after the engine has stopped, or without having started it.
-pub(crate) fn flush(
-    context: &DeviceContext,
+pub(crate) fn flush<'a>(
+    context: &'a DeviceContext,
     index: usize,
     mapping: MappingV3<Request>,
     dispatch: &Dispatch,
-) {
+) -> Held<'a> {
     let complete = mapping.is_complete();
     // SAFETY: the engine is not working on the piece: it reads idle, was never started on it, or
     // the device is gone (DMA-67).
@@ -201,16 +204,19 @@ pub(crate) fn flush(
         granted.failed(DmaError::Refused(STATUS_IO_DEVICE_ERROR))
     };
     state.set(index, Stage::GrantedV3(granted));
+    Some(state)
 }
 
 /// Frees the map registers; the transfer is over, ends, or goes on in another way.
-pub(crate) fn release(
-    context: &DeviceContext,
+pub(crate) fn release<'a>(
+    context: &'a DeviceContext,
     index: usize,
     granted: GrantedV3<Request>,
     dispatch: &Dispatch,
-) {
-    let Some(adapter) = context.hardware().v3.as_ref() else { return };
+) -> Held<'a> {
+    let adapter = context.hardware().v3.as_ref()?;
     let transfer = granted.release(adapter, dispatch);
-    context.state.lock(dispatch).set(index, Stage::Waiting(transfer));
+    let mut state = context.state.lock(dispatch);
+    state.set(index, Stage::Waiting(transfer));
+    Some(state)
 }

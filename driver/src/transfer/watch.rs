@@ -6,9 +6,11 @@
 
 use wdk_dma::irql::{AtMostDispatch, Dispatch};
 
+use super::pump::Held;
 use super::state::{Finish, State};
 use crate::device::DeviceContext;
 use crate::engine::{Batch, EngineState, Seen};
+use crate::sync::Guard;
 use crate::sys::{_WDF_DEVICE_FAILED_ACTION, call_unsafe_wdf_function_binding, ntddk};
 use crate::trace::{Event, trace};
 
@@ -40,10 +42,9 @@ pub(crate) fn deadline() -> u64 {
 }
 
 /// Looks which runs have ended, and after what is late.
-pub(crate) fn look(context: &DeviceContext, mask: u32, dispatch: &Dispatch) {
-    let seen = collect(context, mask, dispatch);
+pub(crate) fn look<'a>(context: &'a DeviceContext, mask: u32, dispatch: &Dispatch) -> Held<'a> {
+    let (seen, mut state) = collect_held(context, mask, dispatch);
     let next = {
-        let mut state = context.state.lock(dispatch);
         if seen == Seen::Running && state.engine.abilities.resettable && !state.engine.expired {
             context.statistics.interrupts_spurious.increment();
         }
@@ -58,6 +59,10 @@ pub(crate) fn look(context: &DeviceContext, mask: u32, dispatch: &Dispatch) {
     if seen == Seen::Gone {
         trace(Event::DeviceGone);
     }
+    if matches!(next, Next::Nothing) && !state.wants_watchdog() {
+        return Some(state);
+    }
+    drop(state);
     match next {
         Next::Nothing => {}
         Next::Reset => begin_reset(context, dispatch),
@@ -65,10 +70,20 @@ pub(crate) fn look(context: &DeviceContext, mask: u32, dispatch: &Dispatch) {
         Next::Fail => fail_device(context, dispatch),
     }
     arm(context, dispatch);
+    None
 }
 
 /// Takes note of every run that has ended.
 pub(crate) fn collect(context: &DeviceContext, mask: u32, dispatch: &Dispatch) -> Seen {
+    collect_held(context, mask, dispatch).0
+}
+
+/// The same; the state is held afterwards.
+fn collect_held<'a>(
+    context: &'a DeviceContext,
+    mask: u32,
+    dispatch: &Dispatch,
+) -> (Seen, Guard<'a, State>) {
     let memory = context.hardware().shared.as_ref();
     let statistics = &context.statistics;
     loop {
@@ -86,7 +101,7 @@ pub(crate) fn collect(context: &DeviceContext, mask: u32, dispatch: &Dispatch) -
             statistics.interrupts_lost.increment();
         }
         if seen != Seen::More {
-            return seen;
+            return (seen, state);
         }
     }
 }
@@ -175,6 +190,14 @@ impl State {
         self.runs_ended(finish);
     }
 
+    /// Whether the watchdog has to be set.
+    fn wants_watchdog(&self) -> bool {
+        let resetting = self.engine.resetting.is_some();
+        let idle = self.engine.running == 0 && !resetting;
+        let set = self.engine.armed && !resetting;
+        !(set || idle) && self.powered
+    }
+
     /// When the watchdog has to look next, in units of 100 ns from now.
     fn next_look(&mut self) -> Option<u64> {
         if let Some(looks) = self.engine.resetting {
@@ -191,8 +214,7 @@ impl State {
 pub(crate) fn arm(context: &DeviceContext, level: &impl AtMostDispatch) {
     let due = {
         let mut state = context.state.lock(level);
-        let idle = state.engine.running == 0 && state.engine.resetting.is_none();
-        if state.engine.armed && state.engine.resetting.is_none() || idle || !state.powered {
+        if !state.wants_watchdog() {
             return;
         }
         let due = state.next_look();

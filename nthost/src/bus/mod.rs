@@ -49,6 +49,12 @@ impl Function {
         self.present.load(Ordering::Acquire)
     }
 
+    /// When the model wants to run. One that is gone never does, whatever it wanted: it may have
+    /// been at work on another processor when it vanished.
+    fn deadline(&self) -> u64 {
+        if self.is_present() { self.deadline.load(Ordering::SeqCst) } else { u64::MAX }
+    }
+
     /// The device vanishes: no access reaches the model any more, and it masters nothing.
     pub(crate) fn vanish(&self, kernel: &Kernel) {
         self.present.store(false, Ordering::Release);
@@ -88,7 +94,11 @@ impl Function {
 
     /// Whether the model is still to be called, and so may request DMA by itself.
     pub(crate) fn is_active(&self) -> bool {
-        self.deadline.load(Ordering::Acquire) != u64::MAX
+        self.deadline() != u64::MAX
+    }
+
+    fn is_due(&self, now: u64) -> bool {
+        self.deadline() <= now
     }
 
     fn run(&self, kernel: &Kernel) -> bool {
@@ -204,8 +214,7 @@ impl Bus {
     /// Calls `each` for every slot whose device model wants to run.
     pub(crate) fn due(&self, now: u64, mut each: impl FnMut(usize)) {
         let functions = self.functions.read();
-        let due = |f: &&std::sync::Arc<Function>| f.deadline.load(Ordering::Acquire) <= now;
-        functions.iter().filter(due).for_each(|function| each(function.index));
+        functions.iter().filter(|f| f.is_due(now)).for_each(|function| each(function.index));
     }
 
     /// Runs the device model in a slot, if it is due.
@@ -220,24 +229,37 @@ impl Bus {
     pub(crate) fn run_due(&self, kernel: &Kernel) -> bool {
         let mut ran = false;
         let count = self.functions.read().len();
+        let now = kernel.clock.now();
         for slot in 0..count {
-            let function = self.functions.read().get(slot).cloned();
+            let function = self.functions.read().get(slot).filter(|f| f.is_due(now)).cloned();
             ran |= function.is_some_and(|f| f.run(kernel));
         }
         self.update_next();
         ran
     }
 
-    fn update_next(&self) {
+    /// Looks for the earliest deadline again, which only ever became earlier since the last time.
+    pub(crate) fn update_next(&self) {
         let functions = self.functions.read();
-        let earliest = functions.iter().map(|f| f.deadline.load(Ordering::Acquire)).min();
-        self.next.store(earliest.unwrap_or(u64::MAX), Ordering::Release);
+        let earliest =
+            || functions.iter().map(|function| function.deadline()).min().unwrap_or(u64::MAX);
+        let mut next = earliest();
+        loop {
+            self.next.store(next, Ordering::SeqCst);
+            // A model that another thread runs may have set its deadline meanwhile, and lowered
+            // what was overwritten just now.
+            let again = earliest();
+            if again >= next {
+                return;
+            }
+            next = again;
+        }
     }
 
     fn set_deadline(&self, function: &Function, at: Option<u64>) {
-        function.deadline.store(at.unwrap_or(u64::MAX), Ordering::Release);
+        function.deadline.store(at.unwrap_or(u64::MAX), Ordering::SeqCst);
         if let Some(at) = at {
-            self.next.fetch_min(at, Ordering::AcqRel);
+            self.next.fetch_min(at, Ordering::SeqCst);
         }
     }
 

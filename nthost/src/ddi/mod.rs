@@ -19,8 +19,6 @@ mod sabotage;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(crate) mod win64;
 
-use std::sync::atomic::Ordering;
-
 use wdk_lite::host::{HostTable, KernelExports, RegisterAccess};
 use wdk_lite::legacy::LegacyExports;
 use wdk_lite::*;
@@ -157,7 +155,7 @@ fn enter_host<R: Loggable + Fails + Copy + 'static, const N: usize>(
 fn pass<R>(kernel: &Kernel, frame: usize, ddi: &'static Ddi, call: impl FnOnce(u64) -> R) -> R {
     let outer = context::with(|c| (c.ddi.replace(Some(ddi)), c.ddi_frame.replace(frame)));
     let call = || {
-        let event = kernel.events.fetch_add(1, Ordering::Relaxed) + 1;
+        let event = kernel.next_event();
         kernel.park_if_stopped();
         kernel.inject(event);
         call(event)

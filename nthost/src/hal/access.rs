@@ -14,6 +14,8 @@ use testdev::bus::BusError;
 
 use super::Hal;
 use super::adapter::{Adapter, Paging, Retirement, State};
+use super::common::Common;
+use super::flushes::Lack;
 use crate::RuleId;
 use crate::cache::{Cause, LINE};
 use crate::machine::Kernel;
@@ -84,33 +86,42 @@ impl Part<'_, '_> {
         self.access.copy(at, length, ptr::with_exposed_provenance_mut(host));
     }
 
+    /// Moves it from or to a common buffer: elsewhere than what waits in the adapter's FIFO. What
+    /// the device writes without a KeFlushIoBuffers for it leaves older copies in the caches.
+    fn copy_common(&mut self, kernel: &Kernel, adapter: &Adapter, host: usize, served: bool) {
+        if let (true, Some(mut cache)) = (adapter.has_fifo(kernel), kernel.caches()) {
+            cache.drain(adapter.slot, Cause::FifoDrained);
+        }
+        self.copy(kernel, host);
+        if let (false, true, Some(mut cache)) = (served, self.access.is_write(), kernel.caches()) {
+            cache.keep_stale(host, self.length);
+        }
+    }
+
     /// Moves it from or to a page that the adapter translates: some lines through the
     /// bounce page, what is written elsewhere through the adapter's FIFO if it has one.
-    fn copy_by_line(
-        &mut self,
-        kernel: &Kernel,
-        adapter: &Adapter,
-        page: usize,
-        bounce: Option<*mut u8>,
-        lines: u64,
-        touch: Touch,
-    ) {
+    fn copy_by_line(&mut self, kernel: &Kernel, adapter: &Adapter, target: Target, touch: Touch) {
+        let Target { page, bounce, lines, operation } = target;
         // CAST: an offset in a page.
         let start = touch.offset() as usize;
         if let (true, Some(mut cache)) = (adapter.has_fifo(kernel), kernel.caches()) {
-            let adapter = adapter.number;
             if let BusMaster::Write(data) = self.access {
                 let data = &data[self.at..self.at + self.length];
-                cache.fifo_takes(adapter, page + start, data);
+                cache.fifo_takes((adapter.slot, operation), page + start, data);
                 return;
             }
-            cache.drain(adapter, Cause::FifoDrained);
+            cache.drain(adapter.slot, Cause::FifoDrained);
         }
+        let is_bounced = |offset: usize| lines >> (offset / LINE) & 1 == 1;
         let mut done = 0;
         while done < self.length {
             let offset = start + done;
-            let length = (LINE - offset % LINE).min(self.length - done);
-            let bounced = lines >> (offset / LINE) & 1 == 1;
+            let bounced = is_bounced(offset);
+            let mut length = LINE - offset % LINE;
+            while done + length < self.length && is_bounced(offset + length) == bounced {
+                length += LINE;
+            }
+            let length = length.min(self.length - done);
             match bounce.filter(|_| bounced) {
                 Some(bounce) => {
                     self.access.copy(self.at + done, length, bounce.wrapping_add(offset));
@@ -123,6 +134,18 @@ impl Part<'_, '_> {
     }
 }
 
+/// A page that a map register translates.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    /// Its host memory.
+    page: usize,
+    bounce: Option<*mut u8>,
+    /// The lines that go through the bounce page, one bit each.
+    lines: u64,
+    /// The operation that mapped it.
+    operation: u64,
+}
+
 /// What part of a page an access reaches.
 #[derive(Debug)]
 enum Reach {
@@ -130,9 +153,10 @@ enum Reach {
     Elsewhere,
     /// Host memory.
     Memory(usize),
-    /// A page that is translated: its host memory, its bounce page, and the lines that go through
-    /// that one.
-    Translated(usize, Option<*mut u8>, u64),
+    /// Host memory of a common buffer; whether KeFlushIoBuffers served the transfer.
+    Common { host: usize, served: bool },
+    /// A page that is translated.
+    Translated(Target),
     /// Memory that still exists but must not be accessed so, or none.
     Forbidden { error: BusError, memory: Option<usize>, violation: Violation },
 }
@@ -207,12 +231,7 @@ impl Hal {
         touch: Touch,
         part: &mut Part<'_, '_>,
     ) -> Result<(), BusError> {
-        let adapters = self.adapters.read();
-        for handle in adapters.iter().rev() {
-            let adapter = handle.get();
-            if adapter.slot != slot || !adapter.may_hold(touch.address) {
-                continue;
-            }
+        for adapter in self.adapters_of(slot).filter(|a| a.may_hold(touch.address)) {
             let mut state = adapter.state.lock();
             match self.reach(kernel, adapter, &mut state, touch) {
                 Reach::Elsewhere => {}
@@ -220,8 +239,12 @@ impl Hal {
                     part.copy(kernel, host);
                     return Ok(());
                 }
-                Reach::Translated(page, bounce, lines) => {
-                    part.copy_by_line(kernel, adapter, page, bounce, lines, touch);
+                Reach::Common { host, served } => {
+                    part.copy_common(kernel, adapter, host, served);
+                    return Ok(());
+                }
+                Reach::Translated(target) => {
+                    part.copy_by_line(kernel, adapter, target, touch);
                     return Ok(());
                 }
                 Reach::Forbidden { error, memory, violation } => {
@@ -235,7 +258,6 @@ impl Hal {
                 }
             }
         }
-        drop(adapters);
         let violation = nothing_there(kernel, touch);
         self.blame(with_code(kernel, touch, BusError::Miss, violation));
         Err(BusError::Miss)
@@ -251,32 +273,11 @@ impl Hal {
         let windows = &adapter.windows;
         let shared = touch.address.wrapping_sub(windows.commons) >> PAGE_SHIFT;
         let is_shared = shared < u64::from(windows.common_pages);
-        let holds = |common: &&mut super::common::Common| {
+        let holds = |common: &&mut Common| {
             (common.address..common.address + common.span()).contains(&touch.address)
         };
         if let Some(common) = state.commons.iter_mut().take_while(|_| is_shared).find(holds) {
-            // Each transfer needs a KeFlushIoBuffers of its own, later than the beginning of the
-            // one that used the buffer before.
-            let flushed = common.transfer == Some(touch.transfer)
-                || common.flushed > common.transfer.unwrap_or(0);
-            common.transfer = Some(touch.transfer);
-            // For system DMA MapTransfer begins the transfer, and looks.
-            let looks = common.incoherent || adapter.traits.version < 3;
-            let looks = looks && adapter.traits.slave.is_none();
-            if common.cached && !flushed && looks && (common.incoherent || !common.noted) {
-                common.noted = true;
-                let message = "the device used a cached common buffer without a KeFlushIoBuffers \
-                               for this transfer";
-                if common.incoherent && !kernel.options.go_on {
-                    self.blame(broken(RuleId::Dma90, message).from(common.origin()));
-                } else {
-                    let note = broken(RuleId::Dma90, message).from(common.origin());
-                    self.notes.lock().push(note);
-                    self.unsettled.store(true, Ordering::Release);
-                }
-            }
-            // CAST: below the buffer's length.
-            return Reach::Memory(common.host + (touch.address - common.address) as usize);
+            return self.reach_common(kernel, adapter, common, touch);
         }
         let register = touch.address.wrapping_sub(windows.registers) >> PAGE_SHIFT;
         if adapter.paging != Paging::Direct && register < u64::from(state.file.count()) {
@@ -293,6 +294,57 @@ impl Hal {
             return reach_direct(kernel, state, physical >> PAGE_SHIFT, touch);
         }
         ended(explain_range(state, touch), None)
+    }
+
+    /// What an access to a common buffer reaches. If the processor may cache it, each transfer needs
+    /// a KeFlushIoBuffers for its bytes and its direction (DMA-84, DMA-90).
+    fn reach_common(
+        &self,
+        kernel: &Kernel,
+        adapter: &Adapter,
+        common: &mut Common,
+        touch: Touch,
+    ) -> Reach {
+        // CAST: below the buffer's length.
+        let offset = (touch.address - common.address) as usize;
+        let (host, bytes) = (common.host + offset, common.bytes(offset, touch.length));
+        let looks = common.cached && (common.incoherent || adapter.traits.version < 3);
+        let served = match adapter.traits.slave {
+            _ if !looks => true,
+            // For system DMA MapTransfer begins the transfer, and looks.
+            Some(_) => common.flushes.cover(bytes, touch.write),
+            None => {
+                let lack = common.flushes.serve(bytes, touch.write, touch.transfer);
+                lack.is_none_or(|lack| {
+                    self.accuse(kernel, common, lack, bytes, touch);
+                    false
+                })
+            }
+        };
+        Reach::Common { host, served }
+    }
+
+    /// Blames or notes what an access to a common buffer lacks.
+    fn accuse(
+        &self,
+        kernel: &Kernel,
+        common: &mut Common,
+        lack: Lack,
+        bytes: (usize, usize),
+        touch: Touch,
+    ) {
+        let harmless = !common.incoherent || lack.is_harmless(touch.write);
+        if harmless && std::mem::replace(&mut common.noted, true) {
+            return;
+        }
+        let who = format!("the device {}", touch.verb());
+        let found = lack.found(&who, bytes, touch.write).from(common.origin());
+        if harmless || kernel.options.go_on {
+            self.notes.lock().push((found, harmless));
+            self.unsettled.store(true, Ordering::Release);
+        } else {
+            self.blame(found);
+        }
     }
 }
 
@@ -330,7 +382,8 @@ fn reach_translated(kernel: &Kernel, state: &mut State, register: u32, touch: To
     if entry.from <= touch.offset() && touch.end() <= entry.to {
         state.file.touch(register);
         let bounce = state.file.bounce_page(register);
-        return Reach::Translated(entry.page, bounce, state.file.bounced_lines(register));
+        let (lines, operation) = (state.file.bounced_lines(register), entry.operation);
+        return Reach::Translated(Target { page: entry.page, bounce, lines, operation });
     }
     beyond(kernel, touch)
 }
@@ -359,7 +412,8 @@ fn reach_direct(kernel: &Kernel, state: &mut State, frame: u64, touch: Touch) ->
         let violation = wrong_direction(state, entry.operation, touch);
         return Reach::Forbidden { error: BusError::Permission, memory: None, violation };
     }
-    if state.file.covers(frame, from, to) {
+    let whole = entry.from <= from && to <= entry.to;
+    if whole || state.file.covers(frame, from, to) {
         state.file.touch_page(frame, from, to);
         return Reach::Memory(entry.page + from as usize);
     }

@@ -4,11 +4,13 @@
 
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 use wdk_lite::*;
 
+use super::Handle;
 use super::common::Common;
 use super::description::Traits;
 use super::lists::List;
@@ -46,6 +48,8 @@ pub(super) struct Adapter {
     pub joined: AtomicBool,
     /// Where IoGetDmaAdapter was called.
     pub origin: CallStack,
+    /// The adapter that its device had before.
+    earlier: OnceLock<Handle>,
     pub state: Mutex<State>,
 }
 
@@ -196,6 +200,7 @@ impl Adapter {
             is_put: AtomicBool::new(false),
             joined: AtomicBool::new(false),
             origin,
+            earlier: OnceLock::new(),
             state: Mutex::new(State {
                 released: None,
                 file: RegisterFile::new(registers, paging),
@@ -218,6 +223,19 @@ impl Adapter {
     pub(super) fn connect(&self) {
         // SAFETY: nobody else knows the adapter yet.
         unsafe { (*self.public.get()).DmaOperations = self.table.get() };
+    }
+
+    /// The adapter that its device had before.
+    pub(super) fn earlier(&self) -> Option<Handle> {
+        self.earlier.get().copied()
+    }
+
+    /// Once, before anybody looks for the device's adapters.
+    pub(super) fn set_earlier(&self, earlier: Option<Handle>) {
+        if let Some(earlier) = earlier {
+            // Nobody has set it before.
+            let _ = self.earlier.set(earlier);
+        }
     }
 
     /// What the driver knows the adapter by.

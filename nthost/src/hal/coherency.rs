@@ -2,14 +2,14 @@
 //! and what becomes of the lines that a device is given.
 
 use super::adapter::{Adapter, State};
-use super::mapping::Part;
+use super::mapping::{Mapping, Part};
 use super::registers::{Piece, Register};
 use crate::RuleId;
 use crate::machine::Kernel;
 use crate::memory::cache::flush::Flushed;
 use crate::memory::cache::{Given, Spoiled, Spoiler};
 use crate::memory::mdl::Mdl;
-use crate::verifier::{CallStack, Violation, broken};
+use crate::verifier::{Violation, broken};
 
 /// What is wrong with KeFlushIoBuffers for some part.
 #[derive(Clone, Copy, Debug)]
@@ -125,24 +125,55 @@ fn check_lines(kernel: &Kernel, adapter: &Adapter, part: Part) -> Result<(), Vio
     kernel.breach(broken(RuleId::Dma15, message).code(0xE6, kind))
 }
 
+/// Whose store it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Culprit {
+    /// The driver's, as far as anybody can tell.
+    Driver,
+    /// That of the application whose buffer it is: the driver has no address of it.
+    Requester,
+}
+
 /// A line that processor and device both wrote.
-pub(super) fn spoilt(spoiled: Spoiled, head: Option<Mdl>, origin: CallStack) -> Violation {
+pub(super) fn spoilt(spoiled: Spoiled, mapping: &Mapping) -> (Violation, Culprit) {
     let Spoiled { who, address } = spoiled;
-    let place = match head.and_then(|mdl| address.checked_sub(mdl.start())) {
+    let place = match mapping.head.and_then(|mdl| address.checked_sub(mdl.start())) {
         Some(offset) => format!("offset {offset:#x} of the buffer"),
         None => format!("{address:#x}"),
     };
-    let (rule, message) = match who {
+    let holds = |mdl: &Mdl| (mdl.start()..mdl.start() + mdl.byte_count()).contains(&address);
+    let mdl = mapping.mdls.iter().map(|&(mdl, _)| mdl).find(holds);
+    let stored = matches!(who, Spoiler::Early | Spoiler::Store);
+    let (rule, message, culprit) = match who {
+        _ if stored && mdl.is_some_and(Mdl::is_requesters_alone) => (
+            RuleId::Sim16,
+            format!(
+                "the requester stored into its own buffer, at {place}, during a transfer {} the \
+                 device; the driver has no address of it",
+                if mapping.to_device { "to" } else { "from" }
+            ),
+            Culprit::Requester,
+        ),
         Spoiler::Unflushed => (
             RuleId::Dma85,
             format!(
-                "the cache line at {place} was dirty when the device was given it: it was not \
-                 flushed, or stored into after KeFlushIoBuffers"
+                "the cache line at {place} was dirty when the device was given it, and had not been \
+                 flushed"
             ),
+            Culprit::Driver,
+        ),
+        Spoiler::Early => (
+            RuleId::Dma85,
+            format!(
+                "the processor stored into the cache line at {place} after KeFlushIoBuffers, before \
+                 the device was given it"
+            ),
+            Culprit::Driver,
         ),
         Spoiler::Store => (
             RuleId::Dma94,
             format!("the processor stored into the buffer, at {place}, while the device had it"),
+            Culprit::Driver,
         ),
         Spoiler::Neighbour => (
             RuleId::Sim13,
@@ -150,9 +181,10 @@ pub(super) fn spoilt(spoiled: Spoiled, head: Option<Mdl>, origin: CallStack) -> 
                 "the processor stored at {place}, beside the bytes that the device had, in the \
                  same cache line"
             ),
+            Culprit::Driver,
         ),
     };
-    broken(rule, message).from(origin)
+    (broken(rule, message).from(mapping.origin), culprit)
 }
 
 impl Register {
@@ -189,15 +221,16 @@ impl State {
         cache.take_back(&kernel.choices, given, arrives, kernel.present_call())
     }
 
-    /// What waits in the adapter's FIFO goes on to memory, or is lost.
+    /// A mapping of this name ends: what waits in the adapter's FIFO goes on to memory, or what it
+    /// has of the mapping's is lost. Other mappings' bytes wait on then.
     #[inline(always)]
-    pub(super) fn drain(&self, kernel: &Kernel, adapter: &Adapter, arrives: bool) {
+    pub(super) fn drain(&self, kernel: &Kernel, adapter: &Adapter, operation: u64, arrives: bool) {
         let Some(mut cache) = kernel.caches() else { return };
         let call = kernel.present_call();
         if arrives {
-            cache.drain(adapter.number, call);
+            cache.drain(adapter.slot, call);
         } else {
-            cache.spill(adapter.number, call);
+            cache.spill((adapter.slot, operation), call);
         }
     }
 }

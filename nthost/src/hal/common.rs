@@ -10,6 +10,7 @@ use wdk_lite::*;
 
 use super::adapter::{Adapter, Retired, Retirement, State};
 use super::backing::Backing;
+use super::flushes::Flushes;
 use super::{logical, number};
 use crate::RuleId;
 use crate::machine::{Kernel, context};
@@ -31,11 +32,9 @@ pub(super) struct Common {
     pub cached: bool,
     /// Whether the processor's cache has it and is not coherent.
     pub incoherent: bool,
-    /// When KeFlushIoBuffers was last called for an MDL of it (DMA-90), as the bus numbers it.
-    pub flushed: u64,
-    /// Number of the register write that began the transfer for which the device last used it.
-    pub transfer: Option<u64>,
-    /// DMA-90 was noted.
+    /// What KeFlushIoBuffers was called for (DMA-84, DMA-90).
+    pub flushes: Flushes,
+    /// A missing or wrong flush was noted.
     pub noted: bool,
     /// First page of the logical window.
     page: u32,
@@ -49,6 +48,11 @@ impl Common {
     /// Bytes of the pages it lies in.
     pub(super) fn span(&self) -> u64 {
         u64::from(self.pages) << PAGE_SHIFT
+    }
+
+    /// The bytes among `length` at this offset that the driver asked for: offsets.
+    pub(super) fn bytes(&self, offset: usize, length: usize) -> (usize, usize) {
+        (offset.min(self.length), (offset + length).min(self.length))
     }
 
     /// Where it was allocated.
@@ -102,8 +106,7 @@ fn allocate(kernel: &Kernel, adapter: &Adapter, wish: Wish) -> Option<(PVOID, u6
         host: memory.addr(),
         cached: wish.cached,
         incoherent: kernel.options.profile.caches_common_buffer(wish.cached),
-        flushed: 0,
-        transfer: None,
+        flushes: Flushes::default(),
         noted: false,
         page,
         pages,
@@ -315,7 +318,7 @@ impl State {
         at: usize,
         from: CallStack,
     ) -> Result<(), Violation> {
-        let common = self.commons.swap_remove(at);
+        let common = self.commons.remove(at);
         if common.backing.is_some() {
             kernel.memory.remove_common(kernel, common.host, common.pages as usize);
         }
@@ -383,8 +386,7 @@ pub(crate) unsafe fn CreateCommonBufferFromMdl(
         host: mdl.start(),
         cached: false,
         incoherent: false,
-        flushed: 0,
-        transfer: None,
+        flushes: Flushes::default(),
         noted: false,
         page,
         pages,
@@ -407,12 +409,22 @@ impl super::Hal {
         })
     }
 
-    /// KeFlushIoBuffers was called for an MDL of a common buffer (DMA-90).
-    pub(super) fn common_buffer_flushed(&self, adapter: usize, serial: u64, number: u64) {
+    /// KeFlushIoBuffers was called for bytes of a common buffer that an MDL describes (DMA-84,
+    /// DMA-90).
+    pub(super) fn common_buffer_flushed(
+        &self,
+        (adapter, serial): (usize, u64),
+        (start, length): (usize, usize),
+        read: bool,
+        number: u64,
+    ) {
         let Some(adapter) = self.adapter_at(adapter) else { return };
         let mut state = adapter.state.lock();
-        if let Some(common) = state.commons.iter_mut().find(|common| common.serial == serial) {
-            common.flushed = number;
+        // In the order of their names.
+        if let Ok(at) = state.commons.binary_search_by_key(&serial, |common| common.serial) {
+            let common = &mut state.commons[at];
+            let bytes = common.bytes(start.saturating_sub(common.host), length);
+            common.flushes.called(bytes, read, number);
         }
     }
 }
@@ -430,8 +442,7 @@ mod tests {
             host: backing.at(PAGE).addr(),
             cached: true,
             incoherent: false,
-            flushed: 0,
-            transfer: None,
+            flushes: Flushes::default(),
             noted: false,
             page: 0,
             pages: 1,

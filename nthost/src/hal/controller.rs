@@ -256,6 +256,8 @@ impl Controller {
         let Some(mut program) = line.program.lock().take() else { return Owed::NOTHING };
         line.rest.store(program.remaining(), Ordering::Relaxed);
         if fails {
+            let waiting = program.waiting();
+            super::system::leave_in_fifo(kernel, program.setup.adapter, waiting);
             return Owed::NOTHING;
         }
         if program.setup.to_device {
@@ -384,6 +386,16 @@ impl Program {
         }
         self.held = 0;
         Ok(())
+    }
+
+    /// The memory that the FIFO's bytes are for, or come from and are still owed to the device:
+    /// logical addresses and lengths, two where a channel that repeats has begun anew.
+    fn waiting(&self) -> [(u64, usize); 2] {
+        let (total, at) = (self.setup.length, self.at);
+        let count = if self.setup.to_device { self.owed().length } else { self.held };
+        let from = if self.setup.to_device { (at + total - count) % total } else { at };
+        let first = count.min(total - from);
+        [(self.setup.address + from as u64, first), (self.setup.address, count - first)]
     }
 
     /// Gives bytes to the device, whole chunks only.

@@ -115,8 +115,9 @@ pub(crate) unsafe fn KeFlushIoBuffers(
         cache.flush(mdl.start(), mdl.byte_count(), ReadOperation != 0, call);
     }
     // A flush for programmed I/O is not the one that a transfer needs (DMA-84, DMA-90).
-    if let Some((adapter, buffer)) = mdl.common_buffer().filter(|_| DmaOperation != 0) {
-        kernel.hal.common_buffer_flushed(adapter, buffer, kernel.bus.next_number());
+    if let Some(common) = mdl.common_buffer().filter(|_| DmaOperation != 0) {
+        let (bytes, number) = ((mdl.start(), mdl.byte_count()), kernel.bus.next_number());
+        kernel.hal.common_buffer_flushed(common, bytes, ReadOperation != 0, number);
     }
     Ok(())
 }

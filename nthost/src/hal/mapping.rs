@@ -3,7 +3,7 @@
 use wdk_lite::*;
 
 use super::adapter::{Adapter, Paging, Retired, Retirement, State};
-use super::coherency::{check_alignment, spoilt};
+use super::coherency::{Culprit, check_alignment, spoilt};
 use super::registers::{Piece, Stray};
 use crate::RuleId;
 use crate::machine::Kernel;
@@ -281,7 +281,7 @@ impl State {
         copy_back: bool,
         at: CallStack,
     ) -> Result<(), Violation> {
-        self.drain(kernel, adapter, copy_back);
+        self.drain(kernel, adapter, mapping.operation, copy_back);
         let (mut spoiled, mut stray) = (None, None);
         for register in mapping.register..mapping.register + mapping.registers {
             stray = stray.or(self.file.unmap(register, copy_back).err());
@@ -295,12 +295,20 @@ impl State {
         let to = from + (u64::from(mapping.registers) << PAGE_SHIFT);
         let Mapping { operation, .. } = mapping;
         self.retire(Retired { operation, from, to, how: Retirement::Flushed, origin: at });
-        let (origin, head) = (mapping.origin, mapping.head);
+        let spoilt = spoiled.map(|spoiled| spoilt(spoiled, &mapping));
+        let origin = mapping.origin;
         self.spare.push(mapping);
         if let Some(stray) = stray {
             return Err(strayed(stray, origin));
         }
-        spoiled.map_or(Ok(()), |spoiled| kernel.breach(spoilt(spoiled, head, origin)))
+        match spoilt {
+            None => Ok(()),
+            Some((found, Culprit::Driver)) => kernel.breach(found),
+            Some((found, Culprit::Requester)) => {
+                kernel.remark(*found);
+                Ok(())
+            }
+        }
     }
 }
 

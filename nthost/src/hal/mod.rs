@@ -6,6 +6,7 @@
 //! * [`extended`], [`extended_map`], [`extended_lists`], [`contexts`]: version 3
 //! * [`legacy`]: versions 1 and 2 by NT's names
 //! * [`common`], [`backing`], [`vectors`]: common buffers
+//! * [`flushes`]: what KeFlushIoBuffers was called for in a cached one
 //! * [`coherency`]: what the processor's caches owe a transfer
 //! * [`discard`]: mappings that end without their flush
 //! * [`system`], [`controller`]: slave devices, and the controller that moves their data
@@ -32,6 +33,7 @@ mod extended;
 mod extended_lists;
 mod extended_map;
 mod extents;
+mod flushes;
 pub(crate) mod legacy;
 mod list_memory;
 mod lists;
@@ -54,23 +56,36 @@ use wdk_lite::{PDMA_ADAPTER, PHYSICAL_ADDRESS};
 
 use crate::RuleId;
 use crate::machine::Kernel;
+use crate::memory::pages::NumberMap;
 use crate::verifier::{Violation, broken};
 pub(crate) use access::BusMaster;
 use adapter::{Adapter, Parts};
+
+/// What was found, and whether nothing is lost by it on this machine.
+type Suspicion = (Violation, bool);
+
+/// Raises it: a note if it is harmless, otherwise a breach. Without a host lock.
+fn raise(kernel: &Kernel, (found, harmless): Suspicion) -> Result<(), Violation> {
+    if harmless { kernel.note(found.rule, found.message) } else { kernel.breach(found) }
+}
 
 /// The HAL's state in one machine.
 #[derive(Debug)]
 pub(crate) struct Hal {
     /// Every adapter ever made, in order.
     adapters: RwLock<Vec<Handle>>,
+    /// The same by what the driver knows them by.
+    by_pointer: RwLock<NumberMap<usize, Handle>>,
+    /// The newest adapter of each device, by its slot.
+    newest: RwLock<Vec<Option<Handle>>>,
     serial: AtomicU64,
     flushes: AtomicU64,
     /// The system's DMA controller; in use if the machine's options say so.
     pub controller: controller::Controller,
     /// The first access of a device that the driver is to blame for.
     fault: Mutex<Option<Violation>>,
-    /// Notes that were found on a device's side.
-    notes: Mutex<Vec<Violation>>,
+    /// What else was found on a device's side.
+    notes: Mutex<Vec<Suspicion>>,
     /// Whether `fault` or `notes` hold something.
     unsettled: AtomicBool,
     /// Bus-master writes so far.
@@ -120,6 +135,8 @@ impl Hal {
     pub(crate) fn new() -> Self {
         Self {
             adapters: RwLock::new(Vec::with_capacity(16)),
+            by_pointer: RwLock::default(),
+            newest: RwLock::default(),
             serial: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
             controller: controller::Controller::new(),
@@ -175,6 +192,11 @@ impl Hal {
         // Only now: pointers into the adapter stay good when it has found its place.
         handle.get().connect();
         adapters.push(handle);
+        self.by_pointer.write().insert(handle.get().pointer().addr(), handle);
+        let mut newest = self.newest.write();
+        let devices = newest.len().max(slot + 1);
+        newest.resize(devices, None);
+        handle.get().set_earlier(newest[slot].replace(handle));
         Some(handle.get())
     }
 
@@ -184,10 +206,7 @@ impl Hal {
     /// DMA-14 for NULL, DMA-19 after PutDmaAdapter, SIM-11 for a pointer to something else.
     fn adapter(&self, kernel: &Kernel, adapter: PDMA_ADAPTER) -> Result<&Adapter, Violation> {
         self.settle(kernel)?;
-        let found = {
-            let adapters = self.adapters.read();
-            adapters.iter().rev().map(|h| h.get()).find(|a| a.pointer() == adapter)
-        };
+        let found = self.by_pointer.read().get(&adapter.addr()).map(|handle| handle.get());
         // CAST: an address.
         let address = adapter.addr() as u64;
         let Some(found) = found else {
@@ -209,6 +228,12 @@ impl Hal {
     /// The adapter with this number.
     fn adapter_at(&self, number: usize) -> Option<&Adapter> {
         self.adapters.read().get(number).map(|handle| handle.get())
+    }
+
+    /// The adapters of a device, the newest first.
+    fn adapters_of(&self, slot: usize) -> impl Iterator<Item = &Adapter> {
+        let newest = self.newest.read().get(slot).copied().flatten();
+        std::iter::successors(newest, |handle| handle.get().earlier()).map(|handle| handle.get())
     }
 
     /// Whether some adapter is so.
@@ -254,11 +279,7 @@ impl Hal {
             return Err(fault);
         }
         let notes = std::mem::take(&mut *self.notes.lock());
-        let matters = kernel.options.profile.caches_common_buffer(true);
-        notes.into_iter().try_for_each(|found| match matters {
-            true => kernel.breach(found),
-            false => kernel.note(found.rule, found.message),
-        })
+        notes.into_iter().try_for_each(|found| raise(kernel, found))
     }
 
     /// What a driver left behind at removal or unload: an adapter that was not put (DMA-20), with

@@ -7,9 +7,9 @@ use wdk_lite::*;
 
 use super::adapter::{Adapter, Grant, Paging, State};
 use super::coherency::Coherency;
-use super::logical;
 use super::mapping::{Mapping, Part, examine};
 use super::system::{check_idle, program};
+use super::{logical, raise};
 use crate::RuleId;
 use crate::machine::{Kernel, context};
 use crate::memory::PAGE;
@@ -37,7 +37,7 @@ pub(crate) unsafe fn MapTransfer(
     // SAFETY: the page promises a valid in/out pointer.
     let asked = unsafe { Length.read() } as usize;
     let part = check_range(mdl, CurrentVa, asked)?;
-    let mut lacks = false;
+    let mut lack = None;
     let (address, mapped, coherency) = {
         let mut state = adapter.state.lock();
         let Some(grant) = state.find_grant(MapRegisterBase) else {
@@ -45,21 +45,14 @@ pub(crate) unsafe fn MapTransfer(
         };
         check_idle(adapter, &state, grant, "MapTransfer")?;
         match state.map_common(kernel, adapter, grant, part, to_device)? {
-            Some((address, unflushed)) => {
-                lacks = unflushed;
+            Some((address, found)) => {
+                lack = found;
                 (address, part.length, Coherency::default())
             }
             None => map(kernel, adapter, &mut state, grant, part, to_device)?,
         }
     };
-    if lacks {
-        let message = "no KeFlushIoBuffers before system DMA with a cached common buffer";
-        if kernel.options.profile.caches_common_buffer(true) {
-            kernel.lapse(RuleId::Dma90, message)?;
-        } else {
-            kernel.note(RuleId::Dma90, message)?;
-        }
-    }
+    lack.map_or(Ok(()), |lack| raise(kernel, lack))?;
     program(kernel, adapter, (address, mapped), to_device, None);
     if adapter.traits.version < 3 {
         coherency.report(kernel, to_device)?;

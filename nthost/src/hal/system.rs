@@ -14,12 +14,13 @@ use super::common::Common;
 use super::controller::{CHANNELS, COUNTER, Completion, NUMBER, Progress, Setup};
 use super::description::Traits;
 use super::mapping::Part;
-use super::number;
 use super::packet::{over_budget, too_long};
 use super::waiting::Opaque;
+use super::{Suspicion, number};
 use crate::RuleId;
 use crate::ddi::callback::{Routine, routine};
 use crate::machine::{Kernel, context};
+use crate::memory::{PAGE, PAGE_SHIFT};
 use crate::verifier::{Violation, broken};
 
 /// What an adapter of a slave device has that a bus master's has not.
@@ -121,8 +122,8 @@ pub(super) fn check_idle(
 
 impl State {
     /// Maps bytes of a slave's own common buffer, which lies in the controller's reach as it is:
-    /// its logical address, and whether it lacks a KeFlushIoBuffers (DMA-90). `None` for other
-    /// memory and other adapters.
+    /// its logical address, and what it lacks of KeFlushIoBuffers (DMA-84, DMA-90). `None` for
+    /// other memory and other adapters.
     pub(super) fn map_common(
         &mut self,
         kernel: &Kernel,
@@ -130,7 +131,7 @@ impl State {
         grant: usize,
         part: Part,
         to_device: bool,
-    ) -> Result<Option<(u64, bool)>, Violation> {
+    ) -> Result<Option<(u64, Option<Suspicion>)>, Violation> {
         if adapter.traits.slave.is_none() {
             return Ok(None);
         }
@@ -145,9 +146,14 @@ impl State {
         if part.length > COUNTER as usize {
             return Err(over_budget(part.pages(), self.grants[grant].count));
         }
-        let address = common.address + (part.start + part.offset - common.host) as u64;
-        let flushed = std::mem::take(&mut common.flushed) != 0;
-        let lacks = common.cached && !flushed && adapter.traits.version < 3;
+        let offset = part.start + part.offset - common.host;
+        let (address, bytes) = (common.address + offset as u64, common.bytes(offset, part.length));
+        let (writes, looks) = (!to_device, common.cached && adapter.traits.version < 3);
+        let lack = common.flushes.serve(bytes, writes, kernel.bus.next_number());
+        let lack = lack.filter(|_| looks).map(|lack| {
+            let who = if writes { "system DMA writes" } else { "system DMA reads" };
+            (lack.found(who, bytes, writes), !common.incoherent || lack.is_harmless(writes))
+        });
         let (operation, origin) = (kernel.hal.next_serial(), context::stack());
         let register = self.grants[grant].first;
         let mut mapping =
@@ -156,7 +162,39 @@ impl State {
         mapping.mdls.push((part.mdl, part.mdl.next().addr()));
         mapping.length = part.length;
         self.grants[grant].maps.push(mapping);
-        Ok(Some((address, lacks)))
+        Ok(Some((address, lack)))
+    }
+}
+
+impl State {
+    /// Where a byte that an adapter gave the controller lies in the process.
+    fn host_of(&self, adapter: &Adapter, logical: u64) -> Option<usize> {
+        let within = |c: &&Common| (c.address..c.address + c.span()).contains(&logical);
+        if let Some(common) = self.commons.iter().find(within) {
+            // CAST: below the buffer's length.
+            return Some(common.host + (logical - common.address) as usize);
+        }
+        let offset = logical.checked_sub(adapter.windows.registers)?;
+        let register = self.file.get(u32::try_from(offset >> PAGE_SHIFT).ok()?)?;
+        // CAST: below a page.
+        register.mapped.then_some(register.page + (offset % PAGE as u64) as usize)
+    }
+}
+
+/// Bytes at these logical addresses are left in the controller's FIFO for good.
+pub(super) fn leave_in_fifo(kernel: &Kernel, adapter: usize, waiting: [(u64, usize); 2]) {
+    let Some(adapter) = kernel.hal.adapter_at(adapter) else { return };
+    let state = adapter.state.lock();
+    let Some(mut cache) = kernel.caches() else { return };
+    for (mut logical, mut left) in waiting {
+        while left != 0 {
+            // CAST: below a page.
+            let length = (PAGE - (logical % PAGE as u64) as usize).min(left);
+            if let Some(host) = state.host_of(adapter, logical) {
+                cache.left_behind(host, length, kernel.present_call());
+            }
+            (logical, left) = (logical + length as u64, left - length);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 // UNSAFETY: the operations take raw pointers.
 
 mod discard;
+mod incoherent;
 mod lists;
 mod packet;
 mod system;

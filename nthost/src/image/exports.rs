@@ -16,6 +16,7 @@ use super::debug_print::{DbgPrint, DbgPrintEx};
 use super::report::fault;
 use super::step::{outside, stop};
 use super::tracing::{DataDescriptor, EventDescriptor};
+use super::{exception, raise};
 use crate::bus::registers;
 use crate::ddi::win64::{self, Export};
 use crate::machine::{Kernel, context};
@@ -28,8 +29,12 @@ pub(super) fn find(module: &str, name: &str) -> Option<usize> {
         "wdfldr.sys" => [LOADER, &[], &[]],
         _ => [&[], &[], &[]],
     };
+    if name == "__C_specific_handler" && !lists[0].is_empty() {
+        return Some((exception::c_specific_handler as *const ()).addr());
+    }
     let found = lists.into_iter().flatten().find(|export| export.name == name);
-    found.map(|export| export.address.addr())
+    let found = found.map(|export| export.address.addr());
+    found.or_else(|| raise::find(name).filter(|_| !lists[1].is_empty()))
 }
 
 macro_rules! exports {
@@ -45,7 +50,6 @@ static RUNTIME: &[Export] = exports![
     memset,
     memcmp,
     strlen,
-    __C_specific_handler,
     __chkstk,
     KeBugCheckEx,
     DbgPrint,
@@ -130,12 +134,6 @@ unsafe extern "win64" fn memcmp(a: *const c_void, b: *const c_void, length: usiz
 unsafe extern "win64" fn strlen(text: *const std::ffi::c_char) -> usize {
     // SAFETY: the driver's string.
     unsafe { std::ffi::CStr::from_ptr(text) }.count_bytes()
-}
-
-/// The handler of C's `__except`. Faults stop the machine here and are not dispatched, so nobody
-/// calls it; whoever does learns that it handles nothing (ExceptionContinueSearch).
-unsafe extern "win64" fn __C_specific_handler() -> i32 {
-    1
 }
 
 /// Stack probes change no register; the stack here is large enough.

@@ -12,13 +12,15 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 
+use super::last_words::{self, Place};
 use super::region;
 use super::step;
+use super::watchdog::{self, Timer};
 use crate::machine::context;
 
 /// Registers by their x86 number, and where the fault was. Lies on the task's stack.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
     /// RAX, RCX, RDX, RBX, two words that are not used, RSI, RDI, R8 to R15.
     pub registers: [u64; 16],
@@ -32,6 +34,10 @@ pub(super) struct Frame {
     /// The faulting instruction; when the trampoline returns, where to go on.
     pub rip: u64,
 }
+
+/// RSP and RBP by number: [`Frame`] has them elsewhere.
+pub(super) const RSP: usize = 4;
+pub(super) const RBP: usize = 5;
 
 const REGISTERS: usize = 128;
 const BELOW_FLAGS: usize = REGISTERS + 16;
@@ -110,23 +116,29 @@ const SIGNALS: [libc::c_int; 5] =
 /// What was installed before.
 static BEFORE: OnceLock<[libc::sigaction; SIGNALS.len()]> = OnceLock::new();
 
-/// Installs the handler for the process; once.
+/// A handler of the three-argument kind.
+type Handler = unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+
+/// Installs the handlers for the process; once.
 pub(super) fn install() {
     BEFORE.get_or_init(|| {
-        SIGNALS.map(|signal| {
-            // SAFETY: plain data for which zero is a value.
-            let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-            action.sa_sigaction = on_signal as *const () as usize;
-            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
-            // SAFETY: as above.
-            let mut before: libc::sigaction = unsafe { std::mem::zeroed() };
-            // SAFETY: valid pointers; the handler is a function of the three-argument kind and
-            // does only what a handler may.
-            let failed = unsafe { libc::sigaction(signal, &raw const action, &raw mut before) };
-            assert!(failed == 0, "the system lets a process handle its faults");
-            before
-        })
+        handle(watchdog::SIGNAL, watchdog::on_tick, libc::SA_RESTART);
+        SIGNALS.map(|signal| handle(signal, on_signal, libc::SA_NODEFER))
     });
+}
+
+/// Installs a handler that does only what a handler may; what was there before.
+fn handle(signal: libc::c_int, handler: Handler, flags: libc::c_int) -> libc::sigaction {
+    // SAFETY: plain data for which zero is a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | flags;
+    // SAFETY: as above.
+    let mut before: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: valid pointers; the handler is a function of this kind.
+    let failed = unsafe { libc::sigaction(signal, &raw const action, &raw mut before) };
+    assert!(failed == 0, "the system lets a process handle its faults");
+    before
 }
 
 /// Passes a fault that is not a driver's to whoever handled it before: the instruction runs again.
@@ -136,17 +148,6 @@ fn pass_on(signal: libc::c_int) {
     if let Some(before) = before {
         // SAFETY: what the system gave us; callable in a handler.
         unsafe { libc::sigaction(signal, before, std::ptr::null_mut()) };
-    }
-}
-
-/// Names the call that the host was serving: most likely a pointer of the driver's was bad. Nothing
-/// here allocates or locks.
-fn say_where() {
-    let call = context::current().and_then(|_| context::with(|c| c.ddi.get()));
-    let Some(call) = call else { return };
-    for text in ["nthost faulted in ", call.name, ", on an argument of the driver's perhaps\n"] {
-        // SAFETY: readable bytes. If nobody can read standard error, nothing is lost.
-        unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
     }
 }
 
@@ -166,50 +167,90 @@ unsafe extern "C" fn on_signal(
     let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
     let registers = &mut context.uc_mcontext.gregs;
     // CAST: registers are 64 bits wide, whatever their sign.
-    let [rip, rsp, rbp, flags, error, trap] = [
-        libc::REG_RIP,
-        libc::REG_RSP,
-        libc::REG_RBP,
-        libc::REG_EFL,
-        libc::REG_ERR,
-        libc::REG_TRAPNO,
-    ]
-    .map(|index| registers[index as usize] as u64);
-    let overflow = trap == PAGE_FAULT && address.abs_diff(rsp) < NEAR;
-    let top = if region::contains(rip as usize) {
-        Some(rsp)
-    } else if trap == PAGE_FAULT && error & FETCH != 0 && !overflow {
-        // A call of something that is no code: the return address is on the stack already.
-        let stack: *const u64 = std::ptr::with_exposed_provenance(rsp as usize);
-        // SAFETY: a call has just written there.
-        let caller = unsafe { stack.read() };
-        let known = region::contains(caller as usize) || super::trap::contains(rip);
-        known.then_some(rsp + 8)
-    } else {
-        None
+    let [rip, rsp, error, trap] = [libc::REG_RIP, libc::REG_RSP, libc::REG_ERR, libc::REG_TRAPNO]
+        .map(|index| registers[index as usize] as u64);
+    let fault = Fault { signal, address, trap, error };
+    let fetch = trap == PAGE_FAULT && error & FETCH != 0;
+    // An image may lie beside the stack.
+    let near = address.abs_diff(rsp) < NEAR && !region::contains(address as usize);
+    let overflow = trap == PAGE_FAULT && !fetch && near;
+    let end = |place| {
+        last_words::say(place, rip, address, rsp);
+        pass_on(signal);
     };
-    let Some(top) = top.filter(|_| !overflow) else {
-        say_where();
-        return pass_on(signal);
-    };
-    let start: *mut u64 = std::ptr::with_exposed_provenance_mut((top - 40) as usize);
-    // CAST: a small number.
-    let info = signal as u64 | trap << 8 | error << 32;
-    for (index, value) in [info, address, flags, rbp, rip].into_iter().enumerate() {
-        // The return address of a call stays where it is; where it went is in `address`.
-        if index == 4 && top != rsp {
-            break;
-        }
-        // SAFETY: below the stack pointer of Windows code, which keeps nothing there; not near
-        // the stack's end, or the fault would have been there.
-        unsafe { start.wrapping_add(index).write(value) };
+    if overflow {
+        return end(Place::Stack);
     }
-    // CAST: addresses of a 64-bit machine.
-    registers[libc::REG_RSP as usize] = (top - 40) as i64;
-    registers[libc::REG_RIP as usize] = trampoline as *const () as i64;
+    if region::contains(rip as usize) {
+        // SAFETY: the fault is the driver's, and its stack has room.
+        return unsafe { fault.divert(registers, None) };
+    }
+    if !fetch {
+        return end(Place::Host);
+    }
+    let stack: *const u64 = std::ptr::with_exposed_provenance(rsp as usize);
+    // SAFETY: a call has just written there, or the driver's stack is damaged: then this faults,
+    // and the process ends.
+    let caller = unsafe { stack.read() };
+    if region::contains(caller as usize) || super::trap::contains(rip) {
+        // SAFETY: as above. The return address is on the stack already.
+        unsafe { fault.divert(registers, Some(rsp + 8)) }
+    } else if in_driver() {
+        // A jump or a return to where no code is.
+        // SAFETY: as above.
+        unsafe { fault.divert(registers, None) }
+    } else {
+        end(Place::Host)
+    }
 }
 
-/// Saves the processor's state, calls [`step::step`] and goes on at [`Frame::rip`].
+/// Whether the calling thread runs driver code, as far as the host knows.
+fn in_driver() -> bool {
+    context::current().is_some()
+        && context::with(|c| c.ddi.get().is_none() && c.driver_frame.get() != 0)
+}
+
+type Registers = [libc::greg_t; 23];
+
+/// What a signal says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fault {
+    pub signal: libc::c_int,
+    pub address: u64,
+    pub trap: u64,
+    pub error: u64,
+}
+
+impl Fault {
+    /// Lets the thread go on in [`trampoline`]. `called` is where the stack pointer was before a
+    /// call that faulted: its return address is what [`Frame::rip`] becomes.
+    ///
+    /// # Safety
+    /// The registers are those of driver code, whose stack has room below the stack pointer.
+    pub(super) unsafe fn divert(self, registers: &mut Registers, called: Option<u64>) {
+        // CAST: registers are 64 bits wide, whatever their sign.
+        let [rip, rsp, rbp, flags] = [libc::REG_RIP, libc::REG_RSP, libc::REG_RBP, libc::REG_EFL]
+            .map(|index| registers[index as usize] as u64);
+        let top = called.unwrap_or(rsp);
+        let start: *mut u64 = std::ptr::with_exposed_provenance_mut((top - 40) as usize);
+        // CAST: a small number.
+        let info = self.signal as u64 | self.trap << 8 | self.error << 32;
+        for (index, value) in [info, self.address, flags, rbp, rip].into_iter().enumerate() {
+            // The return address of a call stays where it is; where it went is in `address`.
+            if index == 4 && called.is_some() {
+                break;
+            }
+            // SAFETY: below the stack pointer of Windows code, which keeps nothing there; there
+            // is room by the caller's promise.
+            unsafe { start.wrapping_add(index).write(value) };
+        }
+        // CAST: addresses of a 64-bit machine.
+        registers[libc::REG_RSP as usize] = (top - 40) as i64;
+        registers[libc::REG_RIP as usize] = trampoline as *const () as i64;
+    }
+}
+
+/// Saves the processor's state, calls [`step::step`] and goes on with the frame that it returns.
 #[unsafe(naked)]
 unsafe extern "C" fn trampoline() {
     std::arch::naked_asm!(
@@ -238,7 +279,7 @@ unsafe extern "C" fn trampoline() {
         "mov rsi, rsp",
         "call {step}",
         "fxrstor64 [rsp]",
-        "mov rsp, rbx",
+        "mov rsp, rax",
         "mov rax, [rsp]",
         "mov rcx, [rsp + 8]",
         "mov rdx, [rsp + 16]",
@@ -267,11 +308,16 @@ unsafe extern "C" fn trampoline() {
 /// Bytes of a thread's signal stack.
 const STACK: usize = 64 << 10;
 
-/// A signal stack of the calling thread's own; the standard library's may be too small.
-struct SignalStack(*mut libc::c_void);
+/// A signal stack of the calling thread's own, since the standard library's may be too small, and
+/// its watchdog.
+struct SignalStack {
+    memory: *mut libc::c_void,
+    watchdog: Option<Timer>,
+}
 
 impl Drop for SignalStack {
     fn drop(&mut self) {
+        drop(self.watchdog.take());
         let off = libc::stack_t {
             ss_sp: std::ptr::null_mut(),
             ss_flags: libc::SS_DISABLE,
@@ -280,7 +326,7 @@ impl Drop for SignalStack {
         // SAFETY: a valid description; the thread is about to end and runs no driver any more.
         unsafe { libc::sigaltstack(&raw const off, std::ptr::null_mut()) };
         // SAFETY: mapped in `give_stack`, and not in use any more.
-        unsafe { libc::munmap(self.0, STACK) };
+        unsafe { libc::munmap(self.memory, STACK) };
     }
 }
 
@@ -289,9 +335,10 @@ thread_local! {
     static SIGNAL_STACK: Cell<Option<SignalStack>> = const { Cell::new(None) };
 }
 
-/// Makes the calling thread ready to run image code.
+/// Makes the calling thread ready for a call of image code.
 #[inline]
 pub(crate) fn prepare_thread() {
+    watchdog::call_begins();
     if !READY.get() {
         give_stack();
     }
@@ -308,6 +355,6 @@ fn give_stack() {
     // SAFETY: memory of this size that lives until the thread ends.
     let failed = unsafe { libc::sigaltstack(&raw const stack, std::ptr::null_mut()) };
     assert!(failed == 0, "the system takes a signal stack");
-    SIGNAL_STACK.set(Some(SignalStack(memory)));
+    SIGNAL_STACK.set(Some(SignalStack { memory, watchdog: Timer::start() }));
     READY.set(true);
 }

@@ -11,14 +11,17 @@ mod alu;
 mod bind;
 mod control_region;
 mod debug_print;
+mod exception;
 mod exports;
 mod fault;
 mod framework_names;
 mod instance;
 mod instruction;
+mod last_words;
 mod mapping;
 mod pe;
 mod port;
+mod raise;
 mod region;
 mod report;
 mod shared_data;
@@ -30,6 +33,7 @@ mod tests;
 mod tracing;
 pub(crate) mod trap;
 mod unwind;
+mod watchdog;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -68,10 +72,16 @@ impl Image {
     /// # Errors
     /// [`ImageError`]: the file cannot be read, is damaged, or asks for what is not provided.
     pub fn open(path: &Path) -> Result<Self, ImageError> {
-        let bytes = std::fs::read(path).map_err(|error| ImageError::Read {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let failed = |reason: String| ImageError::Read { path: path.to_owned(), reason };
+        // A pipe or a device might never end.
+        let facts = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?;
+        if !facts.is_file() {
+            return Err(failed("it is not a regular file".to_owned()));
+        }
+        if facts.len() > pe::FILE_MAX {
+            return Err(failed(format!("it has {} bytes; no driver has so many", facts.len())));
+        }
+        let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         Self::read(&name, Some(path), &bytes)
     }

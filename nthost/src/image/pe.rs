@@ -15,6 +15,9 @@ pub(super) const PAGE: u32 = 4096;
 /// The largest image that is loaded, bytes in memory.
 const SIZE_MAX: u32 = 64 << 20;
 
+/// The largest file that is read, bytes: an image and what may lie behind it.
+pub(super) const FILE_MAX: u64 = 4 * SIZE_MAX as u64;
+
 /// What is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
@@ -85,9 +88,14 @@ impl Parsed {
 
 /// Reads an image.
 pub(super) fn parse(file: &[u8]) -> Result<Parsed, Flaw> {
+    if !file.starts_with(b"MZ") {
+        return corrupt("it does not begin with \"MZ\", so it is no Windows program or driver");
+    }
     let dos = pe::ImageDosHeader::parse(file)?;
     let mut offset = u64::from(dos.nt_headers_offset());
-    let signature = object::read::pe::optional_header_magic(file)?;
+    let Ok(signature) = object::read::pe::optional_header_magic(file) else {
+        return corrupt("it has no PE header, or ends within it");
+    };
     if signature != pe::IMAGE_NT_OPTIONAL_HDR64_MAGIC {
         return unsupported("it is a 32-bit image; drivers here are 64-bit (PE32+)");
     }

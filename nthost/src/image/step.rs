@@ -4,11 +4,12 @@
 
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, Register};
 
+use super::exception::{self, Outcome, Record};
 use super::fault::{Extended, Frame};
 use super::instruction::{Processor, Refused, is_memory};
 use super::port::Port;
 use super::report::{fault, not_covered};
-use super::{Instance, trap};
+use super::{Instance, raise, trap, watchdog};
 use crate::ddi::win64;
 use crate::machine::{Kernel, context};
 use crate::verifier::Violation;
@@ -19,22 +20,33 @@ const LONGEST: usize = 15;
 /// CR8's register, the level.
 const LEVELS: u64 = 15;
 
-/// Called by the trampoline on the task's own stack; returns when the driver can go on at
-/// `frame.rip`.
+/// Called by the trampoline on the task's own stack; returns the frame with which the driver can go
+/// on, at its RIP.
 ///
 /// # Safety
 /// `frame` and `extended` are the state that the trampoline saved; nobody else uses them.
-pub(super) unsafe extern "C" fn step(frame: *mut Frame, extended: *mut Extended) {
-    // SAFETY: the trampoline's, by the caller's promise.
-    let frame = unsafe { &mut *frame };
-    // SAFETY: as above.
-    let extended = unsafe { &mut *extended };
-    let Some(kernel) = context::current() else { outside("a fault in driver code") };
-    let Some(instance) = kernel.image.instance() else { outside("a fault in driver code") };
-    let pair = frame.pair();
-    if let Err(violation) = carry_out(kernel, instance, frame, extended) {
-        stop(kernel, pair, violation);
-    }
+pub(super) unsafe extern "C" fn step(frame: *mut Frame, extended: *mut Extended) -> *mut Frame {
+    let next = {
+        // SAFETY: the trampoline's, by the caller's promise.
+        let frame = unsafe { &mut *frame };
+        // SAFETY: as above.
+        let extended = unsafe { &mut *extended };
+        let Some(kernel) = context::current() else { outside("a fault in driver code") };
+        let Some(instance) = kernel.image.instance() else { outside("a fault in driver code") };
+        let pair = frame.pair();
+        match carry_out(kernel, instance, frame, extended) {
+            Ok(next) => next,
+            Err(violation) => stop(kernel, pair, violation),
+        }
+    };
+    let Some(next) = next else { return frame };
+    // The stack pointer to go on with is not below the one of the fault, so what lies there now is
+    // of frames that are gone, or the frame of the fault itself. CAST: a 64-bit machine.
+    let place: *mut Frame =
+        std::ptr::with_exposed_provenance_mut(next.address as usize - size_of::<Frame>());
+    // SAFETY: the task's own stack, above everything that still runs.
+    unsafe { place.write(next) };
+    place
 }
 
 /// Stops the machine at a place in the driver.
@@ -55,18 +67,28 @@ fn carry_out(
     instance: &Instance,
     frame: &mut Frame,
     extended: &mut Extended,
-) -> Result<(), Violation> {
+) -> Result<Option<Frame>, Violation> {
+    if frame.signal() == watchdog::SIGNAL {
+        return Err(watchdog::violation(kernel));
+    }
     let at = frame.rip as usize;
+    if frame.is_fetch()
+        && let Some(index) = trap::raises(frame.address)
+    {
+        let Some(record) = raise::call(kernel, index, frame)? else { return Ok(None) };
+        let unhandled = |record: &Record| unhandled(record, "the driver raised");
+        return except(instance, frame, extended, record, true, unhandled);
+    }
     if !instance.mapping().range().contains(&at) || frame.is_fetch() {
         return Err(wild_call(instance, frame));
     }
     let Some(instruction) = decode(instance, at) else { return Err(crash(instance, frame, None)) };
     if frame.signal() != libc::SIGSEGV && frame.signal() != libc::SIGBUS {
-        return Err(crash(instance, frame, Some(&instruction)));
+        return end(instance, frame, extended, &instruction);
     }
     frame.rip = instruction.next_ip();
     if let Some(result) = level(frame, extended, kernel, &instruction) {
-        return result;
+        return result.map(|()| None);
     }
     let mut processor = Processor { kernel, frame, extended };
     for operand in 0..instruction.op_count() {
@@ -80,7 +102,7 @@ fn carry_out(
         };
         let Some(port) = port else { continue };
         return match processor.execute(&instruction, operand, port) {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(None),
             Err(Refused::Violation(violation)) => Err(violation),
             Err(Refused::Unknown) => Err(not_covered(format!(
                 "the instruction `{}` accesses {}, which nthost does not carry out",
@@ -89,8 +111,71 @@ fn carry_out(
             ))),
         };
     }
-    processor.frame.rip = instruction.ip();
-    Err(crash(instance, processor.frame, Some(&instruction)))
+    frame.rip = instruction.ip();
+    end(instance, frame, extended, &instruction)
+}
+
+/// An instruction cannot be carried out: the driver handles that, or it is its end.
+fn end(
+    instance: &Instance,
+    frame: &Frame,
+    extended: &mut Extended,
+    instruction: &Instruction,
+) -> Result<Option<Frame>, Violation> {
+    let crash = || crash(instance, frame, Some(instruction));
+    match exception_of(instance, frame, instruction) {
+        Some(record) => except(instance, frame, extended, record, false, |_| crash()),
+        None => Err(crash()),
+    }
+}
+
+/// Lets the driver handle an exception.
+fn except(
+    instance: &Instance,
+    frame: &Frame,
+    extended: &mut Extended,
+    mut record: Record,
+    called: bool,
+    unhandled: impl FnOnce(&Record) -> Violation,
+) -> Result<Option<Frame>, Violation> {
+    let bottom = context::with(|c| c.driver_frame.get());
+    match exception::dispatch(instance, bottom, frame, extended, &mut record, called) {
+        Outcome::Unhandled => Err(unhandled(&record)),
+        Outcome::Again => Ok(None),
+        Outcome::Resumed(next) => Ok(Some(next)),
+    }
+}
+
+/// The exception that a fault is; `None` where Windows stops at once: at system addresses that are
+/// not valid, and at what this host does not have.
+fn exception_of(instance: &Instance, frame: &Frame, instruction: &Instruction) -> Option<Record> {
+    let record = |code, parameters: &[u64]| Some(Record::fault(code, frame.rip, parameters));
+    if instruction.mnemonic() == Mnemonic::Int {
+        return if instruction.immediate8() == 0x2C { record(0xC000_0420, &[]) } else { None };
+    }
+    match frame.signal() {
+        libc::SIGTRAP => record(0x8000_0003, &[]),
+        libc::SIGFPE => record(0xC000_0094, &[]),
+        libc::SIGILL => record(0xC000_001D, &[]),
+        _ if instruction.is_privileged() => None,
+        _ if !frame.is_page_fault() => record(ACCESS_VIOLATION, &[0, u64::MAX]),
+        _ => {
+            let address = frame.address;
+            // CAST: a 64-bit machine.
+            let user = address >> 47 == 0 && instance.mapping().rva(address as usize).is_none();
+            let write = u64::from(frame.is_write());
+            if user { record(ACCESS_VIOLATION, &[write, address]) } else { None }
+        }
+    }
+}
+
+const ACCESS_VIOLATION: u32 = 0xC000_0005;
+
+/// The end of a driver that does not handle what was raised in it.
+fn unhandled(record: &Record, who: &str) -> Violation {
+    let code = record.code;
+    let message = format!("{who} the exception {code:#010X}, and no __except of it takes it");
+    fault(message).code(0x1E, [code.into(), 0, 0, 0])
 }
 
 fn what(port: Port) -> String {
@@ -171,7 +256,7 @@ fn wild_call(instance: &Instance, frame: &Frame) -> Violation {
         let message = format!("the driver ran into section {name} at {rva:#x}, {why}");
         return fault(message).code(0xFC, [target, 0, 0, 0]);
     }
-    fault(format!("the driver called {target:#x}, where no code is")).code(0x50, [target, 8, 0, 2])
+    fault(format!("the driver went to {target:#x}, where no code is")).code(0x50, [target, 8, 0, 2])
 }
 
 /// A fault that ends the driver.

@@ -6,9 +6,11 @@
 
 use super::Instance;
 
-/// The first imports' address, and the KMDF functions'.
+/// The first imports' address, the KMDF functions', and that of functions which need to see all of
+/// their caller's registers.
 const IMPORTS: u64 = 0xFFFF_C000_0000_0000;
 const FRAMEWORK: u64 = 0xFFFF_C100_0000_0000;
+const RAISING: u64 = 0xFFFF_C200_0000_0000;
 /// Bytes between two of them; a read of an imported variable touches more than one.
 const STRIDE: u64 = 0x1000;
 /// Addresses of each kind.
@@ -26,9 +28,23 @@ pub(crate) const fn framework(index: usize) -> usize {
     (FRAMEWORK + index as u64 * STRIDE) as usize
 }
 
+/// Stands for a function that may raise an exception.
+pub(super) const fn raising(index: usize) -> usize {
+    // CAST: a 64-bit machine.
+    (RAISING + index as u64 * STRIDE) as usize
+}
+
+/// The index of such a function.
+pub(super) const fn raises(address: u64) -> Option<u64> {
+    match address.wrapping_sub(RAISING) {
+        offset if offset < LENGTH => Some(offset / STRIDE),
+        _ => None,
+    }
+}
+
 /// Whether an address stands for something. Callable in a signal handler.
 pub(super) const fn contains(address: u64) -> bool {
-    address.wrapping_sub(IMPORTS) < 2 * LENGTH
+    address.wrapping_sub(IMPORTS) < 3 * LENGTH
 }
 
 /// What an address stands for.

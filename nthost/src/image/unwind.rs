@@ -20,24 +20,44 @@ const SAVE_VECTOR: u8 = 8;
 const SAVE_VECTOR_FAR: u8 = 9;
 const MACHINE_FRAME: u8 = 10;
 
+/// The function has a handler for exceptions, and one for when it is unwound.
+const EXCEPTION_HANDLER: u8 = 1;
+const UNWIND_HANDLER: u8 = 2;
 /// The unwind data is continued by another function's.
 const CHAINED: u8 = 4;
 
 /// RBP by number.
 const RBP: usize = 5;
 
-/// What is known of a caller's registers; registers nobody saved are unknown at the start.
+/// What is known of a caller's registers. For the walk of a call stack, registers that nobody saved
+/// are unknown at the start.
 #[derive(Clone, Copy, Debug)]
-struct State {
-    rip: u64,
-    rsp: u64,
-    registers: [Option<u64>; 16],
+pub(super) struct State {
+    pub rip: u64,
+    pub rsp: u64,
+    pub registers: [Option<u64>; 16],
+    pub vectors: [Option<u128>; 16],
 }
 
 /// The part of this thread's stack that driver code may have written.
-struct Stack {
-    low: u64,
-    high: u64,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stack {
+    pub low: u64,
+    pub high: u64,
+}
+
+/// What a function wants to be called with when there is an exception.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handler {
+    /// RVAs of the routine and of its data.
+    pub routine: u32,
+    pub data: u32,
+    /// Whether it handles exceptions, and whether it cleans up.
+    pub filters: bool,
+    pub cleans: bool,
+    /// The address by which the function knows its frame.
+    pub frame: u64,
+    pub function: Function,
 }
 
 impl Stack {
@@ -47,6 +67,11 @@ impl Stack {
         // SAFETY: an aligned word between the driver's innermost frame and the host's call into
         // the driver, both on the live part of this thread's stack.
         fits.then(|| unsafe { place.read() })
+    }
+
+    fn vector(&self, address: u64) -> Option<u128> {
+        let low = self.word(address)?;
+        Some(u128::from(low) | u128::from(self.word(address.checked_add(8)?)?) << 64)
     }
 }
 
@@ -59,12 +84,14 @@ pub(crate) fn walk(instance: &Instance, frame: usize, bottom: usize) -> Option<C
     let stack = Stack { low: frame as u64, high: bottom as u64 };
     let mut registers = [None; 16];
     registers[RBP] = stack.word(stack.low);
-    let mut state = State { rip: stack.word(stack.low + 8)?, rsp: stack.low + 16, registers };
+    let (rip, rsp) = (stack.word(stack.low + 8)?, stack.low + 16);
+    let mut state = State { rip, rsp, registers, vectors: [None; 16] };
     let mut found = [0; CallStack::DEPTH];
     for slot in &mut found {
         let Some(rva) = instance.mapping().rva(state.rip as usize) else { break };
         *slot = instance.module().address(rva);
-        match caller(instance, &stack, state, rva) {
+        // One less: a call may be a function's last instruction.
+        match caller(instance, &stack, state, rva, rva.wrapping_sub(1)) {
             Some(next) if next.rsp > state.rsp => state = next,
             _ => break,
         }
@@ -72,20 +99,80 @@ pub(crate) fn walk(instance: &Instance, frame: usize, bottom: usize) -> Option<C
     (found[0] != 0).then(|| CallStack::of(found))
 }
 
-/// The state in the caller of the function that `state` is in.
-fn caller(instance: &Instance, stack: &Stack, mut state: State, rva: u32) -> Option<State> {
+/// The function that an RVA lies in.
+fn function(instance: &Instance, rva: u32) -> Option<Function> {
     let functions = &instance.parsed().functions;
-    // One less: a call may be a function's last instruction.
-    let probe = rva.wrapping_sub(1);
-    let index = functions.partition_point(|function| function.end <= probe);
-    let mut function = functions.get(index).copied().filter(|f| f.begin <= probe);
+    let index = functions.partition_point(|function| function.end <= rva);
+    functions.get(index).copied().filter(|function| function.begin <= rva)
+}
+
+/// The handler of the function that `state` is in, if its prologue has run; `rva` lies in the
+/// instruction that it is at.
+pub(super) fn handler(instance: &Instance, state: &State, rva: u32) -> Option<Handler> {
+    let parsed = instance.parsed();
+    let mut function = function(instance, rva)?;
+    let mut ran = rva.checked_sub(function.begin)?;
+    // Chains are short; a damaged image might make a ring of them.
+    for _ in 0..8 {
+        let header = parsed.bytes(function.unwind, 4)?;
+        let (flags, prologue, count, frame) = (header[0] >> 3, header[1], header[2], header[3]);
+        // Damaged data names no handler. The versions that there are: 1 and 2.
+        if ran < u32::from(prologue) || !matches!(header[0] & 7, 1 | 2) {
+            return None;
+        }
+        let behind = 4 + u32::from(count).next_multiple_of(2) * 2;
+        let at = function.unwind.checked_add(behind)?;
+        if flags & CHAINED != 0 {
+            function = chained(instance, at)?;
+            ran = u32::MAX;
+            continue;
+        }
+        let frame = match frame & 15 {
+            0 => state.rsp,
+            register => {
+                state.registers[usize::from(register)]?.wrapping_sub(u64::from(frame >> 4) * 16)
+            }
+        };
+        if flags & (EXCEPTION_HANDLER | UNWIND_HANDLER) == 0 {
+            return None;
+        }
+        let routine = parsed.u32(at)?;
+        parsed.section(routine).filter(|section| section.execute)?;
+        return Some(Handler {
+            routine,
+            data: at.checked_add(4)?,
+            filters: flags & EXCEPTION_HANDLER != 0,
+            cleans: flags & UNWIND_HANDLER != 0,
+            frame,
+            function,
+        });
+    }
+    None
+}
+
+/// The entry that continues unwind data, at this RVA.
+fn chained(instance: &Instance, at: u32) -> Option<Function> {
+    let word = |offset: u32| instance.parsed().u32(at.checked_add(offset)?);
+    Some(Function { begin: word(0)?, end: word(4)?, unwind: word(8)? })
+}
+
+/// The state in the caller of the function that `state` is in, at `rva`; `probe` lies in the
+/// instruction that it is at.
+pub(super) fn caller(
+    instance: &Instance,
+    stack: &Stack,
+    mut state: State,
+    rva: u32,
+    probe: u32,
+) -> Option<State> {
+    let mut function = function(instance, probe);
     // Chains are short; a damaged image might make a ring of them.
     for _ in 0..8 {
         let Some(Function { begin, unwind, .. }) = function else { break };
         function = undo(instance, stack, &mut state, rva.wrapping_sub(begin), unwind)?;
     }
     state.rip = stack.word(state.rsp)?;
-    state.rsp += 8;
+    state.rsp = state.rsp.wrapping_add(8);
     Some(state)
 }
 
@@ -100,7 +187,7 @@ fn undo(
 ) -> Option<Option<Function>> {
     let parsed = instance.parsed();
     let header = parsed.bytes(unwind, 4)?;
-    let (flags, count, frame) = (header[0] >> 3, header[2], header[3]);
+    let (flags, prologue, count, frame) = (header[0] >> 3, header[1], header[2], header[3]);
     let codes = parsed.bytes(unwind.checked_add(4)?, u32::from(count) * 2)?;
     let code = |index: usize| {
         let pair = codes.get(index * 2..index * 2 + 2)?;
@@ -111,6 +198,12 @@ fn undo(
         Some(u64::from(u16::from_le_bytes([pair[0], pair[1]])))
     };
     let wide = |index: usize| Some(operand(index)? | operand(index + 1)? << 16);
+    // Registers are saved at offsets from the base of the fixed frame, wherever RSP is by now.
+    let framed = frame & 15 != 0 && (flags & CHAINED != 0 || offset >= u32::from(prologue));
+    let base = match state.registers[usize::from(frame & 15)] {
+        Some(pointer) if framed => Some(pointer.wrapping_sub(u64::from(frame >> 4) * 16)),
+        _ => None,
+    };
     let mut index = 0;
     while index < usize::from(count) {
         let (at, operation, info) = code(index)?;
@@ -127,24 +220,34 @@ fn undo(
             match operation {
                 PUSH_NONVOLATILE => {
                     state.registers[register] = Some(stack.word(state.rsp)?);
-                    state.rsp += 8;
+                    state.rsp = state.rsp.wrapping_add(8);
                 }
-                ALLOCATE_LARGE if info == 0 => state.rsp += operand(index + 1)? * 8,
-                ALLOCATE_LARGE => state.rsp += wide(index + 1)?,
-                ALLOCATE_SMALL => state.rsp += u64::from(info) * 8 + 8,
+                ALLOCATE_LARGE if info == 0 => {
+                    state.rsp = state.rsp.wrapping_add(operand(index + 1)? * 8)
+                }
+                ALLOCATE_LARGE => state.rsp = state.rsp.wrapping_add(wide(index + 1)?),
+                ALLOCATE_SMALL => state.rsp = state.rsp.wrapping_add(u64::from(info) * 8 + 8),
                 SET_FRAME => {
                     let base = state.registers[usize::from(frame & 15)]?;
                     state.rsp = base.wrapping_sub(u64::from(frame >> 4) * 16);
                 }
                 SAVE_NONVOLATILE => {
-                    let place = state.rsp + operand(index + 1)? * 8;
+                    let place = base.unwrap_or(state.rsp).wrapping_add(operand(index + 1)? * 8);
                     state.registers[register] = stack.word(place);
                 }
                 SAVE_NONVOLATILE_FAR => {
-                    let place = state.rsp + wide(index + 1)?;
+                    let place = base.unwrap_or(state.rsp).wrapping_add(wide(index + 1)?);
                     state.registers[register] = stack.word(place);
                 }
-                EPILOGUE | SPARE | SAVE_VECTOR | SAVE_VECTOR_FAR => {}
+                SAVE_VECTOR => {
+                    let place = base.unwrap_or(state.rsp).wrapping_add(operand(index + 1)? * 16);
+                    state.vectors[register] = stack.vector(place);
+                }
+                SAVE_VECTOR_FAR => {
+                    let place = base.unwrap_or(state.rsp).wrapping_add(wide(index + 1)?);
+                    state.vectors[register] = stack.vector(place);
+                }
+                EPILOGUE | SPARE => {}
                 // A machine frame, or what no compiler writes.
                 MACHINE_FRAME | 11.. => return None,
             }
@@ -155,8 +258,7 @@ fn undo(
         return Some(None);
     }
     // The chained entry follows the codes, whose number is rounded up to even.
-    let at = unwind.checked_add(4 + u32::from(count.next_multiple_of(2)) * 2)?;
-    let word = |offset: u32| parsed.u32(at.checked_add(offset)?);
+    let at = unwind.checked_add(4 + u32::from(count).next_multiple_of(2) * 2)?;
     // What is chained to has run its whole prologue.
-    Some(Some(Function { begin: word(0)?, end: word(4)?, unwind: word(8)? }))
+    Some(Some(chained(instance, at)?))
 }

@@ -1,7 +1,7 @@
 //! Buffers that stay where they are while a device uses them, and requests that own them.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 
 /// Bytes of a page.
 const PAGE: usize = wdk_lite::PAGE_SIZE as usize;
@@ -25,6 +25,22 @@ impl Buffer {
         let backing = vec![0; length + PAGE + offset];
         let to_page = backing.as_ptr().addr().wrapping_neg() % PAGE;
         Self { backing, start: to_page + offset, length }
+    }
+
+    /// A part of some memory, such as one between guards: the rest of it stays where it is too.
+    ///
+    /// # Panics
+    /// When the part is not within the memory.
+    #[must_use]
+    pub fn within(backing: Vec<u8>, part: Range<usize>) -> Self {
+        assert!(part.start <= part.end && part.end <= backing.len(), "{part:?} is no part of it");
+        Self { backing, start: part.start, length: part.end - part.start }
+    }
+
+    /// All of the memory that the buffer is a part of.
+    #[must_use]
+    pub fn into_backing(self) -> Vec<u8> {
+        self.backing
     }
 
     pub(super) fn address(&mut self) -> *mut u8 {
@@ -162,6 +178,16 @@ mod tests {
             assert_eq!(buffer.len(), 5000);
             assert_eq!(buffer.address().addr(), buffer.as_ptr().addr());
         }
+    }
+
+    #[test]
+    fn a_part_keeps_its_place_and_what_is_around_it() {
+        let memory = vec![1, 2, 3, 4];
+        let place = memory.as_ptr().addr();
+        let mut buffer = Buffer::within(memory, 1..3);
+        assert_eq!((&*buffer, buffer.as_ptr().addr()), (&[2, 3][..], place + 1));
+        buffer[0] = 9;
+        assert_eq!(buffer.into_backing(), [1, 9, 3, 4]);
     }
 
     #[test]

@@ -31,10 +31,14 @@ struct Decisions {
     made: Vec<u32>,
 }
 
+/// Room for the decisions of a short run.
+const DECISIONS: usize = 64;
+
 impl Choices {
     pub(crate) fn new(seed: u64, strategy: Box<dyn Strategy>) -> Self {
         let watched = strategy.watches();
-        let decisions = Mutex::new(Decisions { strategy, made: Vec::new() });
+        let made = Vec::with_capacity(DECISIONS);
+        let decisions = Mutex::new(Decisions { strategy, made });
         Self { seed, watched, draws: AtomicU64::new(mix(seed)), decisions }
     }
 

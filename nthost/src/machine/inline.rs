@@ -50,8 +50,16 @@ impl Idle {
         self.generation.fetch_add(1, Ordering::SeqCst);
         if self.blocked.load(Ordering::SeqCst) != 0 {
             let _guard = self.lock.lock();
-            self.changed.notify_all();
+            self.release();
         }
+    }
+
+    /// Lets the blocked threads go on. They run from now on, not from when the system gets round
+    /// to them: until then another thread must not think that it is the last one. Under the lock.
+    fn release(&self) {
+        let blocked = self.blocked.swap(0, Ordering::SeqCst);
+        self.running.fetch_add(blocked, Ordering::SeqCst);
+        self.changed.notify_all();
     }
 }
 
@@ -289,22 +297,23 @@ impl Kernel {
         if idle.generation.load(Ordering::SeqCst) != seen {
             return true;
         }
-        let last = idle.running.fetch_sub(1, Ordering::SeqCst) <= 1;
-        let alive = if last {
+        if idle.running.load(Ordering::SeqCst) <= 1 {
             let jumped = self.jump();
             if jumped {
                 idle.generation.fetch_add(1, Ordering::SeqCst);
-                idle.changed.notify_all();
+                idle.release();
             }
-            jumped
-        } else {
-            idle.blocked.fetch_add(1, Ordering::SeqCst);
+            return jumped;
+        }
+        idle.running.fetch_sub(1, Ordering::SeqCst);
+        idle.blocked.fetch_add(1, Ordering::SeqCst);
+        // Whoever moves the generation first looks for blocked threads then, under the lock.
+        if idle.generation.load(Ordering::SeqCst) == seen {
             idle.changed.wait(&mut guard);
-            idle.blocked.fetch_sub(1, Ordering::SeqCst);
-            true
-        };
-        idle.running.fetch_add(1, Ordering::SeqCst);
-        alive
+        } else {
+            idle.release();
+        }
+        true
     }
 
     /// Moves the clock to the next timer of the machine or of a device.

@@ -1,5 +1,6 @@
 //! Interrupt lines of the machine: edges (messages) and levels (INTx), and who is connected.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -32,6 +33,24 @@ struct Line {
     handler: Mutex<Option<Handler>>,
 }
 
+impl Line {
+    fn numbered(index: usize) -> Self {
+        // CAST: 5..=12.
+        let irql = 5 + (index / 2 % 8) as u8;
+        Self { irql, level: index % 2 == 1, ..Self::default() }
+    }
+}
+
+/// The numbers of the bits that are set.
+fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = word.trailing_zeros();
+        word &= word.wrapping_sub(1);
+        // CAST: below 64.
+        (bit < u64::BITS).then_some(bit as usize)
+    })
+}
+
 /// Names a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LineId(usize);
@@ -43,107 +62,153 @@ impl LineId {
     }
 }
 
-/// All lines; their number is fixed.
+/// Lines that come into being together: one for each bit of a word.
+type Group = Box<[Line]>;
+
+/// All lines. They come into being in groups, as devices need them.
 #[derive(Debug)]
 pub(crate) struct Interrupts {
-    lines: Vec<Line>,
+    groups: Box<[OnceLock<Group>]>,
     used: AtomicU32,
-    /// One bit per line that wants service and is connected.
-    pending: AtomicU64,
+    /// Lines that want service and are connected, a bit for each.
+    pending: Box<[AtomicU64]>,
+    /// Words of `pending` that may not be 0, a bit for each.
+    waiting: AtomicU64,
 }
 
 impl Interrupts {
-    /// Lines of a machine. Even numbers are edges, odd ones levels; DIRQLs rise from 5 to 12.
-    const LINES: usize = 64;
+    /// Lines of a group. Even numbers are edges, odd ones levels; DIRQLs rise from 5 to 12.
+    const GROUP: usize = 64;
+    /// Groups.
+    const GROUPS: usize = 64;
 
     pub(crate) fn new() -> Self {
-        let line = |index: usize| Line {
-            // CAST: 5..=12.
-            irql: 5 + (index / 2 % 8) as u8,
-            level: index % 2 == 1,
-            ..Line::default()
-        };
         Self {
-            lines: (0..Self::LINES).map(line).collect(),
+            groups: (0..Self::GROUPS).map(|_| OnceLock::new()).collect(),
             used: AtomicU32::new(0),
-            pending: AtomicU64::new(0),
+            pending: (0..Self::GROUPS).map(|_| AtomicU64::new(0)).collect(),
+            waiting: AtomicU64::new(0),
         }
     }
 
     /// A line nobody has: for messages (edges) or for an INTx pin (a level).
+    ///
+    /// # Panics
+    /// When a machine's devices have more than 2048 pins and messages.
     pub(crate) fn allocate(&self, level: bool) -> LineId {
-        let pair = self.used.fetch_add(1, Ordering::Relaxed) as usize % (Self::LINES / 2);
-        LineId(pair * 2 + usize::from(level))
+        let pair = self.used.fetch_add(1, Ordering::Relaxed) as usize;
+        let line = pair * 2 + usize::from(level);
+        let group = self.groups.get(line / Self::GROUP);
+        let group = group.expect("a machine has at most 2048 pins and messages");
+        group.get_or_init(|| (0..Self::GROUP).map(Line::numbered).collect());
+        LineId(line)
+    }
+
+    fn line(&self, line: LineId) -> &Line {
+        let group = self.groups[line.0 / Self::GROUP].get();
+        &group.expect("a line that was allocated")[line.0 % Self::GROUP]
     }
 
     /// The device interrupt level of a line.
     pub(crate) fn irql(&self, line: LineId) -> u8 {
-        self.lines[line.0].irql
+        self.line(line).irql
     }
 
     /// A vector number for the resource lists.
     pub(crate) fn vector(&self, line: LineId) -> u32 {
-        // CAST: below 64.
+        // CAST: below 4096.
         0x30 + line.0 as u32
+    }
+
+    fn set_pending(&self, line: LineId) {
+        let word = line.0 / Self::GROUP;
+        self.pending[word].fetch_or(1 << (line.0 % Self::GROUP), Ordering::AcqRel);
+        self.waiting.fetch_or(1 << word, Ordering::Release);
+    }
+
+    /// Whether the line was pending.
+    fn clear_pending(&self, line: LineId) -> bool {
+        let (word, bit) = (line.0 / Self::GROUP, 1 << (line.0 % Self::GROUP));
+        let before = self.pending[word].fetch_and(!bit, Ordering::AcqRel);
+        if before & !bit == 0 {
+            self.forget(word);
+        }
+        before & bit != 0
+    }
+
+    /// A word was seen to be 0.
+    fn forget(&self, word: usize) {
+        if self.waiting.load(Ordering::Relaxed) >> word & 1 == 0 {
+            return;
+        }
+        self.waiting.fetch_and(!(1 << word), Ordering::AcqRel);
+        // Another line of the word may have come in between.
+        if self.pending[word].load(Ordering::Acquire) != 0 {
+            self.waiting.fetch_or(1 << word, Ordering::Release);
+        }
     }
 
     /// Connects a handler.
     pub(crate) fn connect(&self, line: LineId, handler: Handler) {
-        *self.lines[line.0].handler.lock() = Some(handler);
-        self.lines[line.0].unclaimed.store(0, Ordering::Relaxed);
-        if self.lines[line.0].asserted.load(Ordering::Acquire) {
-            self.pending.fetch_or(1 << line.0, Ordering::Release);
+        let this = self.line(line);
+        *this.handler.lock() = Some(handler);
+        this.unclaimed.store(0, Ordering::Relaxed);
+        if this.asserted.load(Ordering::Acquire) {
+            self.set_pending(line);
         }
     }
 
     /// Disconnects; nothing is delivered afterwards.
     pub(crate) fn disconnect(&self, line: LineId) {
-        *self.lines[line.0].handler.lock() = None;
-        self.pending.fetch_and(!(1 << line.0), Ordering::Release);
-        if !self.lines[line.0].level {
-            self.lines[line.0].asserted.store(false, Ordering::Release);
+        let this = self.line(line);
+        *this.handler.lock() = None;
+        self.clear_pending(line);
+        if !this.level {
+            this.asserted.store(false, Ordering::Release);
         }
     }
 
     /// An edge, or a level that rises.
     pub(crate) fn raise(&self, line: LineId) {
-        let this = &self.lines[line.0];
+        let this = self.line(line);
         this.asserted.store(true, Ordering::Release);
         if this.handler.lock().is_some() {
-            self.pending.fetch_or(1 << line.0, Ordering::Release);
+            self.set_pending(line);
         }
     }
 
     /// A level that falls.
     pub(crate) fn lower(&self, line: LineId) {
-        self.lines[line.0].asserted.store(false, Ordering::Release);
-        self.lines[line.0].endless.store(0, Ordering::Relaxed);
-        self.pending.fetch_and(!(1 << line.0), Ordering::Release);
+        let this = self.line(line);
+        this.asserted.store(false, Ordering::Release);
+        this.endless.store(0, Ordering::Relaxed);
+        self.clear_pending(line);
     }
 
     /// Whether any line wants service.
     #[inline]
     pub(crate) fn any_pending(&self) -> bool {
-        self.pending.load(Ordering::Acquire) != 0
+        self.waiting.load(Ordering::Acquire) != 0
     }
 
     /// The highest pending line and its level.
     #[inline]
     pub(super) fn most_urgent(&self) -> Option<(usize, u8)> {
-        let pending = self.pending.load(Ordering::Acquire);
-        if pending == 0 {
-            return None;
-        }
-        let lines = (0..Self::LINES).filter(|&i| pending & (1 << i) != 0);
-        lines.map(|i| (i, self.lines[i].irql)).max_by_key(|&(_, irql)| irql)
+        let pending = bits(self.waiting.load(Ordering::Acquire)).flat_map(|word| {
+            let pending = self.pending[word].load(Ordering::Acquire);
+            if pending == 0 {
+                self.forget(word);
+            }
+            bits(pending).map(move |bit| word * Self::GROUP + bit)
+        });
+        pending.map(|i| (i, self.line(LineId(i)).irql)).max_by_key(|&(_, irql)| irql)
     }
 
     /// The highest pending line above `irql`: its level and handler. An edge is consumed.
     pub(super) fn take_above(&self, irql: u8) -> Option<(LineId, u8, Handler)> {
         let (best, _) = self.most_urgent().filter(|&(_, level)| level > irql)?;
-        let line = &self.lines[best];
-        let bit = 1 << best;
-        if self.pending.fetch_and(!bit, Ordering::AcqRel) & bit == 0 {
+        let line = self.line(LineId(best));
+        if !self.clear_pending(LineId(best)) {
             return None;
         }
         if !line.level {
@@ -156,7 +221,7 @@ impl Interrupts {
     /// After service: a level that is still asserted stays pending, unless it is a storm. `false`
     /// if the handler claims the interrupt again and again and never stops its cause (KMDF-14).
     pub(super) fn serviced(&self, line: LineId, claimed: bool) -> bool {
-        let this = &self.lines[line.0];
+        let this = self.line(line);
         if claimed {
             this.unclaimed.store(0, Ordering::Relaxed);
         } else {
@@ -164,8 +229,51 @@ impl Interrupts {
         }
         let masked = this.unclaimed.load(Ordering::Relaxed) >= STORM;
         if this.level && this.asserted.load(Ordering::Acquire) && !masked {
-            self.pending.fetch_or(1 << line.0, Ordering::Release);
+            self.set_pending(line);
         }
         !this.level || this.endless.fetch_add(1, Ordering::Relaxed) < ENDLESS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HANDLER: Handler = Handler { run: |_, _| true, argument: 0 };
+
+    fn connected(interrupts: &Interrupts, level: bool) -> LineId {
+        let line = interrupts.allocate(level);
+        interrupts.connect(line, HANDLER);
+        line
+    }
+
+    #[test]
+    fn a_thousand_lines_are_told_apart() {
+        let interrupts = Interrupts::new();
+        let lines: Vec<_> = (0..1000).map(|n| connected(&interrupts, n % 6 == 0)).collect();
+
+        lines.iter().for_each(|&line| interrupts.raise(line));
+        lines[..999].iter().for_each(|&line| interrupts.lower(line));
+
+        assert_eq!(interrupts.most_urgent().map(|(line, _)| line), Some(lines[999].number()));
+        let taken = interrupts.take_above(0).map(|(line, ..)| line);
+        assert_eq!(taken, Some(lines[999]));
+        assert!(!interrupts.any_pending());
+    }
+
+    #[test]
+    fn the_highest_level_comes_first_and_nothing_below_the_processors() {
+        let interrupts = Interrupts::new();
+        let lines: Vec<_> = (0..100).map(|_| connected(&interrupts, false)).collect();
+        for &line in &lines {
+            interrupts.raise(line);
+        }
+
+        let levels: Vec<_> = std::iter::from_fn(|| interrupts.take_above(6)).collect();
+
+        assert!(levels.windows(2).all(|pair| pair[0].1 >= pair[1].1));
+        assert!(levels.iter().all(|&(_, level, _)| level > 6));
+        let rest = lines.iter().filter(|&&line| interrupts.irql(line) <= 6).count();
+        assert_eq!((levels.len() + rest, interrupts.any_pending()), (lines.len(), rest != 0));
     }
 }

@@ -210,6 +210,18 @@ impl Kernel {
         self.special.store(true, Ordering::Release);
     }
 
+    /// The number of the crossing that begins.
+    #[inline(always)]
+    pub(crate) fn next_event(&self) -> u64 {
+        if self.processors.len() == 1 {
+            // Who crosses holds the only processor, so nobody else counts.
+            let event = self.events.load(Ordering::Relaxed) + 1;
+            self.events.store(event, Ordering::Relaxed);
+            return event;
+        }
+        self.events.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// The processor the calling thread holds.
     #[inline]
     pub(crate) fn processor(&self) -> &Processor {
@@ -284,6 +296,12 @@ impl Kernel {
         let report = Report { harmless: true, ..self.report(*broken(rule, message)) };
         self.verifier.note(report);
         Ok(())
+    }
+
+    /// Notes what is not the driver's doing; it stops no machine.
+    pub(crate) fn remark(&self, found: verifier::Broken) {
+        let report = Report { harmless: true, ..self.report(found) };
+        self.verifier.note(report);
     }
 
     /// A breach that loses nothing but data: what `found` says stops the machine, unless the

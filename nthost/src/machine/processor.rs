@@ -72,7 +72,10 @@ impl Processor {
     /// Sets the level; returns the old one.
     #[inline]
     pub(crate) fn set_irql(&self, irql: u8) -> u8 {
-        self.irql.swap(irql, Ordering::Relaxed)
+        // Only who holds the processor does so.
+        let old = self.irql.load(Ordering::Relaxed);
+        self.irql.store(irql, Ordering::Relaxed);
+        old
     }
 
     /// Appends a DPC.

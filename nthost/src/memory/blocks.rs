@@ -61,13 +61,19 @@ impl Mdls {
         self.free.lock()[mdl.class() as usize].push_back(mdl);
     }
 
-    /// Whether an MDL of the driver's that is mapped describes some of these bytes.
-    pub(super) fn mapped_within(&self, start: usize, length: usize) -> Option<Mdl> {
-        self.known.read().values().copied().find(|mdl| {
+    /// The MDLs of the driver's that describe some of these bytes.
+    pub(super) fn of_driver_within(&self, start: usize, length: usize) -> Vec<Mdl> {
+        let known = self.known.read();
+        let overlaps = |mdl: &Mdl| {
             let (first, bytes) = (mdl.start(), mdl.byte_count());
-            let overlaps = first < start + length && start < first + bytes;
-            overlaps && mdl.kind() == Kind::Driver && mdl.is_busy()
-        })
+            first < start + length && start < first + bytes && mdl.kind() == Kind::Driver
+        };
+        known.values().copied().filter(overlaps).collect()
+    }
+
+    /// One of them that is mapped.
+    pub(super) fn mapped_within(&self, start: usize, length: usize) -> Option<Mdl> {
+        self.of_driver_within(start, length).into_iter().find(|mdl| mdl.is_busy())
     }
 
     /// An MDL that the driver allocated and did not free.

@@ -40,6 +40,7 @@ pub(crate) unsafe fn ExFreePoolWithTag(
     if let Some((size, _)) = kernel.memory.pool.size_of(P.addr()) {
         kernel.memory.check_not_mapped(P.addr(), size, "pool was freed")?;
         kernel.hal.check_unused(P.addr(), size)?;
+        kernel.memory.forget(kernel, P.addr(), size);
     }
     kernel.memory.pool.free(P.cast(), Tag)
 }

@@ -6,6 +6,7 @@
 
 // UNSAFETY: MDLs are shared with driver code by raw pointer.
 
+mod owner;
 mod programmed;
 mod skipped;
 
@@ -105,6 +106,10 @@ struct State {
     lost: Option<Operation>,
     /// The common buffer it describes: adapter and number.
     common: Option<(usize, u64)>,
+    /// The memory that it describes was freed.
+    freed: bool,
+    /// The driver has, or had, a system address of it.
+    reached: bool,
     /// The processor was given its system address, and neither DMA nor a PIO flush came since.
     opened: Option<Opened>,
     /// What a device left alone in a list (DMA-77), and a digest.
@@ -266,6 +271,7 @@ impl Mdl {
     pub(super) fn become_filled(self, content: Content) {
         let mut state = self.state();
         state.content = content;
+        state.freed = false;
         let start = self.start();
         self.update(&mut state, |header| match content {
             Content::Locked { write } => {
@@ -296,9 +302,9 @@ impl Mdl {
 
     /// Makes it a part of `source`: `length` bytes at `address`.
     pub(super) fn become_partial(self, source: Self, address: usize, length: usize) {
-        let (source_start, generation, source_header) = {
+        let (source_start, generation, source_header, common) = {
             let state = source.state();
-            (source.start(), state.generation, source.header())
+            (source.start(), state.generation, source.header(), state.common)
         };
         let first = (address >> PAGE_SHIFT) - (source_start >> PAGE_SHIFT);
         for page in 0..span(address, length) {
@@ -308,6 +314,7 @@ impl Mdl {
         state.content = Content::Partial { source, generation };
         self.block().start.store(address, Ordering::Relaxed);
         state.flush = CacheFlush::default();
+        state.common = common;
         // CAST: flags of 16 bits.
         let kept = (MDL_SOURCE_IS_NONPAGED_POOL | MDL_MAPPED_TO_SYSTEM_VA) as i16;
         self.update(&mut state, |header| {
@@ -326,6 +333,9 @@ impl Mdl {
 
     /// Maps it into system space or takes the mapping away; the address is the process's own.
     pub(super) fn set_mapped(self, mapped: bool) {
+        if mapped {
+            self.reach();
+        }
         let mut state = self.state();
         let start = self.start();
         let partial = matches!(state.content, Content::Partial { .. });

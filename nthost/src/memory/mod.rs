@@ -112,8 +112,9 @@ impl Memory {
 
     /// Unlocks what [`Memory::fill`] locked.
     fn empty(&self, kernel: &Kernel, mdl: Mdl) {
+        let exists = mdl.memory_exists();
         if mdl.become_empty() {
-            if let Some(mut cache) = kernel.caches() {
+            if let Some(mut cache) = kernel.caches().filter(|_| exists) {
                 cache.unlock(&kernel.choices, mdl.start(), mdl.byte_count());
             }
             let (first, count) = mdl.page_range();
@@ -132,11 +133,23 @@ impl Memory {
         cache.add_common(&kernel.choices, start, pages * PAGE, frame, cached);
     }
 
-    /// That common buffer is freed.
+    /// That common buffer is about to be freed.
     pub(crate) fn remove_common(&self, kernel: &Kernel, start: usize, pages: usize) {
+        self.forget(kernel, start, pages * PAGE);
         let Some(mut cache) = kernel.caches() else { return };
-        cache.unlock(&kernel.choices, start, pages * PAGE);
+        cache.forget(start, pages * PAGE);
         self.pages.unlock(start >> PAGE_SHIFT, pages);
+    }
+
+    /// Memory is about to be freed that MDLs may still describe: nothing of it is in a cache any
+    /// more, and nobody touches it for their sake.
+    fn forget(&self, kernel: &Kernel, start: usize, length: usize) {
+        let Some(mut cache) = kernel.caches() else { return };
+        for mdl in self.mdls.of_driver_within(start, length) {
+            if mdl.lose_memory() {
+                cache.forget(mdl.start(), mdl.byte_count());
+            }
+        }
     }
 
     /// Appends `next` to the chain that ends with `last`.

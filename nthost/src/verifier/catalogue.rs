@@ -116,7 +116,7 @@ rule_ids! {
     Sur01 "SUR-01", Sur02 "SUR-02", Sur03 "SUR-03", Sur04 "SUR-04", Sur05 "SUR-05", Sur06 "SUR-06",
     Sim01 "SIM-01", Sim02 "SIM-02", Sim03 "SIM-03", Sim04 "SIM-04", Sim05 "SIM-05", Sim06 "SIM-06",
     Sim07 "SIM-07", Sim08 "SIM-08", Sim09 "SIM-09", Sim10 "SIM-10", Sim11 "SIM-11", Sim12 "SIM-12",
-    Sim13 "SIM-13", Sim14 "SIM-14", Sim15 "SIM-15",
+    Sim13 "SIM-13", Sim14 "SIM-14", Sim15 "SIM-15", Sim16 "SIM-16",
 }
 
 impl RuleId {

@@ -137,7 +137,8 @@ pub(crate) unsafe fn IoDeleteSymbolicLink(
 }
 
 /// wdm, IoAttachDeviceToDeviceStack: on top of the stack that the target is in; the device that
-/// was there before.
+/// was there before, or NULL if that is still being initialised (DO_DEVICE_INITIALIZING is looked
+/// at whenever a driver attaches; ifs, clearing-the-do-device-initializing-flag).
 pub(crate) unsafe fn IoAttachDeviceToDeviceStack(
     kernel: &Kernel,
     SourceDevice: PDEVICE_OBJECT,
@@ -146,6 +147,10 @@ pub(crate) unsafe fn IoAttachDeviceToDeviceStack(
     let (source, target) = (kernel.wdm.known(SourceDevice)?, kernel.wdm.known(TargetDevice)?);
     // SAFETY: device objects, as just checked.
     let top = unsafe { device::top_of(target) };
+    // SAFETY: as above.
+    if unsafe { device::is_initializing(top) } {
+        return Ok(std::ptr::null_mut());
+    }
     // SAFETY: as above.
     unsafe { (*top).AttachedDevice = source };
     // SAFETY: as above.

@@ -102,6 +102,16 @@ impl Wdm {
     }
 }
 
+/// Whether the driver has not said yet that a device can be used: nobody opens it by its name or
+/// attaches to it.
+///
+/// # Safety
+/// A device object of this machine.
+pub(super) unsafe fn is_initializing(device: PDEVICE_OBJECT) -> bool {
+    // SAFETY: a device object, by the caller's promise.
+    unsafe { (*device).Flags & DO_DEVICE_INITIALIZING != 0 }
+}
+
 /// The top of the stack that a device is in.
 ///
 /// # Safety

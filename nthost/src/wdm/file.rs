@@ -48,6 +48,10 @@ impl Machine {
         let kernel = &*self.kernel;
         let device = kernel.wdm.names.lock().find(path);
         let Some(device) = device else { return Err(NtStatus(STATUS_OBJECT_NAME_NOT_FOUND)) };
+        // SAFETY: a device that has a name is one of this machine.
+        if unsafe { device::is_initializing(pointer(device)) } {
+            return Err(NtStatus(STATUS_NO_SUCH_DEVICE));
+        }
         // SAFETY: plain data and pointers; zero is a value of each.
         let mut object: FILE_OBJECT = unsafe { std::mem::zeroed() };
         object.Type = IO_TYPE_FILE;

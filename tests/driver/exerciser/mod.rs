@@ -2,6 +2,7 @@
 
 mod cancel;
 mod faults;
+mod many;
 mod pnp;
 mod transfers;
 

@@ -4,7 +4,7 @@
 #[cfg(unix)]
 use std::fs::Permissions;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::path::{Path as FilePath, PathBuf};
 
 use dmaproof_protocol::{Direction, Limits, Path, TransferHeader, check_read_write, status};
@@ -62,7 +62,7 @@ pub(super) fn check_end(
     fate: Fate,
 ) -> Result<(), AppError> {
     let failed = |error| file_error("read", path, &error, fate);
-    let more = file.by_ref().take(1).read_to_end(&mut Vec::new()).map_err(failed)?;
+    let more = Read::by_ref(file).take(1).read_to_end(&mut Vec::new()).map_err(failed)?;
     if more > 0 || file.metadata().map_err(failed)?.len() != length {
         return Err(changed(path, fate));
     }
@@ -150,6 +150,11 @@ impl NewFile {
     /// A handle to write to.
     pub(super) fn handle(&self) -> Result<File, AppError> {
         self.temporary.as_file().try_clone().map_err(|error| self.error(&error))
+    }
+
+    /// Writes all of a text.
+    pub(super) fn write(&self, text: &str) -> Result<(), AppError> {
+        self.handle()?.write_all(text.as_bytes()).map_err(|error| self.error(&error))
     }
 
     /// Gives the file its name.

@@ -2,15 +2,17 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::path::PathBuf;
 
 use dmaproof_protocol::Direction;
 
+use super::files::NewFile;
 use crate::cli::TestArgs;
 use crate::exit::{AppError, Exit};
-use crate::report::{Report, Verdict, write_head, write_human, write_json};
+use crate::report::{Report, Verdict, junit, page, write_head, write_human, write_json};
 use crate::route::Route;
-use crate::sweep::{self, Depth, Outcome, Recorder, Selection, Settings};
-use crate::target::{Ended, Target, TargetError};
+use crate::sweep::{self, Depth, Load, Outcome, Recorder, Selection, Settings};
+use crate::target::{Body, Ended, Target, TargetError};
 use crate::{interrupt, progress};
 
 /// Runs the test on one target after the other; the exit status is intact if all of them are.
@@ -19,12 +21,38 @@ pub(super) fn run_each(
     targets: &[Box<dyn Target>],
     out: &mut dyn Write,
 ) -> Result<Exit, AppError> {
-    let mut end = Exit::Intact;
+    let targets: Vec<&dyn Target> = targets.iter().map(|target| &**target).collect();
+    run_all(arguments, &targets, out)
+}
+
+/// Runs the test on one target.
+#[cfg(test)]
+pub(super) fn run(
+    arguments: &TestArgs,
+    target: &dyn Target,
+    out: &mut dyn Write,
+) -> Result<Exit, AppError> {
+    run_all(arguments, &[target], out)
+}
+
+fn run_all(
+    arguments: &TestArgs,
+    targets: &[&dyn Target],
+    out: &mut dyn Write,
+) -> Result<Exit, AppError> {
+    // Before anything runs: so that nobody waits for a file that cannot be written.
+    let begin = |path: &Option<PathBuf>| {
+        path.as_ref().map(|path| NewFile::begin(path, true, None)).transpose()
+    };
+    let (html, junit) = (begin(&arguments.html)?, begin(&arguments.junit)?);
+    let (mut end, mut reports) = (Exit::Intact, Vec::new());
     for (index, target) in targets.iter().enumerate() {
         if index != 0 && !arguments.json {
             writeln!(out)?;
         }
-        let exit = run(arguments, &**target, out)?;
+        let report = run_one(arguments, *target, out)?;
+        let exit = Verdict::of(&report).exit();
+        reports.push(report);
         if exit != Exit::Intact {
             end = exit;
         }
@@ -32,15 +60,24 @@ pub(super) fn run_each(
             break;
         }
     }
+    if let Some(file) = html {
+        file.write(&page::page(&reports))?;
+        file.finish()?;
+    }
+    if let Some(file) = junit {
+        let text = junit::text(&reports)
+            .map_err(|error| AppError::Output(std::io::Error::other(error)))?;
+        file.write(&text)?;
+        file.finish()?;
+    }
     Ok(end)
 }
 
-/// Runs the test on one target.
-pub(super) fn run(
+fn run_one(
     arguments: &TestArgs,
     target: &dyn Target,
     out: &mut dyn Write,
-) -> Result<Exit, AppError> {
+) -> Result<Report, AppError> {
     let settings = settings(arguments);
     if !arguments.json {
         write_head(out, &target.describe(), settings.depth.name(), settings.seed)?;
@@ -51,15 +88,21 @@ pub(super) fn run(
     } else {
         write_human(out, &report)?;
     }
-    Ok(Verdict::of(&report).exit())
+    Ok(report)
 }
 
 /// Runs the test; what it found, and how the target ended.
 pub(super) fn collect(settings: Settings, target: &dyn Target) -> (Outcome, Ended) {
     let bar = settings.progress.clone();
     let recorder = Recorder::default();
-    let inner = recorder.clone();
-    let ended = target.run(Box::new(move |session| sweep::run(session, &settings, &inner)));
+    let body = |thread| -> Body {
+        let (settings, inner) = (settings.clone(), recorder.clone());
+        Box::new(move |session| match thread {
+            0 => sweep::run(session, &settings, &inner),
+            _ => sweep::accompany(session, &settings, &inner, thread),
+        })
+    };
+    let ended = target.run_together((0..settings.load.threads).map(body).collect());
     bar.finish_and_clear();
     (recorder.outcome(), ended)
 }
@@ -105,6 +148,7 @@ pub(super) fn settings(arguments: &TestArgs) -> Settings {
         seed: arguments.seed,
         cases: arguments.cases.as_ref().map_or(0..u64::MAX, |range| range.0.clone()),
         failures_max: arguments.stop_after,
+        load: Load { threads: arguments.threads, depth: arguments.depth },
         interrupted: interrupt::flag(),
         progress: progress::cases(),
     }
@@ -122,6 +166,12 @@ pub(super) fn plan_options(arguments: &TestArgs) -> String {
     if !arguments.directions.is_empty() {
         let names: Vec<_> = arguments.directions.iter().copied().map(Direction::title).collect();
         let _ = write!(options, " --directions {}", names.join(","));
+    }
+    if arguments.threads > 1 {
+        let _ = write!(options, " --threads {}", arguments.threads);
+    }
+    if arguments.depth > 1 {
+        let _ = write!(options, " --depth {}", arguments.depth);
     }
     options
 }

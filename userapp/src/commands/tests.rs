@@ -21,6 +21,8 @@ fn app(target: &dyn Target, arguments: &[&str]) -> (Result<Exit, AppError>, Stri
         Command::Read(arguments) => read::run(&arguments, target, &mut out),
         Command::Copy(arguments) => copy::run(&arguments, target, &mut out),
         Command::List(arguments) => list::run(&arguments, &Ok(Vec::new()), &mut out),
+        Command::Bench(arguments) => bench::run_on(&arguments, target, &mut out),
+        Command::Soak(_) => unreachable!("its target is opened for each round"),
         Command::Lab(arguments) => lab::run(&arguments, &mut out),
         Command::Rules(arguments) => rules::run(&arguments, &catalogue(), &mut out),
     };
@@ -168,8 +170,8 @@ impl Target for RealTarget {
         })
     }
 
-    fn run(&self, body: Body) -> Ended {
-        self.0.run(body)
+    fn run_together(&self, bodies: Vec<Body>) -> Ended {
+        self.0.run_together(bodies)
     }
 }
 

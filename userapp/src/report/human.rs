@@ -77,7 +77,11 @@ fn write_failures(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     Ok(())
 }
 
-fn write_failure(out: &mut dyn Write, report: &Report, failure: &Failure) -> io::Result<()> {
+pub(super) fn write_failure(
+    out: &mut dyn Write,
+    report: &Report,
+    failure: &Failure,
+) -> io::Result<()> {
     let (case, explanation) = (&failure.case, &failure.explanation);
     writeln!(
         out,

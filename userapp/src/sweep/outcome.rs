@@ -1,10 +1,10 @@
 //! What a run is told, and what it finds out.
 
 use std::ops::Range;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dmaproof_protocol::{Direction, QueryReply};
+use dmaproof_protocol::{Direction, QueryReply, Statistics};
 use indicatif::ProgressBar;
 
 use super::accounts::Account;
@@ -30,10 +30,35 @@ pub struct Settings {
     pub cases: Range<u64>,
     /// Give up after this many failures.
     pub failures_max: u64,
+    /// What else keeps the device busy meanwhile.
+    pub load: Load,
     /// Set from outside to end the run early.
     pub interrupted: Arc<AtomicBool>,
     /// Shows how far the run is.
     pub progress: ProgressBar,
+}
+
+/// How busy the device is during a run: with one thread and a depth of one, each transfer is alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Threads, each with a handle of its own; the first one runs the plan.
+    pub threads: usize,
+    /// Transfers under way on each handle.
+    pub depth: usize,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self { threads: 1, depth: 1 }
+    }
+}
+
+impl Load {
+    /// Whether a tested transfer is alone.
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        self.threads <= 1 && self.depth <= 1
+    }
 }
 
 /// How a run ended.
@@ -86,6 +111,8 @@ pub struct Outcome {
     pub transfers: u64,
     /// Bytes in them.
     pub bytes: u64,
+    /// Transfers that other threads asked for, all of which are verified.
+    pub beside: Statistics,
     /// The first failures.
     pub failures: Vec<Failure>,
     /// All failures.
@@ -106,9 +133,20 @@ impl Outcome {
     }
 }
 
+/// Where the threads of a run are.
+#[derive(Debug, Default)]
+pub(super) struct Crew {
+    /// The counters were read: transfers count from now on.
+    pub(super) begun: AtomicBool,
+    /// The plan is done.
+    pub(super) done: AtomicBool,
+    /// Threads beside the first that have all their transfers back.
+    pub(super) idle: AtomicUsize,
+}
+
 /// Keeps an outcome where it survives a machine that stops.
 #[derive(Clone, Debug, Default)]
-pub struct Recorder(Arc<Mutex<Outcome>>);
+pub struct Recorder(Arc<Mutex<Outcome>>, pub(super) Arc<Crew>);
 
 impl Recorder {
     /// What was found out so far.

@@ -138,7 +138,7 @@ pub struct Plan {
 }
 
 /// Whether the driver would take such a transfer.
-pub(super) fn is_allowed(
+pub(crate) fn is_allowed(
     limits: &Limits,
     route: Route,
     direction: Direction,
@@ -155,7 +155,7 @@ pub(super) fn is_allowed(
 }
 
 /// Whether transfers by this route reach the device's memory.
-pub(super) fn reaches_memory(limits: &Limits, route: Route) -> bool {
+pub(crate) fn reaches_memory(limits: &Limits, route: Route) -> bool {
     let path = route.path();
     limits.is_available(path) && (path != Path::Pio || limits.pio.kind == PioKind::Memory)
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use dmaproof_protocol::{Direction, Limits, Path, QueryReply, Statistics};
 
 use super::accounts::disagreements;
+use super::beside;
 use super::outcome::{End, Failure, Recorder, Settings};
 use super::plan::{Case, Plan, reaches_memory};
 use super::registers;
@@ -17,6 +18,7 @@ use crate::ledger::Ledger;
 use crate::pattern::{Codec, Family, LENGTH_MAX, Tag};
 use crate::route::Route;
 use crate::target::{NtStatus, Session};
+use crate::traffic::{Traffic, add_counts};
 
 /// How many numbers are tried to find a pattern that differs from what the device holds.
 const NUMBERS_TRIED: usize = 64;
@@ -26,25 +28,33 @@ pub(super) const SINK_BASE: usize = 1 << 30;
 
 /// Runs the plan for this device.
 pub fn run(session: &mut dyn Session, settings: &Settings, recorder: &Recorder) {
-    let end = match prepare(session, recorder) {
+    let end = match prepare(session, settings, recorder) {
         Ok((limits, query)) => {
             let before = session.statistics();
-            let mut runner = Runner::new(session, settings, recorder, limits);
+            recorder.1.begun.store(true, Ordering::Release);
+            let mut runner = Runner::new(session, settings, recorder, limits, &query);
             let end = runner.run_all(&query);
-            let asked = runner.asked;
+            let mut asked = runner.asked;
+            beside::finish(runner.session, recorder, &mut runner.companions);
+            beside::dismiss(session, settings, recorder);
+            add_counts(&mut asked, &recorder.outcome().beside);
             if let (Ok(before), Ok(after)) = (before, session.statistics()) {
                 let accounts = disagreements(&asked, &before, &after);
                 recorder.update(|outcome| outcome.accounts = accounts);
             }
             end
         }
-        Err(status) => End::Unavailable(status),
+        Err(status) => {
+            beside::dismiss(session, settings, recorder);
+            End::Unavailable(status)
+        }
     };
     recorder.update(|outcome| outcome.end = end);
 }
 
 fn prepare(
     session: &mut dyn Session,
+    settings: &Settings,
     recorder: &Recorder,
 ) -> Result<(Limits, QueryReply), NtStatus> {
     let query = session.query()?;
@@ -52,7 +62,8 @@ fn prepare(
     if query.version != dmaproof_protocol::VERSION {
         return Err(revision_mismatch);
     }
-    let mut limits = query.limits().map_err(|_| revision_mismatch)?;
+    let limits = query.limits().map_err(|_| revision_mismatch)?;
+    let (mut limits, _) = beside::divide(&limits, settings.load);
     recorder.update(|outcome| {
         outcome.query = Some(query);
         outcome.ledger = Some(Ledger::new(&limits));
@@ -63,7 +74,7 @@ fn prepare(
 
 /// Why a transfer gave no data to look at.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     Status(NtStatus),
     Short { said: usize, asked: usize },
 }
@@ -89,6 +100,8 @@ pub(super) struct Runner<'a> {
     /// What the machine saw of the last transfers to and from the device.
     pub(super) seen_there: Seen,
     pub(super) seen_back: Seen,
+    /// What else is under way on the handle.
+    companions: Traffic,
     /// Set when the device is gone.
     unavailable: Option<NtStatus>,
     /// Set when the user interrupted a transfer: what the case found means nothing then.
@@ -101,7 +114,11 @@ impl<'a> Runner<'a> {
         settings: &'a Settings,
         recorder: &'a Recorder,
         limits: Limits,
+        query: &QueryReply,
     ) -> Self {
+        let whole = query.limits().unwrap_or(limits);
+        let (_, rest) = beside::divide(&whole, settings.load);
+        let companions = beside::traffic(&whole, &rest, settings, 0);
         let codec = Codec::new(settings.seed);
         let memory = Route::ALL.iter().any(|route| reaches_memory(&limits, *route));
         let memory_length = if memory { limits.memory_length } else { 0 };
@@ -121,6 +138,7 @@ impl<'a> Runner<'a> {
             asked: Statistics::new(),
             seen_there: Seen::default(),
             seen_back: Seen::default(),
+            companions,
             unavailable: None,
             cancelled: false,
         }
@@ -277,12 +295,14 @@ impl<'a> Runner<'a> {
         };
         let asked = buffer.len();
         let start = buffer.as_ptr().addr();
+        self.companions.begin(self.session);
         let result = self.session.move_by(route, direction, offset, buffer);
         let seen = Seen::of(self.session.observe(), &(start..start + asked));
         match direction {
             Direction::ToDevice => self.seen_there = seen,
             Direction::FromDevice => self.seen_back = seen,
         }
+        beside::keep(self.recorder, self.companions.step(self.session));
         self.recorder.update(|outcome| {
             outcome.transfers += 1;
             outcome.bytes += asked as u64;
@@ -398,12 +418,12 @@ impl<'a> Runner<'a> {
     }
 }
 
-pub(super) fn complement(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn complement(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().map(|byte| !byte).collect()
 }
 
 impl Problem {
-    pub(super) fn explanation(self, route: Route, direction: Direction) -> Explanation {
+    pub(crate) fn explanation(self, route: Route, direction: Direction) -> Explanation {
         let (class, text) = match self {
             Self::Status(status) => {
                 (Class::RequestFailed, format!("the request ended with {status}"))

@@ -22,6 +22,7 @@ fn settings() -> Settings {
         seed: 1,
         cases: 0..u64::MAX,
         failures_max: 1_000_000,
+        load: Load::default(),
         interrupted: Arc::new(AtomicBool::new(false)),
         progress: ProgressBar::hidden(),
     }

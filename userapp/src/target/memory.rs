@@ -2,14 +2,17 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use dmaproof_protocol::{
     DeviceKind, Direction, Limits, Path, Paths, PioKind, PioWindow, QueryReply, Refusal,
     Statistics, TransferHeader, check_read_write, status,
 };
 
-use super::{Body, Ended, Note, NtStatus, Session, Target, TargetError, Violation};
-use crate::guard::LINE;
+use super::{
+    Body, Ended, Note, NtStatus, Pending, Session, Target, TargetError, Transfer, Violation,
+};
+use crate::guard::{Arena, LINE};
 
 /// What is wrong with a [`MemoryTarget`]. A defect shows in transfers by `path` of that direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -331,6 +334,32 @@ impl Session for MemorySession {
     fn reset(&mut self) -> Result<(), NtStatus> {
         Err(NtStatus(status::NOT_SUPPORTED))
     }
+
+    fn submit(&mut self, transfer: Transfer, mut arena: Arena) -> Box<dyn Pending> {
+        let Transfer { route, direction, offset } = transfer;
+        let session: &mut dyn Session = self;
+        let result = session.move_by(route, direction, offset, arena.buffer_mut());
+        Box::new(Done(result, arena))
+    }
+
+    fn pause(&mut self, _: Duration) {
+        std::thread::yield_now();
+    }
+
+    fn reopen(&mut self) -> Result<(), NtStatus> {
+        Ok(())
+    }
+}
+
+/// A transfer that was over before anybody could wait for it.
+struct Done(Result<usize, NtStatus>, Arena);
+
+impl Pending for Done {
+    fn cancel(&mut self) {}
+
+    fn wait(self: Box<Self>) -> (Result<usize, NtStatus>, Arena) {
+        (self.0, self.1)
+    }
 }
 
 impl Target for MemoryTarget {
@@ -342,10 +371,15 @@ impl Target for MemoryTarget {
         "--sim memory".to_owned()
     }
 
-    fn run(&self, body: Body) -> Ended {
-        let mut session = MemorySession(self.clone());
-        let thread = std::thread::spawn(move || body(&mut session));
-        let result = thread.join();
+    fn run_together(&self, bodies: Vec<Body>) -> Ended {
+        let start = |body: Body| {
+            let mut session = MemorySession(self.clone());
+            std::thread::spawn(move || body(&mut session))
+        };
+        let threads: Vec<_> = bodies.into_iter().map(start).collect();
+        // All of them end before the first that did not end well is looked at.
+        let ends: Vec<_> = threads.into_iter().map(std::thread::JoinHandle::join).collect();
+        let result: Result<(), _> = ends.into_iter().collect();
         let state = self.state();
         let result = match result {
             Ok(()) => Ok(()),

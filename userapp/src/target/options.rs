@@ -227,9 +227,7 @@ impl Simulation {
     /// A machine of this profile, otherwise as it comes.
     #[must_use]
     pub fn of(profile: Profile) -> Self {
-        // The cache model follows each line: megabytes through the exerciser take it minutes.
-        let device = if profile.is_coherent() { Device::default() } else { Device::Edu };
-        Self { profile, device, ..Self::default() }
+        Self { profile, ..Self::default() }
     }
 
     /// Whether the machine has a system DMA controller.

@@ -2,24 +2,24 @@
 //! built in or one that is loaded from a file.
 
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 
-use dmaproof_protocol::{
-    Direction, GUID_FIELDS, Ioctl, Path, QueryReply, QueryRequest, ResetRequest, Statistics,
-    StatisticsRequest, TransferHeader,
-};
+use dmaproof_protocol::{Direction, GUID_FIELDS, Ioctl};
 use nthost::verifier::Report;
 use nthost::verifier::catalogue::{self, Counterpart, Home};
 use nthost::{Access, File, LoadError, Machine, Slot, SystemDma};
 use testdev::model::edu::{Edu, EduConfig};
 use testdev::model::exerciser::{Exerciser, ExerciserConfig};
 use testdev::model::slave::{Slave, SlaveConfig};
-use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
-    Body, BrokenRule, Device, Ended, Note, NtStatus, Observed, Profile, Scheduling, Session,
-    Simulation, Target, TargetError, Violation,
+    Body, Device, Ended, Note, NtStatus, Profile, Scheduling, Simulation, Target, TargetError,
+    Violation,
 };
 use crate::catalogue::{DmaDebug, Rule};
+use session::{SimulatedSession, Site};
+
+mod session;
 
 /// The driver's name, as a service is named.
 const DRIVER: &str = "dmaproof";
@@ -127,34 +127,66 @@ impl Target for SimulatedTarget {
         }
     }
 
-    fn run(&self, body: Body) -> Ended {
-        let deterministic = matches!(self.simulation.scheduling, Scheduling::Deterministic { .. });
-        if deterministic && !nthost::Scheduling::DETERMINISTIC {
-            let text = "there is no deterministic scheduler on this system; use \
-                        --sim PROFILE,scheduling=straight";
-            return Ended::from(Err(TargetError::Usage(text.to_owned())));
+    fn run_together(&self, bodies: Vec<Body>) -> Ended {
+        if let Some(refusal) = self.refusal(bodies.len()) {
+            return Ended::from(Err(TargetError::Usage(refusal.to_owned())));
         }
         let machine = self.build();
-        let device = self.simulation.device;
-        let image = self.image.clone();
-        let observes = !self.simulation.profile.is_coherent();
-        let result = machine.run(move |machine| -> Result<(), TargetError> {
-            let ended = load(machine, image.as_ref()).and_then(|()| start(machine, device));
-            let ended = ended.map(|(_, file)| {
-                let machine = machine.clone();
-                body(&mut SimulatedSession { file, machine, observes, counts: Vec::new() });
-            });
-            // What the driver leaves behind is a violation like any other.
-            machine.shut_down();
-            ended
-        });
+        let result = self.run_on(&machine, bodies);
         // Whatever was noticed until the very end, also when the machine stopped on the way.
         Ended {
-            result: result.map_err(|end| TargetError::Stopped(violation(&end.report))).flatten(),
+            result,
             notes: machine.notes().into_iter().map(note).collect(),
             never_stopped: machine.outcomes().iter().map(violation).collect(),
             fallible: machine.fallible_calls(),
         }
+    }
+}
+
+impl SimulatedTarget {
+    /// Why this machine cannot run so many bodies at a time, if it cannot.
+    const fn refusal(&self, bodies: usize) -> Option<&'static str> {
+        match self.simulation.scheduling {
+            Scheduling::Deterministic { .. } if !nthost::Scheduling::DETERMINISTIC => Some(
+                "there is no deterministic scheduler on this system; use \
+                 --sim PROFILE,scheduling=straight",
+            ),
+            Scheduling::Straight if bodies > 1 => Some(
+                "scheduling=straight has one thread; use scheduling=threads or \
+                 scheduling=deterministic",
+            ),
+            _ => None,
+        }
+    }
+
+    fn run_on(&self, machine: &Machine, bodies: Vec<Body>) -> Result<(), TargetError> {
+        let stopped = |end: nthost::Stopped| TargetError::Stopped(violation(&end.report));
+        let (device, image) = (self.simulation.device, self.image.clone());
+        let observes = !self.simulation.profile.is_coherent();
+        let started = machine
+            .run(move |machine| {
+                load(machine, image.as_ref())?;
+                Site::new(machine, device).map(Arc::new)
+            })
+            .map_err(stopped)?;
+        let ended = match started {
+            Err(error) => Err(error),
+            Ok(site) => {
+                let start = |body: Body| {
+                    let site = Arc::clone(&site);
+                    machine
+                        .spawn(move |machine| SimulatedSession::run(machine, &site, observes, body))
+                };
+                let running: Vec<_> = bodies.into_iter().map(start).collect();
+                running.into_iter().try_for_each(|thread| thread.join().map_err(stopped)?)
+            }
+        };
+        if matches!(ended, Err(TargetError::Stopped(_))) {
+            return ended;
+        }
+        // What the driver leaves behind is a violation like any other.
+        machine.run(Machine::shut_down).map_err(stopped)?;
+        ended
     }
 }
 
@@ -174,8 +206,8 @@ fn load(machine: &Machine, image: Option<&Image>) -> Result<(), TargetError> {
     })
 }
 
-/// Plugs the device in and opens it.
-pub(crate) fn start(machine: &Machine, device: Device) -> Result<(Slot, File), TargetError> {
+/// Plugs the device in; where it is, and the path to open it by.
+fn plug(machine: &Machine, device: Device) -> Result<(Slot, String), TargetError> {
     let model: Box<dyn testdev::bus::Device> = match device {
         Device::Edu => Box::new(Edu::new(EduConfig::default())),
         Device::Exerciser => Box::new(Exerciser::new(ExerciserConfig::default())),
@@ -184,11 +216,17 @@ pub(crate) fn start(machine: &Machine, device: Device) -> Result<(Slot, File), T
     let slot = machine.plug(model).map_err(failed("starting the device"))?;
     let (data1, data2, data3, data4) = GUID_FIELDS;
     let interface = wdk_lite::GUID { Data1: data1, Data2: data2, Data3: data3, Data4: data4 };
-    let path = machine.interfaces(&interface).into_iter().next().ok_or_else(|| {
+    let path = machine.interfaces(&interface).pop().ok_or_else(|| {
         TargetError::Unavailable(
             "the driver started the device but offers no interface to open".to_owned(),
         )
     })?;
+    Ok((slot, path))
+}
+
+/// Plugs the device in and opens it.
+pub(crate) fn start(machine: &Machine, device: Device) -> Result<(Slot, File), TargetError> {
+    let (slot, path) = plug(machine, device)?;
     let file = machine.open(&path, Access::READ_WRITE).map_err(failed("opening the device"))?;
     Ok((slot, file))
 }
@@ -225,93 +263,6 @@ pub(crate) const fn control_code(direction: Direction) -> u32 {
     match direction {
         Direction::ToDevice => Ioctl::ToDevice.code(),
         Direction::FromDevice => Ioctl::FromDevice.code(),
-    }
-}
-
-/// An open handle on the simulated machine.
-struct SimulatedSession {
-    file: File,
-    machine: Machine,
-    /// Whether the machine has something to tell besides the data.
-    observes: bool,
-    /// How often each note had happened when somebody looked last.
-    counts: Vec<u64>,
-}
-
-impl SimulatedSession {
-    /// Sends a buffered request, and returns its output.
-    fn ask<Request: IntoBytes + zerocopy::Immutable, Reply: FromBytes + IntoBytes>(
-        &self,
-        code: Ioctl,
-        request: &Request,
-    ) -> Result<Reply, NtStatus> {
-        let mut reply = Reply::new_zeroed();
-        self.file
-            .device_io_control(code.code(), request.as_bytes(), reply.as_mut_bytes())
-            .map_err(status)?;
-        Ok(reply)
-    }
-}
-
-fn status(status: nthost::NtStatus) -> NtStatus {
-    NtStatus(status.0)
-}
-
-impl Session for SimulatedSession {
-    fn query(&mut self) -> Result<QueryReply, NtStatus> {
-        self.ask(Ioctl::Query, &QueryRequest::new())
-    }
-
-    fn transfer(
-        &mut self,
-        path: Path,
-        direction: Direction,
-        offset: u64,
-        buffer: &mut [u8],
-    ) -> Result<usize, NtStatus> {
-        // CAST: the length of a buffer fits in 64 bits.
-        let header = TransferHeader::new(path, offset, buffer.len() as u64);
-        self.file
-            .device_io_control(control_code(direction), header.as_bytes(), buffer)
-            .map_err(status)
-    }
-
-    fn read_file(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, NtStatus> {
-        self.file.read_at(offset, buffer).map_err(status)
-    }
-
-    fn write_file(&mut self, offset: u64, buffer: &[u8]) -> Result<usize, NtStatus> {
-        self.file.write_at(offset, buffer).map_err(status)
-    }
-
-    fn statistics(&mut self) -> Result<Statistics, NtStatus> {
-        self.ask(Ioctl::Statistics, &StatisticsRequest::new())
-    }
-
-    fn reset(&mut self) -> Result<(), NtStatus> {
-        let request = ResetRequest::new();
-        self.file
-            .device_io_control(Ioctl::Reset.code(), request.as_bytes(), &mut [])
-            .map(|_| ())
-            .map_err(status)
-    }
-
-    fn observe(&mut self) -> Observed {
-        if !self.observes {
-            return Observed::default();
-        }
-        let notes = self.machine.notes();
-        self.counts.resize(notes.len(), 0);
-        let news = notes
-            .iter()
-            .zip(&mut self.counts)
-            .filter(|(note, known)| !note.harmless && note.count > **known);
-        let breaches = news.map(|(note, known)| {
-            *known = note.count;
-            BrokenRule { rule: note.rule.name(), text: note.message.clone(), call_site: site(note) }
-        });
-        let breaches = breaches.collect();
-        Observed { losses: self.machine.take_cache_losses(), breaches }
     }
 }
 

@@ -34,6 +34,23 @@ impl NtStatus {
         )
     }
 
+    /// Whether it says that the device is gone, or on its way: that of the driver, or those of the
+    /// I/O manager and the framework for requests that reach no driver any more
+    /// (STATUS_DELETE_PENDING, STATUS_NO_SUCH_DEVICE).
+    #[must_use]
+    pub const fn is_gone(self) -> bool {
+        const DELETE_PENDING: i32 = 0xC000_0056_u32.cast_signed();
+        const NO_SUCH_DEVICE: i32 = 0xC000_000E_u32.cast_signed();
+        matches!(
+            self.0,
+            status::DEVICE_REMOVED
+                | status::DEVICE_NOT_READY
+                | status::INVALID_DEVICE_STATE
+                | DELETE_PENDING
+                | NO_SUCH_DEVICE
+        )
+    }
+
     /// Whether it says that the request was cancelled.
     #[must_use]
     pub const fn is_cancelled(self) -> bool {

@@ -34,10 +34,15 @@ use windows_sys::Win32::System::Threading::{CreateEventW, WaitForSingleObject};
 use windows_sys::core::{BOOL, GUID};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Body, Ended, Machine, NtStatus, Session, Target, TargetError, win32};
+use super::{
+    Body, Ended, Machine, NtStatus, Pending, Session, Target, TargetError, Transfer, win32,
+};
+use crate::guard::Arena;
 use crate::interrupt;
+use submitted::Submitted;
 
 mod machine;
+mod submitted;
 
 /// How often a waiting request looks whether the user wants to end it, in milliseconds.
 const POLL_MILLISECONDS: u32 = 50;
@@ -118,18 +123,34 @@ impl Target for WindowsTarget {
         Some(machine::ask(&self.path))
     }
 
-    fn run(&self, body: Body) -> Ended {
-        self.start().map(|mut device| body(&mut device)).into()
+    fn run_together(&self, bodies: Vec<Body>) -> Ended {
+        let start = |body: Body| {
+            let mut device = self.start()?;
+            Ok(move || body(&mut device))
+        };
+        let threads: Result<Vec<_>, TargetError> = bodies.into_iter().map(start).collect();
+        threads.map(in_threads).into()
+    }
+}
+
+/// Runs each in a thread of its own, until all have ended.
+fn in_threads(bodies: Vec<impl FnOnce() + Send + 'static>) {
+    let threads: Vec<_> = bodies.into_iter().map(std::thread::spawn).collect();
+    let ends: Vec<_> = threads.into_iter().map(std::thread::JoinHandle::join).collect();
+    for panicked in ends.into_iter().filter_map(Result::err) {
+        std::panic::resume_unwind(panicked);
     }
 }
 
 /// An open handle of a device.
 #[derive(Debug)]
 struct OpenDevice {
-    device: OwnedHandle,
-    /// Signalled when a request is complete; each request resets it when it starts.
-    event: OwnedHandle,
+    path: String,
+    device: Arc<OwnedHandle>,
     interrupted: Arc<AtomicBool>,
+    /// Events of requests that are over, each signalled when its request was complete; the next
+    /// one resets it when it starts.
+    events: Vec<OwnedHandle>,
 }
 
 impl OpenDevice {
@@ -146,46 +167,36 @@ impl OpenDevice {
             .custom_flags(FILE_FLAG_OVERLAPPED)
             .open(path)
             .map_err(refused)?;
-        let event = event().map_err(refused)?;
-        Ok(Self { device: device.into(), event, interrupted })
+        let events = vec![event().map_err(refused)?];
+        let device = Arc::new(device.into());
+        Ok(Self { path: path.to_owned(), device, interrupted, events })
     }
 
     /// Carries out one request to its end, and returns how many bytes it returned.
     ///
     /// # Safety
     ///
-    /// `start` starts one overlapped operation on the handle that it gets, with the `OVERLAPPED`
-    /// that it gets, and returns what that call returned. The operation's buffers are valid, and
-    /// nobody else uses them, until this function returns or unwinds.
+    /// As [`Running::start`], until this function returns or unwinds.
     unsafe fn request(
-        &self,
+        &mut self,
         offset: u64,
         start: impl FnOnce(HANDLE, *mut OVERLAPPED) -> BOOL,
     ) -> Result<usize, NtStatus> {
-        // CAST: the two halves of the offset.
-        let place = OVERLAPPED_0_0 { Offset: offset as u32, OffsetHigh: (offset >> 32) as u32 };
-        // The kernel writes to it while the request is under way.
-        let overlapped = UnsafeCell::new(OVERLAPPED {
-            Anonymous: OVERLAPPED_0 { Anonymous: place },
-            hEvent: self.event.as_raw_handle(),
-            ..OVERLAPPED::default()
-        });
-        let started = start(self.device.as_raw_handle(), overlapped.get());
-        // Nothing may come in between: the error is the thread's last one.
-        let error = io::Error::last_os_error().raw_os_error().unwrap_or_default() as u32;
-        let mut running = Running { device: self, overlapped: &overlapped, done: false };
-        if started == 0 && error != ERROR_IO_PENDING {
-            // Nothing is under way.
-            running.done = true;
-            return Err(win32::refusal(running.result().0, error));
-        }
-        running.wait();
-        let (internal, length) = running.result();
-        win32::completion(internal).map(|()| length)
+        // SAFETY: the caller's promise; what was started is waited for here.
+        let mut running = unsafe { Running::start(self, offset, start)? };
+        let result = running.end();
+        self.events.extend(running.event.take());
+        result
+    }
+
+    /// An event for the next request.
+    fn event(&mut self) -> Result<OwnedHandle, NtStatus> {
+        let spare = self.events.pop().map_or_else(event, Ok);
+        spare.map_err(|_| NtStatus(status::INSUFFICIENT_RESOURCES))
     }
 
     /// Sends a request with a control code.
-    fn control(&self, code: Ioctl, input: &[u8], output: &mut [u8]) -> Result<usize, NtStatus> {
+    fn control(&mut self, code: Ioctl, input: &[u8], output: &mut [u8]) -> Result<usize, NtStatus> {
         let (input_length, output_length) = (length(input)?, length(output)?);
         let start = |device: HANDLE, overlapped: *mut OVERLAPPED| {
             // SAFETY: the device is open; `request` keeps `overlapped` and this function both
@@ -210,7 +221,7 @@ impl OpenDevice {
 
     /// Sends a buffered request, and returns its output.
     fn ask<Request: IntoBytes + zerocopy::Immutable, Reply: FromBytes + IntoBytes>(
-        &self,
+        &mut self,
         code: Ioctl,
         request: &Request,
     ) -> Result<Reply, NtStatus> {
@@ -247,20 +258,70 @@ fn event() -> io::Result<OwnedHandle> {
 ///
 /// Until `done` the kernel may write to `overlapped` and to the request's buffers; dropping this
 /// waits for it.
-struct Running<'r> {
-    device: &'r OpenDevice,
-    overlapped: &'r UnsafeCell<OVERLAPPED>,
+struct Running {
+    device: Arc<OwnedHandle>,
+    /// Taken when the request is over.
+    event: Option<OwnedHandle>,
+    /// On the heap, where it stays when this moves; the kernel writes to it meanwhile.
+    overlapped: Box<UnsafeCell<OVERLAPPED>>,
+    interrupted: Arc<AtomicBool>,
     done: bool,
 }
 
-impl Running<'_> {
+impl Running {
+    /// Starts a request.
+    ///
+    /// # Safety
+    ///
+    /// `start` starts one overlapped operation on the handle that it gets, with the `OVERLAPPED`
+    /// that it gets, and returns what that call returned. The operation's buffers are valid, and
+    /// nobody else uses them, until what this returns is dropped.
+    unsafe fn start(
+        device: &mut OpenDevice,
+        offset: u64,
+        start: impl FnOnce(HANDLE, *mut OVERLAPPED) -> BOOL,
+    ) -> Result<Self, NtStatus> {
+        let event = device.event()?;
+        // CAST: the two halves of the offset.
+        let place = OVERLAPPED_0_0 { Offset: offset as u32, OffsetHigh: (offset >> 32) as u32 };
+        let overlapped = Box::new(UnsafeCell::new(OVERLAPPED {
+            Anonymous: OVERLAPPED_0 { Anonymous: place },
+            hEvent: event.as_raw_handle(),
+            ..OVERLAPPED::default()
+        }));
+        let started = start(device.device.as_raw_handle(), overlapped.get());
+        // Nothing may come in between: the error is the thread's last one.
+        let error = io::Error::last_os_error().raw_os_error().unwrap_or_default() as u32;
+        let mut running = Self {
+            device: Arc::clone(&device.device),
+            event: Some(event),
+            overlapped,
+            interrupted: Arc::clone(&device.interrupted),
+            done: false,
+        };
+        if started == 0 && error != ERROR_IO_PENDING {
+            // Nothing is under way.
+            running.done = true;
+            device.events.extend(running.event.take());
+            return Err(win32::refusal(running.result().0, error));
+        }
+        Ok(running)
+    }
+
+    /// Waits for the end; how many bytes the request returned.
+    fn end(&mut self) -> Result<usize, NtStatus> {
+        self.wait();
+        let (internal, length) = self.result();
+        win32::completion(internal).map(|()| length)
+    }
+
     /// Waits until the kernel is done, and asks it to hurry when the user wants to end.
     fn wait(&mut self) {
         let mut cancelled = None;
         let mut told = false;
         while !self.completes_within(POLL_MILLISECONDS) {
             match cancelled {
-                None if self.device.interrupted.load(Ordering::Relaxed) => {
+                None if self.interrupted.load(Ordering::Relaxed) => {
                     self.cancel();
                     cancelled = Some(Instant::now());
                 }
@@ -280,8 +341,9 @@ impl Running<'_> {
 
     /// Whether the request is complete, now or within so many milliseconds.
     fn completes_within(&mut self, milliseconds: u32) -> bool {
-        // SAFETY: the event is open as long as the device is borrowed.
-        match unsafe { WaitForSingleObject(self.device.event.as_raw_handle(), milliseconds) } {
+        let Some(event) = &self.event else { return self.done };
+        // SAFETY: the event is this request's own, and open.
+        match unsafe { WaitForSingleObject(event.as_raw_handle(), milliseconds) } {
             // INVARIANT: the kernel signals the event after its last access.
             WAIT_OBJECT_0 => self.done = true,
             WAIT_TIMEOUT => {}
@@ -293,7 +355,7 @@ impl Running<'_> {
 
     /// Asks the driver to end the request early. It still has to be waited for.
     fn cancel(&self) {
-        let device = self.device.device.as_raw_handle();
+        let device = self.device.as_raw_handle();
         // SAFETY: the device is open, and `overlapped` is that of a request on it.
         let found = unsafe { CancelIoEx(device, self.overlapped.get()) };
         // If it was not found it is complete, or about to be.
@@ -309,7 +371,7 @@ impl Running<'_> {
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
         if !self.done {
             self.cancel();
@@ -368,6 +430,20 @@ impl Session for OpenDevice {
     fn reset(&mut self) -> Result<(), NtStatus> {
         let request = ResetRequest::new();
         self.control(Ioctl::Reset, request.as_bytes(), &mut []).map(|_| ())
+    }
+
+    fn submit(&mut self, transfer: Transfer, arena: Arena) -> Box<dyn Pending> {
+        Box::new(Submitted::start(self, transfer, arena))
+    }
+
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn reopen(&mut self) -> Result<(), NtStatus> {
+        let gone = |_| NtStatus(status::DEVICE_REMOVED);
+        *self = Self::open(&self.path, Arc::clone(&self.interrupted)).map_err(gone)?;
+        Ok(())
     }
 }
 

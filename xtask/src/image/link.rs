@@ -36,13 +36,7 @@ pub const IMAGES: &[Image] = &[
         features: &["image"],
         description: "KMDF echo test driver",
     },
-    Image {
-        folder: "tests/images/conformance",
-        binary: "conformance",
-        entry: "DriverEntry",
-        features: &["image"],
-        description: "Kernel conformance tests",
-    },
+    CONFORMANCE,
 ];
 
 /// The dmaproof driver.
@@ -52,6 +46,15 @@ pub const DRIVER: Image = Image {
     entry: "FxDriverEntry",
     features: &[],
     description: "dmaproof DMA test driver",
+};
+
+/// The kernel's tests.
+pub const CONFORMANCE: Image = Image {
+    folder: "tests/images/conformance",
+    binary: "conformance",
+    entry: "DriverEntry",
+    features: &["image"],
+    description: "Kernel conformance tests",
 };
 
 /// Separates compiler flags in `CARGO_ENCODED_RUSTFLAGS`.

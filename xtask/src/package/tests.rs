@@ -37,7 +37,8 @@ struct Signed(Vec<(&'static str, Vec<u8>)>);
 
 impl Signed {
     fn make(driver: &[u8]) -> Self {
-        Self(signed(driver, TEMPLATE, noon()).expect("the package can be made"))
+        // Any image can stand for the kernel's tests.
+        Self(signed(driver, driver, TEMPLATE, noon()).expect("the package can be made"))
     }
 
     fn file(&self, name: &str) -> &[u8] {
@@ -82,7 +83,7 @@ fn a_signed_image_is_not_signed_again() {
     let Some(driver) = driver() else { return };
     let signed = Signed::make(&driver);
 
-    let again = super::signed(signed.file("dmaproof.sys"), TEMPLATE, noon());
+    let again = super::signed(signed.file("dmaproof.sys"), &driver, TEMPLATE, noon());
 
     assert!(matches!(again, Err(Error::Image(text)) if text.contains("signed already")));
 }
@@ -149,8 +150,9 @@ fn osslsigncode(arguments: &[&str]) -> Option<(bool, String)> {
     Some((output.status.success(), text + &String::from_utf8_lossy(&output.stderr)))
 }
 
-/// Writes the files into `folder` and verifies the driver, by its own signature and by the catalog.
-fn verify(folder: &Path, signed: &Signed) -> Option<[(bool, String); 2]> {
+/// Writes the files into `folder` and verifies the driver, by its own signature and by the catalog,
+/// and the kernel's tests.
+fn verify(folder: &Path, signed: &Signed) -> Option<[(bool, String); 3]> {
     for (name, contents) in &signed.0 {
         fs::write(folder.join(name), contents).expect("the folder is writable");
     }
@@ -161,7 +163,9 @@ fn verify(folder: &Path, signed: &Signed) -> Option<[(bool, String); 2]> {
     fs::write(&root, certificate.expect("a certificate")).expect("the folder is writable");
     let own = osslsigncode(&["verify", "-in", &driver, "-CAfile", &root])?;
     let listed = osslsigncode(&["verify", "-catalog", &catalog, "-in", &driver, "-CAfile", &root])?;
-    Some([own, listed])
+    let tests = path("conformance.sys");
+    let tests = osslsigncode(&["verify", "-in", &tests, "-CAfile", &root])?;
+    Some([own, listed, tests])
 }
 
 #[test]
@@ -176,15 +180,16 @@ fn osslsigncode_verifies_the_driver_and_the_catalog_and_notices_a_changed_byte()
     }
 
     // In the middle of the code.
-    let file = signed.0.iter_mut().find(|file| file.0 == "dmaproof.sys");
-    file.expect("the package has a driver").1[0x1000] ^= 1;
+    for file in signed.0.iter_mut().filter(|file| file.0.ends_with(".sys")) {
+        file.1[0x1000] ^= 1;
+    }
     let Some(changed) = verify(folder.path(), &signed) else { return };
     for (good, text) in changed {
         assert!(!good, "a changed driver was accepted: {text}");
     }
 }
 
-/// The package that Windows makes of the project carries the same files.
+/// The package that Windows makes of the project carries the same files, but not the kernel's tests.
 #[test]
 fn the_makefile_packages_the_same_files() {
     let makefile = fs::read_to_string(root().join("Makefile.toml")).expect("there is a makefile");

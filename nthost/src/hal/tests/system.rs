@@ -5,6 +5,7 @@ use testdev::bus::{Acknowledge, SystemDevice};
 
 use super::*;
 use crate::SystemDma;
+use crate::cache::{Loss, Lost};
 
 /// A device with a data port that remembers what is put into it.
 #[derive(Default)]
@@ -303,4 +304,57 @@ fn a_channel_freed_without_a_flush_serves_nobody() {
             rig.put(adapter).expect("nothing is outstanding");
         });
     });
+}
+
+/// How a transfer of the controller's ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Flushed,
+    FlushFails,
+    /// Its channel is freed without a flush, on a machine that goes on.
+    Freed,
+}
+
+#[test]
+fn the_controllers_fifo_is_among_the_losses() {
+    for ending in [Ending::Flushed, Ending::FlushFails, Ending::Freed] {
+        let controller = Some(SystemDma { chunk: 16, interrupts: false });
+        let builder = Machine::builder(Profile::Nt).system_dma(controller).go_on(true);
+        let fails = ending == Ending::FlushFails;
+        let builder = if fails { builder.fail_flush(1) } else { builder };
+        let machine = builder.build();
+        let slot = machine.plug(Box::new(Wired::default())).expect("there is room").0;
+        let kernel = &*machine.kernel;
+        kernel.kernel_mode(|| kernel.at_irql(2, || end_with_a_tail(&Rig { kernel, slot }, ending)));
+    }
+}
+
+/// 16 bytes of 21 have gone to memory when the transfer ends.
+fn end_with_a_tail(rig: &Rig<'_>, ending: Ending) {
+    let Rig { kernel, .. } = *rig;
+    let (adapter, count) = rig.adapter(description(true));
+    let buffer = rig.buffer(128, 0, true);
+    let base = rig.held(adapter, count);
+    rig.cache_flush(buffer.mdl, true);
+    rig.map(adapter, base, &buffer, (0, 128), false).expect("it is a proper call");
+    kernel.hal.controller.collect(kernel, CHANNEL, &[9; 21]);
+    kernel.hal.controller.end(kernel, CHANNEL);
+    if ending != Ending::Freed {
+        let flushed = rig.flush(adapter, base, &buffer, (0, 128), false);
+        assert_eq!(flushed.expect("it is a proper call"), ending == Ending::Flushed);
+    }
+    // SAFETY: the arguments are a driver's.
+    unsafe { op::FreeAdapterChannel(kernel, adapter) }.expect("the machine goes on");
+    let losses = kernel.caches().expect("caches are not coherent").take_losses();
+    if ending == Ending::Flushed {
+        assert_eq!(losses, []);
+        assert_eq!(&buffer.data()[..21], &[9; 21]);
+    } else {
+        let start = buffer.va().addr();
+        let left = losses.iter().filter(|loss| loss.how == Lost::LeftInFifo);
+        let at: Vec<_> = left.flat_map(Loss::addresses).collect();
+        assert_eq!(at, (start + 16..start + 21).collect::<Vec<_>>(), "{ending:?}");
+    }
+    kernel.memory.release_mdl(kernel, buffer.mdl).expect("nothing is mapped");
+    rig.put(adapter).expect("nothing is outstanding");
 }

@@ -29,9 +29,9 @@ fn a_sound_image_is_read() {
 fn flaws_are_named() {
     type Change = fn(&mut Builder);
     let cases: [(Change, &str); 22] = [
-        (|b| b.put(0, b"ZM"), "DOS magic"),
-        (|b| b.put_u32s(0x3C, &[0xFFFF_FFF0]), "NT headers"),
-        (|b| b.put(PE as u32, b"XX"), "PE magic"),
+        (|b| b.put(0, b"ZM"), "does not begin with"),
+        (|b| b.put_u32s(0x3C, &[0xFFFF_FFF0]), "no PE header"),
+        (|b| b.put(PE as u32, b"XX"), "PE header"),
         (|b| b.put(PE as u32 + 4, &0xAA64u16.to_le_bytes()), "built for ARM64"),
         (|b| b.put(PE as u32 + 4, &0x14Cu16.to_le_bytes()), "machine type 0x014c"),
         (|b| b.put(PE as u32 + 22, &[0x20]), "not executable"),
@@ -63,6 +63,11 @@ fn flaws_are_named() {
 fn a_file_that_is_not_there_is_named() {
     let error = Image::open("no/such/file.sys".as_ref()).expect_err("it is not there");
     assert!(error.to_string().starts_with("cannot read no/such/file.sys"), "{error}");
+    // What could be read for ever is not read at all.
+    for path in ["/dev/zero", env!("CARGO_MANIFEST_DIR")] {
+        let error = Image::open(path.as_ref()).expect_err("it is no file");
+        assert!(error.to_string().contains("not a regular file"), "{error}");
+    }
 }
 
 #[test]

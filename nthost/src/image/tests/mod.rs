@@ -2,6 +2,7 @@
 
 mod build;
 mod drivers;
+mod exceptions;
 mod instructions;
 mod loading;
 mod running;

@@ -285,6 +285,27 @@ const MEMORY: [(Write, u32, &str); 6] = [
     ),
 ];
 
+/// Ways to run on where nothing is.
+const ASTRAY: [(Write, u32, &str); 2] = [
+    (
+        |c| {
+            c.asm.mov(eax, 0xC).unwrap();
+            c.asm.jmp(rax).unwrap();
+        },
+        0x50,
+        "0xc, where no code is",
+    ),
+    (
+        |c| {
+            c.asm.mov(eax, 0x5000).unwrap();
+            c.asm.push(rax).unwrap();
+            c.asm.ret().unwrap();
+        },
+        0x50,
+        "0x5000, where no code is",
+    ),
+];
+
 /// Instructions that give up.
 const ENDS: [(Write, u32, &str); 6] = [
     (|c| c.asm.int(0x2C).unwrap(), 0x1E, "assertion"),
@@ -319,12 +340,37 @@ const ENDS: [(Write, u32, &str); 6] = [
 
 #[test]
 fn faults_are_reported_with_the_bug_check_they_are_on_windows() {
-    for (write, code, words) in MEMORY.into_iter().chain(ENDS) {
+    for (write, code, words) in MEMORY.into_iter().chain(ENDS).chain(ASTRAY) {
         let report = report(write);
         assert_eq!(report.rule, RuleId::Sim15, "{report}");
         assert_eq!(report.bug_check.map(|check| check.code), Some(code), "{report}");
         assert!(report.message.contains(words), "{words}: {report}");
     }
+}
+
+#[test]
+fn a_loop_without_an_end_is_ended() {
+    let report = report(|code| {
+        let mut again = code.asm.create_label();
+        code.asm.set_label(&mut again).unwrap();
+        code.asm.jmp(again).unwrap();
+    });
+    assert_eq!(report.rule, RuleId::Sim15);
+    assert!(report.message.contains("does not come back"), "{report}");
+    assert!(report.call_site().starts_with("test.sys+0x1"), "{report}");
+    assert_eq!(report.bug_check, None);
+
+    // One that calls the kernel, at a level where Windows has a watchdog too.
+    let report = super::running::report(|code| {
+        code.asm.mov(ecx, 2).unwrap();
+        code.asm.mov(cr8, rcx).unwrap();
+        let mut again = code.asm.create_label();
+        code.asm.set_label(&mut again).unwrap();
+        code.call("KeGetCurrentIrql");
+        code.asm.jmp(again).unwrap();
+    });
+    assert!(report.message.contains("does not come back"), "{report}");
+    assert_eq!(report.bug_check.map(|check| check.code), Some(0x133), "{report}");
 }
 
 #[test]

@@ -89,12 +89,16 @@ unsafe impl Send for Scheduler {}
 // SAFETY: as above.
 unsafe impl Sync for Scheduler {}
 
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.inner.take().give_back();
+    }
+}
+
 impl Scheduler {
     pub(crate) fn new(processors: usize) -> Self {
-        let inner =
-            Inner { processors: vec![Vec::new(); processors], seen: u64::MAX, ..Inner::default() };
         Self {
-            inner: RefCell::new(inner),
+            inner: RefCell::new(Inner::take(processors)),
             current: Cell::new(usize::MAX),
             suspender: Cell::new(std::ptr::null()),
             next: Cell::new(None),

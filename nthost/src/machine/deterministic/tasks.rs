@@ -3,6 +3,7 @@
 // UNSAFETY: conditions are kept as pointers into the stacks of suspended tasks.
 
 use std::any::Any;
+use std::cell::RefCell;
 
 use super::World;
 use super::moves::{Action, Moves};
@@ -63,7 +64,40 @@ pub(super) struct Inner {
     pub spare: Vec<Vec<Segment>>,
 }
 
+thread_local! {
+    /// What schedulers of this thread had, emptied: runs may be short, and there are many.
+    static POOL: RefCell<Vec<Inner>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Those kept.
+const KEPT: usize = 8;
+
 impl Inner {
+    /// That of a machine without tasks, with the room that an earlier one had.
+    pub(super) fn take(processors: usize) -> Self {
+        let mut inner = POOL.with_borrow_mut(Vec::pop).unwrap_or_default();
+        inner.processors.resize_with(processors, Vec::new);
+        inner.seen = u64::MAX;
+        inner
+    }
+
+    /// Drops what is left of its tasks and keeps the room.
+    pub(super) fn give_back(self) {
+        let Self { mut tasks, mut processors, mut moves, mut actors, spare, .. } = self;
+        tasks.clear();
+        processors.iter_mut().for_each(Vec::clear);
+        moves.clear();
+        actors.clear();
+        let emptied = Self { tasks, processors, moves, actors, spare, ..Self::default() };
+        // A scheduler may go with its thread, after the pool.
+        let _ = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if pool.len() < KEPT {
+                pool.push(emptied);
+            }
+        });
+    }
+
     pub(super) fn task(&mut self, index: usize) -> &mut Task {
         self.tasks[index].as_mut().expect("the task is alive")
     }

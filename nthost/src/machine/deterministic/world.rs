@@ -68,7 +68,7 @@ impl World for Kernel {
                 moves.add(Actor::new(Kind::Device, slot), Action::Device(slot));
             });
         }
-        if self.adversary_moves() > 0 {
+        if self.caches().is_some_and(|cache| cache.moves() > 0) {
             moves.add(Actor::new(Kind::Adversary, 0), Action::Adversary);
         }
     }
@@ -111,13 +111,15 @@ impl World for Kernel {
             }
             Action::Adversary => {
                 self.touch(Thing::CACHES);
-                self.make_adversary_move(self.choices.number(self.adversary_moves()));
+                self.make_adversary_move();
                 None
             }
         }
     }
 
     fn advance(&self, deadline: u64) -> bool {
+        // A device that put its timer off, or stopped it, has left an earlier time behind.
+        self.bus.update_next();
         let next = self.clock.next().min(self.bus.next_deadline()).min(deadline);
         let ahead = next != u64::MAX && next > self.clock.now();
         if ahead {
@@ -137,15 +139,11 @@ impl World for Kernel {
 }
 
 impl Kernel {
-    /// Moves that the caches can make by themselves now; none on a coherent machine.
-    fn adversary_moves(&self) -> u32 {
-        self.caches().map_or(0, |cache| cache.moves())
-    }
-
-    /// Makes the caches' move number `n`, counted from 0.
-    fn make_adversary_move(&self, n: u32) {
+    /// Makes one of the moves that the caches can make by themselves now.
+    fn make_adversary_move(&self) {
         if let Some(mut cache) = self.caches() {
-            cache.make_move(n);
+            let chosen = self.choices.number(cache.moves());
+            cache.make_move(chosen);
         }
     }
 

@@ -10,6 +10,17 @@ use std::ptr;
 
 use super::log::{LINE, LineState, POISON};
 
+/// A line of poison.
+const POISONED: [u8; LINE] = {
+    let mut line = [0; LINE];
+    let mut at = 0;
+    while at < LINE {
+        line[at] = POISON[at % POISON.len()];
+        at += 1;
+    }
+    line
+};
+
 /// All bytes of a line.
 pub(super) const ALL: u64 = u64::MAX;
 
@@ -21,15 +32,42 @@ pub(super) fn mask(from: usize, to: usize) -> u64 {
 
 /// The bytes whose bits are set, in order.
 pub(super) fn bytes_of(mask: u64) -> impl Iterator<Item = usize> {
-    (0..LINE).filter(move |byte| mask >> byte & 1 == 1)
+    runs_of(mask).flat_map(|(from, to)| from..to)
+}
+
+/// The runs of bytes whose bits are set, in order: the first byte of each, and the first behind.
+fn runs_of(mut mask: u64) -> impl Iterator<Item = (usize, usize)> {
+    std::iter::from_fn(move || {
+        let from = mask.trailing_zeros();
+        let to = from + mask.checked_shr(from)?.trailing_ones();
+        mask &= ALL.checked_shl(to).unwrap_or(0);
+        // CAST: at most 64.
+        Some((from as usize, to as usize))
+    })
 }
 
 /// The bytes in which two copies differ, of those in `of`.
+#[inline]
 pub(super) fn differing(one: &[u8; LINE], other: &[u8; LINE], of: u64) -> u64 {
-    if one == other {
+    let words = |copy: &[u8; LINE]| -> [u64; 8] {
+        let (words, _) = copy.as_chunks();
+        std::array::from_fn(|at| u64::from_le_bytes(words[at]))
+    };
+    let (one, other) = (words(one), words(other));
+    // Most often there are none.
+    if (0..8).fold(0, |sum, at| sum | (one[at] ^ other[at])) == 0 {
         return 0;
     }
-    bytes_of(of).filter(|&byte| one[byte] != other[byte]).fold(0, |sum, byte| sum | 1 << byte)
+    (0..8).fold(0, |sum, at| sum | nonzero_bytes(one[at] ^ other[at]) << (8 * at)) & of
+}
+
+/// A bit for each byte of a word that is not zero, the lowest byte's lowest.
+fn nonzero_bytes(word: u64) -> u64 {
+    const LOW: u64 = 0x7F7F_7F7F_7F7F_7F7F;
+    // The highest bit of each byte: set if any other is, or it is itself.
+    let found = (((word & LOW) + LOW) | word) & !LOW;
+    // The product brings bit 8n + 7 to bit 56 + n, and no two others to the same place.
+    (found >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 /// What the line is like when it begins to be tracked.
@@ -41,8 +79,9 @@ pub(super) enum Mark {
     Absent,
 }
 
-/// One line of a tracked page.
+/// One line of a tracked page. Aligned, so that a look at it touches as little memory as it can.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(super) struct Line {
     /// As far as the model has seen; [`Line::look`] brings it up to date.
     pub state: LineState,
@@ -56,8 +95,11 @@ pub(super) struct Line {
     pub unseen: u64,
     /// Mappings through which a device has the line itself, not a bounce page.
     pub given: u16,
-    /// Whether it was dirty when a device was given it.
+    /// Whether KeFlushIoBuffers was called for it since a device was given it.
+    pub flushed: bool,
+    /// Whether it was dirty when a device was given it, and whether it had been flushed for that.
     pub dirty_when_given: bool,
+    pub flushed_before: bool,
     /// The bytes that the processor stored since a device was given the line.
     pub stored: u64,
 }
@@ -70,13 +112,20 @@ impl Line {
         locked: 0,
         unseen: 0,
         given: 0,
+        flushed: false,
         dirty_when_given: false,
+        flushed_before: false,
         stored: 0,
     };
 
     /// The CPU copy of the locked bytes; 0 elsewhere.
     pub(super) fn cpu(&self, address: usize) -> [u8; LINE] {
         read(address, self.locked)
+    }
+
+    /// Whether the processor stored since the last look.
+    pub(super) fn is_stored(&self, address: usize) -> bool {
+        differing(&self.cpu(address), &self.snapshot, self.locked) != 0
     }
 
     /// Brings the state up to date: a CPU copy that is not the snapshot is the processor's store.
@@ -104,17 +153,32 @@ impl Line {
                 Mark::Absent => LineState::Absent,
             };
         }
+        if first && bytes != ALL {
+            // What an earlier lock of the line left here.
+            (self.snapshot, self.ram) = ([0; LINE], [0; LINE]);
+        }
         let poisoned = self.state == LineState::Dirty && mark == Mark::Dirty;
-        for byte in bytes_of(new) {
-            self.snapshot[byte] = cpu[byte];
-            self.ram[byte] = if poisoned { POISON[byte % POISON.len()] } else { cpu[byte] };
+        let ram = if poisoned { &POISONED } else { &cpu };
+        for (from, to) in runs_of(new) {
+            self.snapshot[from..to].copy_from_slice(&cpu[from..to]);
+            self.ram[from..to].copy_from_slice(&ram[from..to]);
+        }
+    }
+
+    /// Only these bytes are tracked any longer.
+    pub(super) fn keep(&mut self, locked: u64) {
+        self.locked = locked;
+        self.unseen &= locked;
+        if locked == 0 {
+            (self.state, self.given, self.flushed) = (LineState::Absent, 0, false);
         }
     }
 
     /// Writes the CPU copy back. Returns the bytes that the device had written and that are lost.
     pub(super) fn write_back(&mut self, address: usize) -> u64 {
         let cpu = self.cpu(address);
-        let lost = differing(&cpu, &self.ram, self.unseen & self.locked);
+        let unseen = self.unseen & self.locked;
+        let lost = if unseen == 0 { 0 } else { differing(&cpu, &self.ram, unseen) };
         self.ram = cpu;
         self.remember(&cpu);
         self.unseen = 0;
@@ -124,9 +188,13 @@ impl Line {
 
     /// Drops the CPU copy: the processor reads RAM.
     pub(super) fn invalidate(&mut self, address: usize) {
-        let changed = differing(&self.cpu(address), &self.ram, self.locked);
-        write(address, &self.ram, changed);
-        self.remember(&self.cpu(address));
+        let mut cpu = self.cpu(address);
+        let changed = differing(&cpu, &self.ram, self.locked);
+        if changed != 0 {
+            write(address, &self.ram, changed);
+            cpu = self.cpu(address);
+        }
+        self.remember(&cpu);
         self.unseen = 0;
         self.state = LineState::Absent;
     }
@@ -138,8 +206,8 @@ impl Line {
             self.snapshot = *cpu;
             return;
         }
-        for byte in bytes_of(self.locked) {
-            self.snapshot[byte] = cpu[byte];
+        for (from, to) in runs_of(self.locked) {
+            self.snapshot[from..to].copy_from_slice(&cpu[from..to]);
         }
     }
 
@@ -187,10 +255,10 @@ fn read(address: usize, bytes: u64) -> [u8; LINE] {
         unsafe { ptr::copy_nonoverlapping(from, copy.as_mut_ptr(), LINE) };
         return copy;
     }
-    for byte in bytes_of(bytes) {
-        let at = from.wrapping_add(byte);
-        // SAFETY: a locked byte is memory of the process that stays.
-        copy[byte] = unsafe { at.read() };
+    for (first, end) in runs_of(bytes) {
+        let (from, part) = (from.wrapping_add(first), &mut copy[first..end]);
+        // SAFETY: locked bytes are memory of the process that stays.
+        unsafe { ptr::copy_nonoverlapping(from, part.as_mut_ptr(), part.len()) };
     }
     copy
 }
@@ -198,11 +266,11 @@ fn read(address: usize, bytes: u64) -> [u8; LINE] {
 /// Writes the bytes of a line whose bits are set.
 fn write(address: usize, copy: &[u8; LINE], bytes: u64) {
     let to: *mut u8 = ptr::with_exposed_provenance_mut(address);
-    for byte in bytes_of(bytes) {
-        let at = to.wrapping_add(byte);
-        // SAFETY: a locked byte, and a device may write it: what the device wrote is the only
+    for (first, end) in runs_of(bytes) {
+        let (part, to) = (&copy[first..end], to.wrapping_add(first));
+        // SAFETY: locked bytes, and a device may write them: what the device wrote is the only
         // thing that makes RAM differ from a copy that is not dirty (DMA-104).
-        unsafe { at.write(copy[byte]) };
+        unsafe { ptr::copy_nonoverlapping(part.as_ptr(), to, part.len()) };
     }
 }
 
@@ -221,6 +289,13 @@ pub(super) fn read_whole(address: usize, locked: u64) -> [u8; LINE] {
         // the locked ones may be anybody's.
         unsafe { at.read_volatile() }
     })
+}
+
+/// Writes bytes of a page that no cache holds.
+pub(super) fn write_through(address: usize, data: &[u8]) {
+    let to: *mut u8 = ptr::with_exposed_provenance_mut(address);
+    // SAFETY: bytes of a common buffer that was not freed, which the device has.
+    unsafe { ptr::copy_nonoverlapping(data.as_ptr(), to, data.len()) };
 }
 
 #[cfg(test)]
@@ -244,6 +319,22 @@ mod tests {
         assert_eq!(mask(0, 3), 0b111);
         assert_eq!(mask(62, 64), 0b11 << 62);
         assert_eq!(bytes_of(mask(5, 9)).collect::<Vec<_>>(), [5, 6, 7, 8]);
+        assert_eq!(runs_of(0).count(), 0);
+        assert_eq!(runs_of(ALL).collect::<Vec<_>>(), [(0, LINE)]);
+        assert_eq!(runs_of(1 << 63 | 0b110).collect::<Vec<_>>(), [(1, 3), (63, 64)]);
+    }
+
+    #[test]
+    fn copies_differ_where_their_bytes_do() {
+        let one: [u8; LINE] = std::array::from_fn(|at| at as u8);
+        for changed in [0, 1, ALL, 1 << 63, 0x8001_0000_0100_0180, 0x5555_5555_5555_5555] {
+            for by in [1, 0x80, 0xFF] {
+                let mut other = one;
+                bytes_of(changed).for_each(|at| other[at] ^= by);
+                assert_eq!(differing(&one, &other, ALL), changed);
+                assert_eq!(differing(&one, &other, mask(7, 60)), changed & mask(7, 60));
+            }
+        }
     }
 
     #[test]

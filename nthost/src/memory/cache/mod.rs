@@ -33,33 +33,27 @@ use log::{Cause, LINE, LineState, Log, Loss, Lost, Moment, Place, Step};
 use pages::Pages;
 pub(crate) use transitions::{Given, Spoiled, Spoiler};
 
-/// How many chances there are that the adversary does nothing, beside one for each move.
-const RELUCTANCE: u32 = 64;
-
 /// Lines of a page.
 pub(crate) const LINES: usize = PAGE / LINE;
 
 /// The caches of one machine that is not coherent.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    /// Whether the processor prefetches.
-    prefetches: bool,
     pages: Pages,
     fifos: Fifos,
     log: Log,
     /// What an instruction fetch would have seen of the last buffer that was unlocked.
-    fetched: Vec<(usize, Vec<u8>)>,
+    fetched: Option<(usize, Vec<u8>)>,
 }
 
 impl Cache {
     /// The caches of a machine of this profile; `None` if they are coherent.
     pub(crate) fn new(profile: Profile, recording: bool) -> Option<Self> {
         (!profile.is_coherent()).then(|| Self {
-            prefetches: profile.prefetches(),
-            pages: Pages::default(),
+            pages: Pages::new(profile.prefetches()),
             fifos: Fifos::default(),
             log: Log { recording, ..Log::default() },
-            fetched: Vec::new(),
+            fetched: None,
         })
     }
 
@@ -82,13 +76,13 @@ impl Cache {
     /// step. `bytes` are those concerned.
     fn step<R>(
         &mut self,
-        (page, line): (usize, usize),
+        (slot, line): (usize, usize),
         cause: Cause,
         bytes: (usize, usize),
         change: impl FnOnce(&mut Line, usize) -> R,
     ) -> R {
         let Self { pages, log, .. } = self;
-        let page = pages.page_mut(page);
+        let page = pages.page_mut(slot);
         let place = page.place(line);
         let state = &mut page.lines[line];
         let old = state.state;
@@ -104,6 +98,7 @@ impl Cache {
         if log.recording {
             log.record(state, place, old, cause, bytes);
         }
+        pages.note(slot, line);
         result
     }
 
@@ -170,15 +165,8 @@ impl Kernel {
     /// adversary's turn, under schedulers that have no task for it.
     #[cold]
     pub(crate) fn adversary_step(&self) {
-        let Some(mut cache) = self.caches() else { return };
-        // Few lines are seldom touched, so that some losses happen and others do not.
-        loop {
-            let moves = cache.moves();
-            let chosen = if moves == 0 { 0 } else { self.choices.below(moves + RELUCTANCE) };
-            if chosen >= moves {
-                return;
-            }
-            cache.make_move(chosen);
+        if let Some(mut cache) = self.caches() {
+            cache.turn(&self.choices);
         }
     }
 }

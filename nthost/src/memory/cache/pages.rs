@@ -3,7 +3,7 @@
 
 use super::LINES;
 use super::lines::{Line, mask};
-use super::log::{LINE, Place};
+use super::log::{LINE, LineState, Place};
 use crate::memory::pages::NumberMap;
 use crate::memory::{PAGE, PAGE_SHIFT};
 
@@ -29,9 +29,41 @@ pub(super) struct Page {
     /// The ranges that are locked; the same one may be there more than once.
     ranges: Vec<(u32, u32)>,
     pub lines: [Line; LINES],
+    /// Whether lines of it that a device was given may be prefetched.
+    prefetches: bool,
+    /// The lines to which the adversary can do something, one bit each, as far as the model has
+    /// seen: those in the cache, and absent ones that may be prefetched.
+    possible: u64,
+    /// Where the page stands among those of its kind.
+    position: usize,
 }
 
 impl Page {
+    /// A line has changed.
+    fn note(&mut self, number: usize) {
+        let (line, bit) = (&self.lines[number], 1 << number);
+        let prefetched = self.prefetches && line.given != 0;
+        let possible = line.locked != 0 && (prefetched || line.state != LineState::Absent);
+        self.possible = if possible { self.possible | bit } else { self.possible & !bit };
+    }
+
+    /// The lines to which the adversary can do something, one bit each.
+    pub(super) fn possible(&self) -> u64 {
+        self.possible
+    }
+
+    /// Whether this line is one, or the processor has stored into it unseen.
+    pub(super) fn is_possible(&self, line: usize) -> bool {
+        self.possible >> line & 1 == 1 || self.lines[line].is_stored(self.place(line).address)
+    }
+
+    /// Whether KeFlushIoBuffers has nothing to do about a line.
+    pub(super) fn is_flushed(&self, line: usize, read: bool) -> bool {
+        let state = self.lines[line].state;
+        let flushed = state == LineState::Absent || (state == LineState::Clean && !read);
+        flushed && !self.lines[line].is_stored(self.place(line).address)
+    }
+
     /// A line's place.
     pub(super) fn place(&self, line: usize) -> Place {
         let page = self.frame << PAGE_SHIFT;
@@ -71,6 +103,22 @@ impl Page {
     }
 }
 
+impl Default for Page {
+    /// A page of which nothing is tracked.
+    fn default() -> Self {
+        Self {
+            address: 0,
+            frame: 0,
+            kind: Kind::Locked,
+            ranges: Vec::with_capacity(2),
+            lines: [const { Line::UNTRACKED }; LINES],
+            prefetches: false,
+            possible: 0,
+            position: 0,
+        }
+    }
+}
+
 /// All tracked pages. They are numbered in the order of their first lock, which is the same in
 /// every run with the same choices; addresses are not.
 #[derive(Debug, Default)]
@@ -79,9 +127,39 @@ pub(super) struct Pages {
     free: Vec<usize>,
     /// From page number in the process to slot.
     index: NumberMap<usize, usize>,
+    /// The slots of the pages of each kind, in no order that means anything.
+    kinds: [Vec<usize>; 3],
+    /// Whether the processor prefetches.
+    prefetches: bool,
+    /// How many lines there are to which the adversary can do something.
+    possible: u32,
+    /// Pages that are tracked no more, to be used again: none of their lines is.
+    spare: Vec<Box<Page>>,
 }
 
+/// Spare pages kept: those of a megabyte.
+const SPARE: usize = 256;
+
 impl Pages {
+    /// None, on a processor that prefetches or does not.
+    pub(super) fn new(prefetches: bool) -> Self {
+        Self { prefetches, ..Self::default() }
+    }
+
+    /// A line of a page has changed.
+    pub(super) fn note(&mut self, slot: usize, line: usize) {
+        let page = self.page_mut(slot);
+        let before = page.possible.count_ones();
+        page.note(line);
+        let after = page.possible.count_ones();
+        self.possible = self.possible + after - before;
+    }
+
+    /// How many lines there are to which the adversary can do something.
+    pub(super) fn possible(&self) -> u32 {
+        self.possible
+    }
+
     /// The slot of the page at this address.
     pub(super) fn find(&self, address: usize) -> Option<usize> {
         self.index.get(&(address >> PAGE_SHIFT)).copied()
@@ -92,10 +170,11 @@ impl Pages {
         if let Some(slot) = self.find(address) {
             return slot;
         }
-        let address = address & !(PAGE - 1);
-        let ranges = Vec::with_capacity(2);
-        let lines = [const { Line::UNTRACKED }; LINES];
-        let page = Some(Box::new(Page { address, frame, kind, ranges, lines }));
+        let mut page = self.spare.pop().unwrap_or_default();
+        (page.address, page.frame, page.kind) = (address & !(PAGE - 1), frame, kind);
+        page.prefetches = self.prefetches && kind == Kind::Locked;
+        page.position = self.kinds[kind as usize].len();
+        let page = Some(page);
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot] = page;
@@ -107,15 +186,31 @@ impl Pages {
             }
         };
         self.index.insert(address >> PAGE_SHIFT, slot);
+        self.kinds[kind as usize].push(slot);
         slot
     }
 
     /// Forgets a page.
     pub(super) fn remove(&mut self, slot: usize) {
-        if let Some(page) = self.slots[slot].take() {
+        if let Some(mut page) = self.slots[slot].take() {
+            self.possible -= std::mem::take(&mut page.possible).count_ones();
             self.index.remove(&(page.address >> PAGE_SHIFT));
             self.free.push(slot);
+            let kind = &mut self.kinds[page.kind as usize];
+            kind.swap_remove(page.position);
+            if let Some(&moved) = kind.get(page.position) {
+                self.page_mut(moved).position = page.position;
+            }
+            let is_clear = page.ranges.is_empty() && page.lines.iter().all(|l| l.locked == 0);
+            if is_clear && self.spare.len() < SPARE {
+                self.spare.push(page);
+            }
         }
+    }
+
+    /// The slots of the pages of a kind, in an order that is the same in every run.
+    pub(super) fn of_kind(&self, kind: Kind) -> &[usize] {
+        &self.kinds[kind as usize]
     }
 
     pub(super) fn page(&self, slot: usize) -> &Page {

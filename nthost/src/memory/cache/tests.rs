@@ -147,6 +147,7 @@ enum Op {
     DeviceReads(prop::sample::Index),
     Fifo(prop::sample::Index, u8),
     Move(prop::sample::Index),
+    Turn,
 }
 
 fn operations() -> impl Strategy<Value = Vec<Op>> {
@@ -162,6 +163,7 @@ fn operations() -> impl Strategy<Value = Vec<Op>> {
         2 => index().prop_map(Op::DeviceReads),
         2 => (index(), any::<u8>()).prop_map(|(at, byte)| Op::Fifo(at, byte)),
         4 => index().prop_map(Op::Move),
+        4 => Just(Op::Turn),
     ];
     prop::collection::vec(one, 1..120)
 }
@@ -352,7 +354,7 @@ impl Run {
         let Some((from, to, false)) = self.given else { return };
         let at = from + which.index(to - from);
         let data: Vec<u8> = (0..(to - at).min(45)).map(|n| byte.wrapping_sub(n as u8)).collect();
-        self.cache.fifo_takes(3, self.memory.address() + at, &data);
+        self.cache.fifo_takes((3, 1), self.memory.address() + at, &data);
         let waiting = self.cache.fifos.get(3).expect("the last bytes wait");
         assert!(waiting.length <= super::log::FIFO);
         assert_eq!(waiting.address + waiting.length, self.memory.address() + at + data.len());
@@ -382,21 +384,48 @@ impl Run {
         }
     }
 
+    /// The adversary's turn makes moves that are possible, whichever they are.
+    fn turn(&mut self) {
+        let before = self.cache.steps().len();
+        self.cache.turn(&self.machine.kernel.choices);
+        for step in self.cache.steps()[before..].iter() {
+            let line = (step.place.address - self.memory.address()) / LINE;
+            let cached = self.oracle.lines[line].cached;
+            match step.cause {
+                Cause::Store => {}
+                Cause::Evict => {
+                    assert!(cached, "an eviction of what is not there");
+                    self.oracle.clean(line, true);
+                }
+                Cause::Prefetch => {
+                    assert!(!cached && self.prefetches && self.is_given(line));
+                    self.oracle.lines[line].cached = true;
+                }
+                other => panic!("the adversary does not {other}"),
+            }
+        }
+    }
+
     /// Line, and whether it is evicted or prefetched: by page in the order of the first lock.
     fn moves(&self) -> Vec<(usize, bool)> {
         let pages =
             self.cache.pages.iter().map(|(_, page)| (page.address - self.memory.address()) / PAGE);
         let lines = pages.flat_map(|page| page * LINES..(page + 1) * LINES);
-        let given = |line: usize| {
-            self.given.is_some_and(|(from, to, _)| (from / LINE..to / LINE).contains(&line))
-        };
         lines
             .filter(|&line| self.oracle.is_tracked(line))
-            .filter_map(|line| match self.oracle.lines[line].cached {
-                true => Some((line, true)),
-                false => (self.prefetches && given(line)).then_some((line, false)),
-            })
+            .filter(|&line| self.is_seen(line) || (self.prefetches && self.is_given(line)))
+            .map(|line| (line, self.oracle.lines[line].cached))
             .collect()
+    }
+
+    fn is_given(&self, line: usize) -> bool {
+        self.given.is_some_and(|(from, to, _)| (from / LINE..to / LINE).contains(&line))
+    }
+
+    /// Whether the model knows that a line is in the cache: not by a store since its last step.
+    fn is_seen(&self, line: usize) -> bool {
+        let locked = Oracle::bytes(line).find(|&at| self.oracle.locks[at] > 0);
+        locked.is_some_and(|at| self.model(at).0 != LineState::Absent)
     }
 
     fn step(&mut self, op: &Op) {
@@ -415,6 +444,7 @@ impl Run {
             Op::DeviceReads(which) => self.device_reads(which),
             Op::Fifo(which, byte) => self.fifo(which, *byte),
             Op::Move(which) => self.make_move(which),
+            Op::Turn => self.turn(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::adversary::Marks;
 use super::lines::{bytes_of, differing, mask, read_whole};
-use super::log::{LINE, LineState, Lost, POISON, Step};
+use super::log::{LINE, LineState, Lost, POISON};
 use super::pages::{Kind, lines_of, pages_of};
 use super::{Cache, Cause};
 use crate::machine::choices::Choices;
@@ -29,9 +29,11 @@ impl Given {
 /// Who spoiled a line that a device was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spoiler {
-    /// It was dirty when the device was given it: nobody flushed the caches in time. For a device
-    /// that reads, only if memory lacked bytes that it was given.
+    /// It was dirty when the device was given it, and nobody had flushed the caches for that. For a
+    /// device that reads, only if memory lacked bytes that it was given; so for the next one.
     Unflushed,
+    /// The processor stored into it after the caches were flushed, before the device was given it.
+    Early,
     /// The processor stored into the bytes that the device had.
     Store,
     /// The processor stored into other bytes of the line.
@@ -123,6 +125,26 @@ impl Cache {
         }
     }
 
+    /// A lock of these bytes ends because their memory is freed: nothing of it is read or written
+    /// from now on.
+    pub(crate) fn forget(&mut self, start: usize, length: usize) {
+        for (address, from, to) in pages_of(start, length) {
+            let Some(slot) = self.pages.find(address) else { continue };
+            let page = self.pages.page_mut(slot);
+            page.unlock(from, to);
+            let (first, end) = if page.kind == Kind::Uncached { (0, 0) } else { (from, to) };
+            for (line, ..) in lines_of(first, end) {
+                let page = self.pages.page_mut(slot);
+                let locked = page.locked(line);
+                page.lines[line].keep(locked);
+                self.pages.note(slot, line);
+            }
+            if self.pages.page(slot).is_free() {
+                self.pages.remove(slot);
+            }
+        }
+    }
+
     fn let_go(&mut self, choices: &Choices, slot: usize, line: usize) {
         let page = self.pages.page(slot);
         let (locked, state) = (page.locked(line), &page.lines[line]);
@@ -145,13 +167,8 @@ impl Cache {
                 self.log.lose(place, Lost::KeptStale, Cause::Forgotten, stale);
             }
         }
-        let state = &mut self.pages.page_mut(slot).lines[line];
-        state.locked = locked;
-        state.unseen &= locked;
-        if locked == 0 {
-            state.state = LineState::Absent;
-            state.given = 0;
-        }
+        self.pages.page_mut(slot).lines[line].keep(locked);
+        self.pages.note(slot, line);
     }
 
     /// KeFlushIoBuffers: what is dirty is written back; for a read operation nothing stays in the
@@ -160,6 +177,11 @@ impl Cache {
         for (address, from, to) in pages_of(start, length) {
             let Some(slot) = self.tracked(address) else { continue };
             for (line, ..) in lines_of(from, to) {
+                let page = self.pages.page_mut(slot);
+                page.lines[line].flushed = true;
+                if !self.log.recording && page.is_flushed(line, read) {
+                    continue;
+                }
                 self.losing_step((slot, line), cause, Lost::WrittenOver, |line, address| {
                     let lost =
                         if line.state == LineState::Dirty { line.write_back(address) } else { 0 };
@@ -173,7 +195,7 @@ impl Cache {
     }
 
     /// The slot of a page whose lines are tracked.
-    fn tracked(&self, address: usize) -> Option<usize> {
+    pub(super) fn tracked(&self, address: usize) -> Option<usize> {
         let slot = self.pages.find(address)?;
         (self.pages.page(slot).kind != Kind::Uncached).then_some(slot)
     }
@@ -196,6 +218,7 @@ impl Cache {
                 line.given += 1;
                 line.dirty_when_given = line.state == LineState::Dirty
                     && (!given.to_device || line.stale(address) & mask(from, to) != 0);
+                line.flushed_before = std::mem::replace(&mut line.flushed, false);
                 line.stored = 0;
                 let whole = read_whole(address, line.locked);
                 for byte in bytes_of(!line.locked) {
@@ -257,6 +280,7 @@ impl Cache {
         let stored = line.stored | differing(&whole, &line.snapshot, !line.locked);
         let first = |of: u64| address + of.trailing_zeros() as usize;
         let (who, address) = match line.state {
+            _ if line.dirty_when_given && line.flushed_before => (Spoiler::Early, address),
             _ if line.dirty_when_given => (Spoiler::Unflushed, address),
             _ if to_device => return None,
             _ if stored & bytes != 0 => (Spoiler::Store, first(stored & bytes)),
@@ -323,78 +347,29 @@ impl Cache {
         true
     }
 
-    /// A device writes bytes of one page through its adapter's FIFO, where the last ones stay
-    /// until it is full, drained, or the device goes on elsewhere.
-    pub(crate) fn fifo_takes(&mut self, adapter: usize, start: usize, data: &[u8]) {
-        let (mut at, mut rest) = (start, data);
-        while !rest.is_empty() {
-            let waiting = self.fifos.get(adapter);
-            if waiting.is_some_and(|f| f.address + f.length != at || f.length == super::log::FIFO) {
-                self.drain(adapter, Cause::FifoDrained);
-            }
-            let count = self.fifos.fill(adapter, at, rest);
-            self.record_fifo(adapter);
-            (at, rest) = (at + count, &rest[count..]);
-        }
-    }
-
-    /// What waits in an adapter's FIFO goes on to memory.
-    pub(crate) fn drain(&mut self, adapter: usize, cause: Cause) {
-        let Some(fifo) = self.fifos.take(adapter) else { return };
-        for (address, from, to) in pages_of(fifo.address, fifo.length) {
-            let done = address - fifo.address;
-            self.device_writes(address, &fifo.bytes()[done..done + (to - from)], cause);
-        }
-    }
-
-    /// What waits in an adapter's FIFO is lost.
-    pub(crate) fn spill(&mut self, adapter: usize, cause: Cause) {
-        let Some(fifo) = self.fifos.take(adapter) else { return };
-        for (address, from, to) in pages_of(fifo.address, fifo.length) {
-            self.lose_bytes(address, to - from, Lost::LeftInFifo, cause);
-        }
-    }
-
-    /// What a device wrote to these bytes, of one page, never arrives.
-    pub(crate) fn lose_bytes(&mut self, start: usize, length: usize, how: Lost, cause: Cause) {
+    /// A device wrote these bytes, of one page, and nobody has flushed the caches for it: where they
+    /// hold an older copy, the processor keeps it.
+    pub(crate) fn keep_stale(&mut self, start: usize, length: usize) {
         let Some(slot) = self.tracked(start) else { return };
         let from = start % crate::memory::PAGE;
         for (number, first, end) in lines_of(from, from + length) {
-            let place = self.pages.page(slot).place(number);
-            self.log.lose(place, how, cause, mask(first, end));
+            let page = self.pages.page(slot);
+            let (place, line) = (page.place(number), &page.lines[number]);
+            let stale = line.stale(place.address) & line.unseen & mask(first, end);
+            self.log.lose(place, Lost::KeptStale, Cause::DeviceWrite, stale);
         }
-    }
-
-    fn record_fifo(&mut self, adapter: usize) {
-        let Some(fifo) = self.fifos.get(adapter).filter(|_| self.log.recording) else { return };
-        let Some(slot) = self.tracked(fifo.address) else { return };
-        let page = self.pages.page(slot);
-        let line = fifo.address % crate::memory::PAGE / LINE;
-        let (place, state) = (page.place(line), &page.lines[line]);
-        // CAST: positions in a line, and at most the FIFO's length.
-        let bytes = ((fifo.address % LINE) as u8, fifo.length as u8);
-        self.log.steps.push(Step {
-            moment: self.log.now,
-            place,
-            old: state.state,
-            new: state.state,
-            cause: Cause::FifoFilled,
-            bytes,
-            cpu: state.cpu(place.address),
-            ram: state.ram,
-            fifo: fifo.all(),
-        });
     }
 
     /// Keeps what an instruction fetch sees of a buffer that is about to be unlocked.
     fn keep_fetched(&mut self, start: usize, length: usize) {
-        let view = self.fetch_tracked(start, length);
-        self.fetched.clear();
-        self.fetched.extend(view.map(|view| (start, view)));
+        let (_, view) = self.fetched.take().unwrap_or_default();
+        self.fetched = self.fetch_tracked(start, length, view).map(|view| (start, view));
     }
 
-    fn fetch_tracked(&self, start: usize, length: usize) -> Option<Vec<u8>> {
-        let mut view = Vec::with_capacity(length);
+    /// What an instruction fetch sees of bytes that are tracked, in `view`, whose contents go.
+    fn fetch_tracked(&self, start: usize, length: usize, mut view: Vec<u8>) -> Option<Vec<u8>> {
+        view.clear();
+        view.reserve(length);
         for (address, from, to) in pages_of(start, length) {
             let page = self.pages.page(self.tracked(address)?);
             for (line, first, end) in lines_of(from, to) {
@@ -407,11 +382,10 @@ impl Cache {
     /// What an instruction fetch sees of these bytes: RAM, now if they are locked, or when they
     /// were unlocked last. `None` if nobody knows.
     pub(crate) fn fetch(&self, start: usize, length: usize) -> Option<Vec<u8>> {
-        self.fetch_tracked(start, length).or_else(|| {
-            self.fetched.iter().find_map(|(known, view)| {
-                let offset = start.checked_sub(*known)?;
-                view.get(offset..offset + length).map(<[u8]>::to_vec)
-            })
+        self.fetch_tracked(start, length, Vec::new()).or_else(|| {
+            let (known, view) = self.fetched.as_ref()?;
+            let offset = start.checked_sub(*known)?;
+            view.get(offset..offset + length).map(<[u8]>::to_vec)
         })
     }
 }

@@ -4,7 +4,7 @@ use super::Home::{Check, Type};
 use super::{Rule, RuleId};
 
 /// The rules of these sections, in order.
-pub(super) const RULES: [Rule; 15] = [
+pub(super) const RULES: [Rule; 16] = [
     Rule {
         id: RuleId::Sim01,
         title: "Physical instead of logical address",
@@ -147,6 +147,20 @@ pub(super) const RULES: [Rule; 15] = [
         sources: &[
             "CON/debugger/bug-check-0x50--page-fault-in-nonpaged-area.md",
             "CON/debugger/bug-check-0x139--kernel-security-check-failure.md",
+        ],
+        homes: &[Check],
+    },
+    Rule {
+        id: RuleId::Sim16,
+        title: "Requester's store during a transfer",
+        text: "Where caches are not coherent: the application whose buffer a device writes stored \
+               into it meanwhile, and the driver has no address of the buffer. The processor's bytes \
+               or the device's are lost. A note, never a violation: no driver can keep a thread of \
+               the requester's from that.",
+        verifier: "",
+        sources: &[
+            "CON/kernel/errors-in-direct-i-o.md",
+            "CON/kernel/flushing-cached-data-during-dma-operations.md",
         ],
         homes: &[Check],
     },

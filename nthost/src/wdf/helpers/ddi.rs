@@ -155,6 +155,7 @@ pub(crate) unsafe fn WdfSpinLockCreate(
 }
 
 /// The lock of a WDFSPINLOCK that is no interrupt's.
+#[inline]
 fn plain_lock<'k>(
     kernel: &'k Kernel,
     lock: WDFSPINLOCK,

@@ -28,6 +28,7 @@ impl SpinLock {
 
     /// Raises to `irql` and takes the lock. `what` names it in reports, `rule` is what a second
     /// acquisition by the holder, or one above `irql`, breaks.
+    #[inline]
     pub(crate) fn acquire(
         &self,
         kernel: &Kernel,
@@ -60,6 +61,7 @@ impl SpinLock {
     }
 
     /// Releases and goes back to the level before.
+    #[inline]
     pub(crate) fn release(
         &self,
         kernel: &Kernel,

@@ -19,8 +19,6 @@ mod tests;
 pub(crate) use attributes::{AttributeRules, Attributes, ParentRule, null_parameter};
 pub(crate) use table::Objects;
 
-use std::any::Any;
-
 use wdk_lite::NTSTATUS;
 
 use super::Wdf;
@@ -149,10 +147,9 @@ pub(crate) trait Payload: Default + Send + Sync + 'static {
 }
 
 /// [`Payload`] as the table keeps it.
-trait Body: Any + Send + Sync {
+trait Body: Send + Sync {
     fn reset(&self);
     fn dispose(&self, kernel: &Kernel, handle: Handle);
-    fn as_any(&self) -> &dyn Any;
 }
 
 impl<T: Payload> Body for T {
@@ -162,10 +159,6 @@ impl<T: Payload> Body for T {
 
     fn dispose(&self, kernel: &Kernel, handle: Handle) {
         Payload::dispose(self, kernel, handle);
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

@@ -1,6 +1,7 @@
 //! One slot of the object table.
 
-use std::any::Any;
+// UNSAFETY: a payload is found by its kind, without a look at its type.
+
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -79,8 +80,13 @@ impl Slot {
     /// The payload, if it is of this type.
     #[inline]
     pub(super) fn payload<T: Payload>(&self) -> Option<&T> {
-        let any: &dyn Any = self.body.as_any();
-        any.downcast_ref()
+        if self.kind != T::KIND {
+            return None;
+        }
+        let body: *const dyn Body = self.body.as_ref();
+        // SAFETY: `new` made slot and body for one type, whose kind no other type has; the slot
+        // keeps the body as long as it lives.
+        Some(unsafe { &*body.cast::<T>() })
     }
 
     pub(super) fn body(&self) -> &dyn Body {

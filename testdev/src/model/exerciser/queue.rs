@@ -203,12 +203,25 @@ impl Queue {
         fetch.into_iter().chain(due).min()
     }
 
+    /// Whether something is due or left to be said.
+    fn has_to_act(&self, now: u64) -> bool {
+        let fetches = self.fetch_at.is_some_and(|at| at <= now);
+        let works = match &self.active {
+            Some(active) => active.due.is_some_and(|due| due <= now),
+            None => !self.waiting.is_empty(),
+        };
+        fetches || works || self.announce || !self.posted.is_empty()
+    }
+
     /// Does what is due: fetches, moves data, writes completions, signals.
     pub(super) fn step(&mut self, card: &mut Card, bus: &mut dyn Bus) {
         if !self.enabled || self.failed || !card.works() {
             return;
         }
         let now = bus.now();
+        if !self.has_to_act(now) {
+            return;
+        }
         loop {
             if self.fetch_at.is_some_and(|at| at <= now) {
                 self.fetch(card, bus);

@@ -61,7 +61,9 @@ fn open(manager: &Handle, name: &str) -> Result<Option<Handle>, Failure> {
 /// Registers a driver and starts it.
 pub fn load(name: &str, file: &str) -> Result<(), Failure> {
     let manager = manager()?;
-    let (wide_name, wide_file) = (wide(name), wide(file));
+    // The system looks for the file later, and not from this folder.
+    let file = std::path::absolute(file)?;
+    let (wide_name, wide_file) = (wide(name), wide(&file.to_string_lossy()));
     // SAFETY: an open manager, terminated strings, nothing optional.
     let made = unsafe {
         CreateServiceW(

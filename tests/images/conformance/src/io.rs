@@ -107,8 +107,8 @@ pub(crate) fn names(checks: &mut Checks, driver: PDRIVER_OBJECT) {
     unsafe { ntddk::IoDeleteDevice(device) };
 }
 
-/// Attaching goes to the top of the stack, whatever device of it is named; each level needs a stack
-/// location more.
+/// Attaching goes to the top of the stack, whatever device of it is named, unless that device is
+/// still being initialised; each level needs a stack location more.
 pub(crate) fn stack(checks: &mut Checks, driver: PDRIVER_OBJECT) {
     with_device(checks, driver, |checks, bottom| {
         with_device(checks, driver, |checks, middle| {
@@ -120,13 +120,37 @@ pub(crate) fn stack(checks: &mut Checks, driver: PDRIVER_OBJECT) {
 }
 
 fn attach(checks: &mut Checks, [bottom, middle, top]: [PDEVICE_OBJECT; 3]) {
-    // CAST: addresses, and small numbers.
     // SAFETY: devices that are in no stack.
     let below = unsafe { ntddk::IoAttachDeviceToDeviceStack(middle, bottom) };
-    checks.same(below.addr() as u64, bottom.addr() as u64);
+    checks.holds(below.is_null());
+    if !below.is_null() {
+        // SAFETY: what it was attached to after all.
+        unsafe { ntddk::IoDetachDevice(below) };
+    }
+    initialized(bottom);
     // SAFETY: as above.
+    let below = unsafe { ntddk::IoAttachDeviceToDeviceStack(middle, bottom) };
+    checks.same(below.addr() as u64, bottom.addr() as u64);
+    if below.is_null() {
+        return;
+    }
+    initialized(middle);
+    attach_second(checks, [bottom, middle, top]);
+    // SAFETY: `middle` is attached to it, and nothing to `middle` any more.
+    unsafe { ntddk::IoDetachDevice(bottom) };
+    // SAFETY: a device of this driver.
+    checks.holds(unsafe { (*bottom).AttachedDevice }.is_null());
+}
+
+/// Attaches `top` to the stack of the others, looks at all three, and detaches it.
+fn attach_second(checks: &mut Checks, [bottom, middle, top]: [PDEVICE_OBJECT; 3]) {
+    // SAFETY: a device that is in no stack, and one that is.
     let below = unsafe { ntddk::IoAttachDeviceToDeviceStack(top, bottom) };
+    // CAST: addresses, and small numbers.
     checks.same(below.addr() as u64, middle.addr() as u64);
+    if below.is_null() {
+        return;
+    }
     for (device, depth) in [(bottom, 1), (middle, 2), (top, 3)] {
         // SAFETY: a device of this driver.
         checks.same(unsafe { (*device).StackSize } as u64, depth);
@@ -134,12 +158,14 @@ fn attach(checks: &mut Checks, [bottom, middle, top]: [PDEVICE_OBJECT; 3]) {
     // SAFETY: as above.
     let attached = unsafe { (*bottom).AttachedDevice };
     checks.same(attached.addr() as u64, middle.addr() as u64);
-    // SAFETY: the devices below those that were attached, from the top.
-    unsafe { ntddk::IoDetachDevice(middle) };
-    // SAFETY: as above.
-    unsafe { ntddk::IoDetachDevice(bottom) };
-    // SAFETY: a device of this driver.
-    checks.holds(unsafe { (*bottom).AttachedDevice }.is_null());
+    // SAFETY: what the last device was attached to.
+    unsafe { ntddk::IoDetachDevice(below) };
+}
+
+/// A device may be opened, and attached to.
+fn initialized(device: PDEVICE_OBJECT) {
+    // SAFETY: a device of this driver that nobody else uses.
+    unsafe { (*device).Flags &= !DO_DEVICE_INITIALIZING };
 }
 
 /// A request with a second buffer: copies the first, through the system buffer, into the second,

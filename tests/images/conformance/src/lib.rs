@@ -35,6 +35,8 @@ pub struct Report {
     pub failed: u32,
     /// How many checks were made.
     pub checks: u32,
+    /// Zero: no byte of a report is undefined.
+    pub reserved: u32,
     /// Of the failed check: what was found, and what was expected.
     pub found: u64,
     /// See [`found`](Self::found).
@@ -226,6 +228,7 @@ fn run(number: u32, driver: PDRIVER_OBJECT) -> Option<Report> {
         count: TESTS.len() as u32,
         failed: checks.failed,
         checks: checks.made,
+        reserved: 0,
         found: checks.found,
         expected: checks.expected,
         name: [0; TEXT],

@@ -170,7 +170,9 @@ pub(crate) fn no_time(checks: &mut Checks, _driver: PDRIVER_OBJECT) {
     lower(old);
 }
 
-/// A delay lasts at least its time, by the clock that counts in units of 100 ns.
+/// A delay lasts at least its time, by the clock that counts in units of 100 ns. Timers may end up
+/// to a tick early, but this routine counts from within the tick since Windows 8 (kernel,
+/// timer-accuracy).
 pub(crate) fn delay(checks: &mut Checks, _driver: PDRIVER_OBJECT) {
     const UNITS: i64 = 20_000;
     let now = || {

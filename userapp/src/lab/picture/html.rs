@@ -1,10 +1,11 @@
 //! Frames as one HTML file: readable without scripts, and a picture to step through with them.
 
 use dmaproof_protocol::Direction;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use nthost::cache::LineState;
 
 use super::frames::{Content, Frame, Line, WORDS, Words};
+use crate::html::{Page, facts};
 use crate::lab::run::Run;
 use crate::lab::table::Cell;
 use crate::lab::verdict::names;
@@ -27,43 +28,29 @@ pub fn page(cell: &Cell, run: &Run, seed: u64, frames: &[Frame]) -> String {
     let what = cell.row.sabotage.to_string();
     let replay = format!("dmaproof lab --case {cell} --seed {seed} --html picture.html");
     let lost = frames.iter().position(|frame| frame.loss.is_some());
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (what) " – dmaproof lab" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    p.kicker { "dmaproof lab: read and write operations using DMA" }
-                    h1 { (what) }
-                    p { (cell.row.gist) " " a href=(cell.row.page.address()) { "The document" } }
-                    dl.facts {
-                        div { dt { "Machine" } dd { (cell.machine) } }
-                        div { dt { "Path" } dd { (cell.path) } }
-                        div { dt { "Direction" } dd { (cell.direction) } }
-                        div { dt { "Rules named" } dd { (named(run)) } }
-                        div { dt { "The data" } dd { (data(run)) } }
-                    }
-                }
-                (toolbar(frames.len(), lost))
-                main {
-                    @for (number, frame) in frames.iter().enumerate() {
-                        @let before = number.checked_sub(1).map(|earlier| &frames[earlier]);
-                        (section(number, frames.len(), frame, before, cell.direction))
-                    }
-                }
-                (legend())
-                footer { p { "The same run again: " code { (replay) } } }
-                script { (PreEscaped(SCRIPT)) }
+    let head = html! {
+        p { (cell.row.gist) " " a href=(cell.row.page.address()) { "The document" } }
+        (facts(&[
+            ("Machine", cell.machine.to_string()),
+            ("Path", cell.path.to_string()),
+            ("Direction", cell.direction.to_string()),
+            ("Rules named", named(run)),
+            ("The data", data(run)),
+        ]))
+    };
+    let body = html! {
+        (toolbar(frames.len(), lost))
+        main {
+            @for (number, frame) in frames.iter().enumerate() {
+                @let before = number.checked_sub(1).map(|earlier| &frames[earlier]);
+                (section(number, frames.len(), frame, before, cell.direction))
             }
         }
+        (legend())
+        footer { p { "The same run again: " code { (replay) } } }
     };
-    markup.into_string()
+    let kicker = "dmaproof lab: read and write operations using DMA";
+    Page { kicker, heading: &what, style: STYLE, script: Some(SCRIPT) }.render(&head, &body)
 }
 
 fn named(run: &Run) -> String {

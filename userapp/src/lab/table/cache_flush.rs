@@ -123,6 +123,18 @@ pub(super) const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        sabotage: Sabotage::of(CALL, Falsify("ReadOperation", Forgery::Invert)),
+        paths: CACHED,
+        expected: &[
+            (When::from_device(&[Nt]), Harmful(&[Dma84], Seen::App)),
+            (When::ALWAYS, Noted(&[Dma84])),
+        ],
+        page: KE_FLUSH_IO_BUFFERS,
+        gist: "ReadOperation is TRUE for a transfer from the device, FALSE for one to it. Both flush \
+               the data caches to memory, which is all that a device needs that reads.",
+        ..ROW
+    },
+    Row {
         sabotage: Sabotage::of(CALL, Falsify("DmaOperation", Forgery::Invert)),
         paths: MAPPED,
         expected: WRONGLY,

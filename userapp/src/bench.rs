@@ -1,0 +1,98 @@
+//! How fast a device moves data, beside memcpy in the same run.
+//!
+//! Each cell of the plan, a path, a direction, a size and a depth, is measured on a target that is
+//! started for it, so that none can disturb the next. The data is verified outside the timed part.
+
+pub mod baseline;
+mod measure;
+pub mod page;
+mod plan;
+mod plot;
+pub mod report;
+
+use std::time::Duration;
+
+use dmaproof_protocol::Direction;
+use hdrhistogram::Histogram;
+
+use crate::route::Route;
+pub use measure::{Flaw, Place, Sample, measure};
+pub use plan::{Selection, cells};
+
+/// What is measured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// How transfers are asked for.
+    pub route: Route,
+    /// Where the data goes.
+    pub direction: Direction,
+    /// Bytes of each transfer.
+    pub size: usize,
+    /// Transfers under way on each handle.
+    pub depth: usize,
+}
+
+/// What came of a cell: all threads together.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The cell.
+    pub cell: Cell,
+    /// Transfers that were timed.
+    pub transfers: u64,
+    /// Of the slowest thread.
+    pub elapsed: Duration,
+    /// Transfers a second.
+    pub rate: f64,
+    /// Nanoseconds from asking for a transfer to having its answer, in the order of asking.
+    pub latency: Histogram<u64>,
+    /// Bytes a second that memcpy moves in one thread over the same buffers.
+    pub memcpy: f64,
+}
+
+/// The latencies that are shown, with their names in JSON.
+pub const PERCENTILES: [(&str, f64); 4] =
+    [("p50", 50.0), ("p99", 99.0), ("p99_9", 99.9), ("max", 100.0)];
+
+impl Measured {
+    /// Puts the threads' samples together. `None` without any.
+    #[must_use]
+    pub fn of(cell: Cell, samples: &[Sample], memcpy: f64) -> Option<Self> {
+        let (first, others) = samples.split_first()?;
+        let mut latency = first.latency.clone();
+        for sample in others {
+            // All histograms have the same bounds.
+            let _ = latency.add(&sample.latency);
+        }
+        let elapsed = samples.iter().map(|sample| sample.elapsed).max()?;
+        let transfers = samples.iter().map(|sample| sample.latency.len()).sum();
+        // CAST: counts are far below 2^53.
+        let rate = |sample: &Sample| sample.latency.len() as f64 / sample.elapsed.as_secs_f64();
+        Some(Self {
+            cell,
+            transfers,
+            elapsed,
+            rate: samples.iter().map(rate).sum(),
+            latency,
+            memcpy,
+        })
+    }
+
+    /// Bytes a second.
+    #[must_use]
+    pub fn throughput(&self) -> f64 {
+        // CAST: as above.
+        self.rate * self.cell.size as f64
+    }
+
+    /// The share of memcpy's speed.
+    #[must_use]
+    pub fn ratio(&self) -> f64 {
+        self.throughput() / self.memcpy
+    }
+
+    /// The latency that so many of a hundred transfers do not exceed, in nanoseconds.
+    #[must_use]
+    pub fn percentile(&self, percent: f64) -> u64 {
+        self.latency.value_at_percentile(percent)
+    }
+}
