@@ -141,6 +141,7 @@ struct End<'a> {
     exit_status: u8,
     troubles: &'a [Trouble],
     rule: Option<&'a str>,
+    lost: Option<String>,
     replay: Option<&'a str>,
 }
 
@@ -199,6 +200,7 @@ pub fn write_json(
             exit_status: verdict.exit().into(),
             troubles: &reading.troubles,
             rule: reading.broken.as_deref(),
+            lost: reading.lost.map(|status| status.to_string()),
             replay: reading.replay.as_deref(),
         }),
     };
