@@ -100,12 +100,9 @@ fn lines(text: &str) -> Vec<Value> {
 
 #[test]
 fn a_soak_accounts_for_every_transfer() {
-    for (machine, rounds) in [
-        ("x64", "3"),
-        ("x64-dmar,map-registers=2", "2"),
-        ("arm64,device=edu", "1"),
-        ("nt,device=edu", "1"),
-    ] {
+    for (machine, rounds) in
+        [("x64", "3"), ("x64-dmar,map-registers=2", "2"), ("nt,device=edu", "1")]
+    {
         let arguments = ["soak", "--json", "--interval", "50ms", "--threads", "2", "--depth", "4"];
         let text = ends(&[&arguments[..], &["--sim", machine, "--rounds", rounds]].concat(), 0);
         let lines = lines(&text);
