@@ -100,13 +100,10 @@ fn lines(text: &str) -> Vec<Value> {
 
 #[test]
 fn a_soak_accounts_for_every_transfer() {
-    for (machine, rounds) in [
-        ("x64", "3"),
-        ("x64-dmar,map-registers=2", "2"),
-        ("arm64,device=edu", "1"),
-        ("nt,device=edu", "1"),
-    ] {
-        let arguments = ["soak", "--json", "--interval", "50ms", "--threads", "3", "--depth", "4"];
+    for (machine, rounds) in
+        [("x64", "3"), ("x64-dmar,map-registers=2", "2"), ("nt,device=edu", "1")]
+    {
+        let arguments = ["soak", "--json", "--interval", "50ms", "--threads", "2", "--depth", "4"];
         let text = ends(&[&arguments[..], &["--sim", machine, "--rounds", rounds]].concat(), 0);
         let lines = lines(&text);
         let (last, before) = lines.split_last().unwrap();
@@ -236,16 +233,16 @@ fn a_full_disk_ends_a_soak() {
 
 #[test]
 fn data_is_intact_under_load_too() {
-    for machine in ["x64", "x64-dmar", "x64,device=edu", "arm64,device=edu", "nt,device=edu"] {
+    for machine in ["x64", "x64,device=edu", "nt,device=edu"] {
         for load in [["--threads", "1", "--depth", "4"], ["--threads", "3", "--depth", "3"]] {
-            let arguments = ["test", "--json", "--sim", machine, "--cases", "0-40"];
+            let arguments = ["test", "--json", "--sim", machine, "--cases", "0-20"];
             let text = ends(&[&arguments[..], &load].concat(), 0);
             let report: Value = serde_json::from_str(&text).unwrap();
             assert_eq!(report["verdict"], "intact", "{machine}: {report:#}");
             assert_eq!(report["count_disagreements"], serde_json::json!([]), "{machine}");
             // What ran beside the cases counts as transfers, and not as cases.
             let transfers = report["transfers"].as_u64().unwrap();
-            assert!(transfers > 3 * 41, "{machine}: {transfers}");
+            assert!(transfers > 3 * 21, "{machine}: {transfers}");
             let replay = report["replay"].as_str().unwrap();
             assert!(replay.contains(&load[2..].join(" ")), "{replay}");
         }

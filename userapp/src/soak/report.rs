@@ -141,6 +141,7 @@ struct End<'a> {
     exit_status: u8,
     troubles: &'a [Trouble],
     rule: Option<&'a str>,
+    lost: Option<String>,
     replay: Option<&'a str>,
 }
 
@@ -199,6 +200,7 @@ pub fn write_json(
             exit_status: verdict.exit().into(),
             troubles: &reading.troubles,
             rule: reading.broken.as_deref(),
+            lost: reading.lost.map(|status| status.to_string()),
             replay: reading.replay.as_deref(),
         }),
     };
@@ -320,6 +322,9 @@ fn verdict_sentence(reading: &Reading, verdict: Verdict) -> String {
             Some(status) => format!("{word}: the device does not come back: {status}"),
             None => word.to_owned(),
         },
+        Verdict::NothingRan if tally.asked > 0 => {
+            format!("{word}: time was up before a transfer was verified; give it more (--duration)")
+        }
         Verdict::NothingRan => format!("{word}: the device has no memory to move data to"),
     }
 }

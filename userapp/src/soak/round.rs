@@ -31,7 +31,9 @@ pub struct Crew {
     /// Whether the device goes away in this round, or is stopped: the driver's counters begin
     /// again then, and cannot be compared with anything.
     rough: bool,
-    /// The driver's counters were read: transfers count from now on.
+    /// Threads that have asked the driver what they need to know.
+    ready: AtomicUsize,
+    /// The driver's counters were read: transfers count, and the device may go, from now on.
     begun: AtomicBool,
     /// Threads that have all their transfers back.
     idle: AtomicUsize,
@@ -50,6 +52,7 @@ impl Crew {
             end: settings.end,
             interrupted: Arc::clone(&settings.interrupted),
             rough: Random::new(seed).below(2) == 0,
+            ready: AtomicUsize::new(0),
             begun: AtomicBool::new(false),
             idle: AtomicUsize::new(0),
         }
@@ -105,13 +108,19 @@ fn try_work(session: &mut dyn Session, crew: &Crew, thread: usize) -> Result<(),
     Ok(())
 }
 
-/// Reads the driver's counters in the first thread, before any other one moves data.
+/// Waits until every thread is ready; then the first one reads the driver's counters before any
+/// moves data.
 fn begin(session: &mut dyn Session, crew: &Crew, thread: usize) -> Result<Statistics, NtStatus> {
-    while thread != 0 && !crew.begun.load(Ordering::Acquire) {
-        if crew.is_over() {
-            break;
-        }
+    crew.ready.fetch_add(1, Ordering::AcqRel);
+    let is_time = || match thread {
+        0 => crew.ready.load(Ordering::Acquire) >= crew.threads,
+        _ => crew.begun.load(Ordering::Acquire),
+    };
+    while !is_time() && !crew.is_over() {
         session.pause(MOMENT);
+    }
+    if thread != 0 {
+        return Ok(Statistics::new());
     }
     let counters = session.statistics();
     crew.begun.store(true, Ordering::Release);

@@ -7,6 +7,8 @@ use windows_sys::Win32::Storage::FileSystem::PIPE_ACCESS_DUPLEX;
 use windows_sys::Win32::System::Pipes::CreateNamedPipeW;
 
 use super::*;
+use crate::pattern::Codec;
+use crate::route::Route;
 
 fn flag(set: bool) -> Arc<AtomicBool> {
     Arc::new(AtomicBool::new(set))
@@ -87,28 +89,35 @@ fn a_request_that_never_ends_is_cancelled_when_the_user_interrupts() {
     user.join().unwrap();
 }
 
+/// A read of 16 bytes that is under way, and will be until somebody cancels it.
+fn submit(device: &mut OpenDevice) -> Box<dyn Pending> {
+    let mut arena = Arena::new(Codec::new(1), 16);
+    arena.place(0, 16);
+    let (route, direction) = (Route::File, Direction::FromDevice);
+    device.submit(Transfer { route, direction, offset: 0 }, arena)
+}
+
 #[test]
 fn a_request_that_is_dropped_is_cancelled_and_waited_for() {
-    let (_server, device) = silent_pipe(flag(false));
-    let mut buffer = [0; 16];
-    let overlapped = UnsafeCell::new(OVERLAPPED {
-        hEvent: device.event.as_raw_handle(),
-        ..OVERLAPPED::default()
-    });
-    // SAFETY: handle, buffer and `overlapped` live until the request was waited for below.
-    let started = unsafe {
-        ReadFile(
-            device.device.as_raw_handle(),
-            buffer.as_mut_ptr(),
-            16,
-            std::ptr::null_mut(),
-            overlapped.get(),
-        )
-    };
-    assert_eq!(started, 0);
-    drop(Running { device: &device, overlapped: &overlapped, done: false });
-    let done = Running { device: &device, overlapped: &overlapped, done: true };
-    assert_eq!(win32::completion(done.result().0), Err(NtStatus(status::CANCELLED)));
+    let (_server, mut device) = silent_pipe(flag(false));
+    drop(submit(&mut device));
+    // The handle is free again.
+    let mut next = submit(&mut device);
+    next.cancel();
+    assert!(next.wait().0.unwrap_err().is_cancelled());
+}
+
+#[test]
+fn of_several_requests_under_way_each_can_be_cancelled_and_gives_its_memory_back() {
+    let (_server, mut device) = silent_pipe(flag(false));
+    let mut all: Vec<_> = (0..3).map(|_| submit(&mut device)).collect();
+    for at in [1, 0, 0] {
+        let mut pending = all.remove(at);
+        pending.cancel();
+        let (result, arena) = pending.wait();
+        assert!(result.unwrap_err().is_cancelled());
+        assert_eq!((arena.buffer().len(), arena.breaches().len()), (16, 0));
+    }
 }
 
 #[test]
@@ -117,7 +126,8 @@ fn the_handle_works_on_after_a_cancelled_request() {
     let (server, mut device) = silent_pipe(Arc::clone(&interrupted));
     assert!(device.read_file(0, &mut [0; 4]).unwrap_err().is_cancelled());
     interrupted.store(false, Ordering::Relaxed);
-    let other = OpenDevice { device: server, event: event().unwrap(), interrupted };
+    let path = String::new();
+    let other = OpenDevice { path, device: Arc::new(server), interrupted, events: Vec::new() };
     assert_eq!({ other }.write_file(0, b"word"), Ok(4));
     // The other end is closed now; what it sent may be lost with it, but nothing hangs.
     let _ = device.read_file(0, &mut [0; 4]);
