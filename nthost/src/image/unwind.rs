@@ -176,6 +176,76 @@ pub(super) fn caller(
     Some(state)
 }
 
+/// A function's unwind codes, and where its frame pointer points.
+struct Codes<'a> {
+    pairs: &'a [u8],
+    /// The base of the fixed frame, if the frame pointer is set: registers are saved at offsets
+    /// from it, wherever RSP is by now.
+    base: Option<u64>,
+    /// Register and scaled offset of the frame pointer.
+    frame: u8,
+}
+
+impl Codes<'_> {
+    /// Offset in the prologue, operation and its information.
+    fn code(&self, index: usize) -> Option<(u8, u8, u8)> {
+        let pair = self.pairs.get(index * 2..index * 2 + 2)?;
+        Some((pair[0], pair[1] & 15, pair[1] >> 4))
+    }
+
+    fn operand(&self, index: usize) -> Option<u64> {
+        let pair = self.pairs.get(index * 2..index * 2 + 2)?;
+        Some(u64::from(u16::from_le_bytes([pair[0], pair[1]])))
+    }
+
+    fn wide(&self, index: usize) -> Option<u64> {
+        Some(self.operand(index)? | self.operand(index + 1)? << 16)
+    }
+
+    /// Undoes the operation at an index.
+    fn undo(&self, stack: &Stack, state: &mut State, index: usize) -> Option<()> {
+        let (_, operation, info) = self.code(index)?;
+        let register = usize::from(info);
+        let saved =
+            |offset: u64, state: &State| self.base.unwrap_or(state.rsp).wrapping_add(offset);
+        match operation {
+            PUSH_NONVOLATILE => {
+                state.registers[register] = Some(stack.word(state.rsp)?);
+                state.rsp = state.rsp.wrapping_add(8);
+            }
+            ALLOCATE_LARGE if info == 0 => {
+                state.rsp = state.rsp.wrapping_add(self.operand(index + 1)? * 8);
+            }
+            ALLOCATE_LARGE => state.rsp = state.rsp.wrapping_add(self.wide(index + 1)?),
+            ALLOCATE_SMALL => state.rsp = state.rsp.wrapping_add(u64::from(info) * 8 + 8),
+            SET_FRAME => {
+                let pointer = state.registers[usize::from(self.frame & 15)]?;
+                state.rsp = pointer.wrapping_sub(u64::from(self.frame >> 4) * 16);
+            }
+            SAVE_NONVOLATILE => {
+                let place = saved(self.operand(index + 1)? * 8, state);
+                state.registers[register] = stack.word(place);
+            }
+            SAVE_NONVOLATILE_FAR => {
+                let place = saved(self.wide(index + 1)?, state);
+                state.registers[register] = stack.word(place);
+            }
+            SAVE_VECTOR => {
+                let place = saved(self.operand(index + 1)? * 16, state);
+                state.vectors[register] = stack.vector(place);
+            }
+            SAVE_VECTOR_FAR => {
+                let place = saved(self.wide(index + 1)?, state);
+                state.vectors[register] = stack.vector(place);
+            }
+            EPILOGUE | SPARE => {}
+            // A machine frame, or what no compiler writes.
+            MACHINE_FRAME | 11.. => return None,
+        }
+        Some(())
+    }
+}
+
 /// Undoes the part of a function's prologue that has run, `offset` bytes into the function;
 /// returns the function whose data continues this one's.
 fn undo(
@@ -188,71 +258,25 @@ fn undo(
     let parsed = instance.parsed();
     let header = parsed.bytes(unwind, 4)?;
     let (flags, prologue, count, frame) = (header[0] >> 3, header[1], header[2], header[3]);
-    let codes = parsed.bytes(unwind.checked_add(4)?, u32::from(count) * 2)?;
-    let code = |index: usize| {
-        let pair = codes.get(index * 2..index * 2 + 2)?;
-        Some((pair[0], pair[1] & 15, pair[1] >> 4))
-    };
-    let operand = |index: usize| {
-        let pair = codes.get(index * 2..index * 2 + 2)?;
-        Some(u64::from(u16::from_le_bytes([pair[0], pair[1]])))
-    };
-    let wide = |index: usize| Some(operand(index)? | operand(index + 1)? << 16);
-    // Registers are saved at offsets from the base of the fixed frame, wherever RSP is by now.
+    let pairs = parsed.bytes(unwind.checked_add(4)?, u32::from(count) * 2)?;
     let framed = frame & 15 != 0 && (flags & CHAINED != 0 || offset >= u32::from(prologue));
     let base = match state.registers[usize::from(frame & 15)] {
         Some(pointer) if framed => Some(pointer.wrapping_sub(u64::from(frame >> 4) * 16)),
         _ => None,
     };
+    let codes = Codes { pairs, base, frame };
     let mut index = 0;
     while index < usize::from(count) {
-        let (at, operation, info) = code(index)?;
-        let ran = u32::from(at) <= offset;
-        let register = usize::from(info);
-        let length = match (operation, info) {
+        let (at, operation, info) = codes.code(index)?;
+        if u32::from(at) <= offset {
+            codes.undo(stack, state, index)?;
+        }
+        index += match (operation, info) {
             (ALLOCATE_LARGE, 0) | (SAVE_NONVOLATILE | SAVE_VECTOR, _) => 2,
             (ALLOCATE_LARGE, _) | (SAVE_NONVOLATILE_FAR | SAVE_VECTOR_FAR, _) => 3,
-            (EPILOGUE, _) => 1,
             (SPARE, _) => 2,
             _ => 1,
         };
-        if ran {
-            match operation {
-                PUSH_NONVOLATILE => {
-                    state.registers[register] = Some(stack.word(state.rsp)?);
-                    state.rsp = state.rsp.wrapping_add(8);
-                }
-                ALLOCATE_LARGE if info == 0 => {
-                    state.rsp = state.rsp.wrapping_add(operand(index + 1)? * 8)
-                }
-                ALLOCATE_LARGE => state.rsp = state.rsp.wrapping_add(wide(index + 1)?),
-                ALLOCATE_SMALL => state.rsp = state.rsp.wrapping_add(u64::from(info) * 8 + 8),
-                SET_FRAME => {
-                    let base = state.registers[usize::from(frame & 15)]?;
-                    state.rsp = base.wrapping_sub(u64::from(frame >> 4) * 16);
-                }
-                SAVE_NONVOLATILE => {
-                    let place = base.unwrap_or(state.rsp).wrapping_add(operand(index + 1)? * 8);
-                    state.registers[register] = stack.word(place);
-                }
-                SAVE_NONVOLATILE_FAR => {
-                    let place = base.unwrap_or(state.rsp).wrapping_add(wide(index + 1)?);
-                    state.registers[register] = stack.word(place);
-                }
-                SAVE_VECTOR => {
-                    let place = base.unwrap_or(state.rsp).wrapping_add(operand(index + 1)? * 16);
-                    state.vectors[register] = stack.vector(place);
-                }
-                SAVE_VECTOR_FAR => {
-                    let place = base.unwrap_or(state.rsp).wrapping_add(wide(index + 1)?);
-                    state.vectors[register] = stack.vector(place);
-                }
-                EPILOGUE | SPARE => {}
-                // A machine frame, or what no compiler writes.
-                MACHINE_FRAME | 11.. => return None,
-            }
-        }
-        index += length;
     }
     if flags & CHAINED == 0 {
         return Some(None);
