@@ -257,7 +257,7 @@ impl<R> Programmed<R> {
         let mut held = unsafe { ManuallyDrop::take(&mut self.held) };
         let flushed = self.flush_adapter_buffers(&held);
         if flushed {
-            held.transfer.advance(counted.min(passed()));
+            held.transfer.moved(counted.min(passed()), self.length);
         }
         mem::forget(self);
         if flushed { held } else { held.failed(DmaError::FlushFailed) }

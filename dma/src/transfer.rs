@@ -80,7 +80,7 @@ pub struct Transfer<R> {
     direction: Direction,
     length: u64,
     cursor: Cursor,
-    /// The bytes done when the transfer was made ready last.
+    /// The bytes done when the transfer was made ready last; `None` if it is to be flushed again.
     ready_at: Option<u64>,
     outcome: Result<(), DmaError>,
 }
@@ -226,8 +226,8 @@ impl<R> Transfer<R> {
     /// KeFlushIoBuffers (DMA-85, DMA-87). The value it returns is the only way to start.
     ///
     /// One flush serves every piece, as it is for whole MDLs: with one for each, the time of a
-    /// transfer would grow with the square of its pieces. After a piece that moved nothing there
-    /// is another: it may have been mapped, which uses the flush up.
+    /// transfer would grow with the square of its pieces. After a piece that moved nothing, or
+    /// less than was mapped, there is another: a mapping uses the flush of its bytes up.
     pub fn make_ready(mut self, _level: &impl AtMostDispatch) -> Ready<R> {
         let done = self.cursor.done;
         if self.ready_at.replace(done).is_none_or(|before| before >= done) {
@@ -291,6 +291,15 @@ impl<R> Transfer<R> {
     }
 
     /// Moves on by what was really transferred, into the next MDL where one ends (DMA-48).
+    /// Of a piece of `mapped` bytes, `bytes` were moved; the rest is flushed again before it is
+    /// mapped again.
+    pub(crate) fn moved(&mut self, bytes: u32, mapped: u32) {
+        if bytes < mapped {
+            self.ready_at = None;
+        }
+        self.advance(bytes);
+    }
+
     pub(crate) fn advance(&mut self, bytes: u32) {
         self.cursor.done = self.cursor.done.saturating_add(u64::from(bytes));
         self.cursor.in_mdl = self.cursor.in_mdl.saturating_add(bytes);

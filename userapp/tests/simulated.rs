@@ -105,15 +105,25 @@ fn without_flush(machine: &str, paths: &str) -> (Vec<String>, Vec<String>) {
 fn what_a_missing_flush_did_is_explained_on_machines_that_go_on() {
     for (machine, paths, classes, rule) in [
         (
-            "arm64,leave-out=KeFlushIoBuffers",
+            "arm64,device=edu,leave-out=KeFlushIoBuffers",
             "packet",
             &["poison", "late-write-back"] as &[&str],
             "DMA-85",
         ),
-        ("nt,leave-out=KeFlushIoBuffers", "common-cached", &["late-write-back"], "DMA-90"),
-        ("nt,leave-out=FlushAdapterBuffers", "packet", &["tail-missing"], "DMA-42"),
-        ("arm64,leave-out=FlushAdapterBuffers", "packet", &["piece-not-copied"], "DMA-42"),
-        ("arm64,leave-out=PutScatterGatherList", "sg", &["piece-not-copied"], "DMA-100"),
+        (
+            "nt,device=edu,leave-out=KeFlushIoBuffers",
+            "common-cached",
+            &["late-write-back"],
+            "DMA-90",
+        ),
+        ("nt,device=edu,leave-out=FlushAdapterBuffers", "packet", &["tail-missing"], "DMA-42"),
+        (
+            "arm64,device=edu,leave-out=FlushAdapterBuffers",
+            "packet",
+            &["piece-not-copied"],
+            "DMA-42",
+        ),
+        ("arm64,device=edu,leave-out=PutScatterGatherList", "sg", &["piece-not-copied"], "DMA-100"),
     ] {
         let (seen, rules) = without_flush(&format!("{machine},go-on=on"), paths);
         for class in classes {

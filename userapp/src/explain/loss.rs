@@ -33,12 +33,28 @@ impl Missing {
         Self { how: loss.how, at, bytes, step: loss.cause.name() }
     }
 
-    /// Whether wrong bytes may come from it.
-    fn explains(&self, segments: &[Segment]) -> bool {
+    /// Whether bytes in these stretches, which are in order and apart, may come from it.
+    fn explains(&self, wrong: &[Range<usize>]) -> bool {
         self.at.as_ref().is_none_or(|at| {
-            segments.iter().any(|segment| at.start < segment.latest && segment.earliest < at.end)
+            let next = wrong.partition_point(|stretch| stretch.end <= at.start);
+            wrong.get(next).is_some_and(|stretch| stretch.start < at.end)
         })
     }
+}
+
+/// Where the bytes of some segments are, in order and apart. A large transfer on a machine that
+/// goes on has many thousand segments and losses.
+fn stretches(segments: &[Segment]) -> Vec<Range<usize>> {
+    let mut all: Vec<_> = segments.iter().map(|segment| segment.earliest..segment.latest).collect();
+    all.sort_unstable_by_key(|stretch| stretch.start);
+    all.dedup_by(|next, before| {
+        let joined = next.start <= before.end;
+        if joined {
+            before.end = before.end.max(next.end);
+        }
+        joined
+    });
+    all
 }
 
 /// The class that a loss has.
@@ -75,12 +91,17 @@ impl Seen {
 
     /// The class of the losses that explain the most bytes, if any explain some.
     pub(super) fn class(&self, segments: &[Segment]) -> Option<Class> {
-        let of = |class: Class| -> usize {
-            let same = self.missing.iter().filter(|lost| class_of(lost.how) == class);
-            same.filter(|lost| lost.explains(segments)).map(|lost| lost.bytes).sum()
-        };
-        let classes = self.missing.iter().map(|lost| class_of(lost.how));
-        classes.filter(|class| of(*class) > 0).max_by_key(|class| of(*class))
+        let wrong = stretches(segments);
+        let mut explained: Vec<(Class, usize)> = Vec::new();
+        for lost in self.missing.iter().filter(|lost| lost.explains(&wrong)) {
+            let class = class_of(lost.how);
+            match explained.iter_mut().find(|known| known.0 == class) {
+                Some(known) => known.1 += lost.bytes,
+                None => explained.push((class, lost.bytes)),
+            }
+        }
+        let most = explained.into_iter().filter(|known| known.1 > 0).max_by_key(|known| known.1);
+        most.map(|(class, _)| class)
     }
 }
 

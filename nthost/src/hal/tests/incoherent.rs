@@ -264,6 +264,8 @@ fn what_is_locked_beside_freed_memory_stays_so() {
         rig.free_mdl(one);
         // SAFETY: within the pool.
         unsafe { pool.cast::<u8>().write_bytes(0x66, 4096) };
+        // The model sees what was stored when it looks at the line the next time.
+        rig.cache_flush(two, false);
         assert_eq!(rig.moves(), 1, "the line of the other one");
         rig.free_mdl(two);
         // SAFETY: as above.
