@@ -8,7 +8,7 @@
 //!   is around them, transfers that are remembered;
 //! - [`explain`]: from wrong bytes to the kind of mistake and the rule;
 //! - [`ledger`], [`report`]: what ran, what did not, and the verdict;
-//! - [`soak`], [`bench`]: hours of it, and how fast it is;
+//! - [`soak`], [`mod@bench`]: hours of it, and how fast it is;
 //! - [`html`]: what all pages share;
 //! - [`lab`]: the driver with mistakes made for it, and who notices;
 //! - [`cli`], [`commands`]: the command line.

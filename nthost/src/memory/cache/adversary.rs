@@ -2,7 +2,7 @@
 //! FIFO. The deterministic scheduler chooses among the moves that are possible now; under the
 //! straight one the adversary has a turn at each crossing, whose cost does not grow with the lines.
 
-use super::lines::{Mark, bytes_of};
+use super::lines::Mark;
 use super::log::{LINE, LineState, Lost};
 use super::pages::Kind;
 use super::{Cache, Cause, LINES};
@@ -38,19 +38,14 @@ impl Cache {
 
     /// Makes move number `n`, counted from 0, of those possible now.
     pub(crate) fn make_move(&mut self, n: u32) {
-        let mut left = n;
-        let line = self.pages.iter().find_map(|(slot, page)| {
-            let possible = page.possible();
-            // CAST: below 64.
-            let found = bytes_of(possible).nth(left as usize);
-            left -= if found.is_none() { possible.count_ones() } else { 0 };
-            Some((slot, found?))
-        });
-        let adapter = self.fifos.waiting().nth(left as usize);
-        match (line, adapter) {
-            (Some(line), _) => self.touch(line),
-            (None, Some(adapter)) => self.drain(adapter, Cause::FifoDrained),
-            (None, None) => {}
+        if let Some(line) = self.pages.nth_possible(n) {
+            return self.touch(line);
+        }
+        let left = n.saturating_sub(self.pages.possible());
+        // CAST: a few adapters.
+        let waiting = self.fifos.waiting().nth(left as usize);
+        if let Some(adapter) = waiting {
+            self.drain(adapter, Cause::FifoDrained);
         }
     }
 

@@ -5,6 +5,7 @@
 //! * [`pages`]: the lines that are tracked, by page
 //! * [`transitions`]: what driver, HAL and devices do to lines
 //! * [`adversary`]: what caches do by themselves
+//! * [`counts`]: the n-th of what is counted by place
 //! * [`fifo`]: the buffers of adapters
 //! * [`flush`]: what KeFlushIoBuffers was called for, on every machine
 //!
@@ -14,6 +15,7 @@
 // UNSAFETY: see `lines`.
 
 mod adversary;
+mod counts;
 mod fifo;
 pub(crate) mod flush;
 mod lines;

@@ -2,7 +2,8 @@
 //! to the last unlock.
 
 use super::LINES;
-use super::lines::{Line, mask};
+use super::counts::Counts;
+use super::lines::{Line, bytes_of, mask};
 use super::log::{LINE, LineState, Place};
 use crate::memory::pages::NumberMap;
 use crate::memory::{PAGE, PAGE_SHIFT};
@@ -45,11 +46,6 @@ impl Page {
         let prefetched = self.prefetches && line.given != 0;
         let possible = line.locked != 0 && (prefetched || line.state != LineState::Absent);
         self.possible = if possible { self.possible | bit } else { self.possible & !bit };
-    }
-
-    /// The lines to which the adversary can do something, one bit each.
-    pub(super) fn possible(&self) -> u64 {
-        self.possible
     }
 
     /// Whether this line is one, or the processor has stored into it unseen.
@@ -131,8 +127,8 @@ pub(super) struct Pages {
     kinds: [Vec<usize>; 3],
     /// Whether the processor prefetches.
     prefetches: bool,
-    /// How many lines there are to which the adversary can do something.
-    possible: u32,
+    /// How many lines there are to which the adversary can do something, by slot.
+    possible: Counts,
     /// Pages that are tracked no more, to be used again: none of their lines is.
     spare: Vec<Box<Page>>,
 }
@@ -149,15 +145,23 @@ impl Pages {
     /// A line of a page has changed.
     pub(super) fn note(&mut self, slot: usize, line: usize) {
         let page = self.page_mut(slot);
-        let before = page.possible.count_ones();
+        let before = page.possible;
         page.note(line);
-        let after = page.possible.count_ones();
-        self.possible = self.possible + after - before;
+        let after = page.possible;
+        if after != before {
+            self.possible.set(slot, after.count_ones());
+        }
     }
 
     /// How many lines there are to which the adversary can do something.
     pub(super) fn possible(&self) -> u32 {
-        self.possible
+        self.possible.total()
+    }
+
+    /// Slot and number of the n-th of these lines.
+    pub(super) fn nth_possible(&self, n: u32) -> Option<(usize, usize)> {
+        let (slot, left) = self.possible.find(n)?;
+        Some((slot, bytes_of(self.page(slot).possible).nth(left as usize)?))
     }
 
     /// The slot of the page at this address.
@@ -193,7 +197,8 @@ impl Pages {
     /// Forgets a page.
     pub(super) fn remove(&mut self, slot: usize) {
         if let Some(mut page) = self.slots[slot].take() {
-            self.possible -= std::mem::take(&mut page.possible).count_ones();
+            page.possible = 0;
+            self.possible.set(slot, 0);
             self.index.remove(&(page.address >> PAGE_SHIFT));
             self.free.push(slot);
             let kind = &mut self.kinds[page.kind as usize];
@@ -222,6 +227,7 @@ impl Pages {
     }
 
     /// Slots and pages, in order.
+    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Page)> {
         self.slots.iter().enumerate().filter_map(|(at, page)| page.as_deref().map(|p| (at, p)))
     }
