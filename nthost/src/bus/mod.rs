@@ -6,6 +6,7 @@ pub(crate) mod registers;
 mod silence;
 mod view;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
@@ -128,7 +129,7 @@ pub(crate) const fn all_ones(size: u8) -> u64 {
 /// The bus of one machine.
 #[derive(Debug)]
 pub(crate) struct Bus {
-    functions: RwLock<Vec<std::sync::Arc<Function>>>,
+    functions: RwLock<Vec<Arc<Function>>>,
     /// The earliest deadline of all models.
     next: AtomicU64,
     next_window: AtomicU64,
@@ -171,7 +172,7 @@ impl Bus {
         let index = functions.len();
         let line = kernel.interrupts.allocate(true);
         let messages = identity.msi_messages.max(identity.msix_messages);
-        functions.push(std::sync::Arc::new(Function {
+        functions.push(Arc::new(Function {
             index,
             config: Config::new(&identity, windows),
             line,
@@ -187,16 +188,16 @@ impl Bus {
     }
 
     /// The device in a slot.
-    pub(crate) fn function(&self, slot: usize) -> Option<std::sync::Arc<Function>> {
+    pub(crate) fn function(&self, slot: usize) -> Option<Arc<Function>> {
         self.functions.read().get(slot).cloned()
     }
 
     /// The device and BAR whose window holds a physical address, with the offset in it.
-    pub(crate) fn decode(&self, address: u64) -> Option<(std::sync::Arc<Function>, u8, u64)> {
+    pub(crate) fn decode(&self, address: u64) -> Option<(Arc<Function>, u8, u64)> {
         let functions = self.functions.read();
         functions.iter().find_map(|f| {
             let (bar, offset) = f.config.decode(address)?;
-            Some((std::sync::Arc::clone(f), bar, offset))
+            Some((Arc::clone(f), bar, offset))
         })
     }
 
@@ -228,14 +229,19 @@ impl Bus {
     /// Runs the device models that are due; `false` if none was.
     pub(crate) fn run_due(&self, kernel: &Kernel) -> bool {
         let mut ran = false;
-        let count = self.functions.read().len();
-        let now = kernel.clock.now();
-        for slot in 0..count {
-            let function = self.functions.read().get(slot).filter(|f| f.is_due(now)).cloned();
-            ran |= function.is_some_and(|f| f.run(kernel));
+        let (now, mut slot) = (kernel.clock.now(), 0);
+        while let Some(function) = self.next_due(slot, now) {
+            slot = function.index + 1;
+            ran |= function.run(kernel);
         }
         self.update_next();
         ran
+    }
+
+    /// The first function from `slot` on that is due; the list is not held while it runs.
+    fn next_due(&self, slot: usize, now: u64) -> Option<Arc<Function>> {
+        let functions = self.functions.read();
+        functions.get(slot..)?.iter().find(|function| function.is_due(now)).cloned()
     }
 
     /// Looks for the earliest deadline again, which only ever became earlier since the last time.
