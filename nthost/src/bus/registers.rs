@@ -14,7 +14,7 @@ use super::{Function, all_ones};
 use crate::RuleId;
 use crate::machine::footprint::Thing;
 use crate::machine::{DISPATCH, Kernel};
-use crate::memory::Opened;
+use crate::memory::Activity;
 use crate::verifier::{Violation, broken};
 
 /// System address of the first mapping; each mapping has its own 4 GiB. In the system half, so that
@@ -120,8 +120,11 @@ impl Kernel {
     }
 
     /// What the devices have done so far, for telling programmed reads from DMA (DMA-86).
-    pub(crate) fn device_activity(&self) -> Opened {
-        Opened { read: self.bus.bytes_read.load(Ordering::Relaxed), mastered: self.hal.mastered() }
+    pub(crate) fn device_activity(&self) -> Activity {
+        Activity {
+            read: self.bus.bytes_read.load(Ordering::Relaxed),
+            mastered: self.hal.mastered(),
+        }
     }
 
     fn write_register(&self, address: u64, size: u8, value: u64) -> Result<(), Violation> {

@@ -10,7 +10,7 @@ mod owner;
 mod programmed;
 mod skipped;
 
-pub(crate) use programmed::Opened;
+pub(crate) use programmed::Activity;
 pub(crate) use skipped::Skipped;
 
 use std::ptr::{self, NonNull};
@@ -110,8 +110,11 @@ struct State {
     freed: bool,
     /// The driver has, or had, a system address of it.
     reached: bool,
-    /// The processor was given its system address, and neither DMA nor a PIO flush came since.
-    opened: Option<Opened>,
+    /// Bytes read from registers when the processor was given its system address, if neither DMA
+    /// nor a PIO flush came since.
+    opened: Option<u64>,
+    /// Bus-master writes when it was locked.
+    mastered: u64,
     /// What a device left alone in a list (DMA-77), and a digest.
     skipped: Option<(Skipped, u64)>,
 }

@@ -19,7 +19,7 @@ use crate::machine::{Kernel, Options, context};
 use crate::verifier::{CallStack, Violation, broken};
 use blocks::Mdls;
 use cache::Cache;
-pub(crate) use mdl::Opened;
+pub(crate) use mdl::Activity;
 use mdl::{Content, Kind, Mdl};
 pub(crate) use pages::{PAGE, PAGE_SHIFT};
 use pages::{PageTable, span};
@@ -105,6 +105,7 @@ impl Memory {
         let (first, count) = mdl.page_range();
         self.pages.lock(first, count, |page, frame| mdl.set_frame(page, frame));
         mdl.become_filled(content);
+        mdl.begin(kernel.device_activity());
         if let Some(mut cache) = kernel.caches() {
             cache.lock(&kernel.choices, mdl.start(), mdl.byte_count(), |page| mdl.frame(page));
         }

@@ -2,9 +2,9 @@
 
 use super::{Content, Mdl};
 
-/// What a machine's devices had done when a buffer was opened to the processor.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Opened {
+/// What a machine's devices have done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Activity {
     /// Bytes read from registers.
     pub read: u64,
     /// Bus-master writes.
@@ -13,7 +13,7 @@ pub(crate) struct Opened {
 
 impl Mdl {
     /// Maps it into system space, unless it is mapped.
-    pub(in crate::memory) fn map_once(self, now: Opened) {
+    pub(in crate::memory) fn map_once(self, now: Activity) {
         if self.header().MappedSystemVa.is_null() {
             self.set_mapped(true);
             self.open(now);
@@ -21,19 +21,25 @@ impl Mdl {
     }
 
     /// The processor has its system address from now on.
-    pub(in crate::memory) fn open(self, now: Opened) {
-        self.state().opened = Some(now);
+    pub(in crate::memory) fn open(self, now: Activity) {
+        self.state().opened = Some(now.read);
+    }
+
+    /// It was locked just now.
+    pub(in crate::memory) fn begin(self, now: Activity) {
+        self.state().mastered = now.mastered;
     }
 
     /// Whether `length` bytes that a read returned were copied from registers, and the flush that
-    /// ends such a read is missing (DMA-86): the processor had the buffer, no device wrote to
-    /// memory meanwhile, and so many bytes were read from registers.
-    pub(in crate::memory) fn lacks_pio_flush(self, now: Opened, length: u64) -> bool {
+    /// ends such a read is missing (DMA-86): no device wrote to memory since the buffer was locked,
+    /// a common buffer included, from which the data might be; and since the processor has had it,
+    /// so many bytes were read from registers.
+    pub(in crate::memory) fn lacks_pio_flush(self, now: Activity, length: u64) -> bool {
         let state = self.state();
-        let Some(then) = state.opened else { return false };
+        let Some(read) = state.opened else { return false };
         matches!(state.content, Content::Locked { write: true })
             && length != 0
-            && now.mastered == then.mastered
-            && now.read - then.read >= length
+            && now.mastered == state.mastered
+            && now.read - read >= length
     }
 }
