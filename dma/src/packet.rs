@@ -357,8 +357,8 @@ impl<R> Mapping<R> {
         // SAFETY: taken once, since the value is forgotten below.
         let mut granted = unsafe { ManuallyDrop::take(&mut self.granted) };
         let flushed = self.flush_adapter_buffers(&granted);
-        if flushed && moved {
-            granted.transfer.advance(self.length);
+        if flushed {
+            granted.transfer.moved(if moved { self.length } else { 0 }, self.length);
         }
         mem::forget(self);
         if flushed { granted } else { granted.failed(DmaError::FlushFailed) }

@@ -345,9 +345,8 @@ impl<R> ScatterGatherList<R> {
             }
             Err(error) => transfer = transfer.failed(error),
         }
-        if complete {
-            transfer.advance(self.elements.length);
-        }
+        let length = self.elements.length;
+        transfer.moved(if complete { length } else { 0 }, length);
         mem::forget(self);
         transfer
     }

@@ -272,7 +272,9 @@ impl Controller {
     fn tell(&self, kernel: &Kernel, channel: u32) {
         let ending = self.channel(channel).and_then(|line| line.endings.lock().pop_front());
         let Some(Ending { adapter, completion, status }) = ending else { return };
-        let Some(adapter) = kernel.hal.adapter_at(adapter) else { return };
+        // Of an adapter that was put nothing is told any more: its context may be gone.
+        let adapter = kernel.hal.adapter_at(adapter).filter(|a| !a.is_put.load(Ordering::Acquire));
+        let Some(adapter) = adapter else { return };
         let (pointer, device): (_, PDEVICE_OBJECT) = (adapter.pointer(), completion.device.0);
         kernel.at_irql(DISPATCH, || {
             // SAFETY: the driver registered this routine as its DmaCompletionRoutine.

@@ -7,6 +7,7 @@ use super::coherency::{Culprit, check_alignment, spoilt};
 use super::registers::{Piece, Stray};
 use crate::RuleId;
 use crate::machine::Kernel;
+use crate::memory::cache::Spoiled;
 use crate::memory::mdl::{Content, Mdl};
 use crate::memory::{PAGE, PAGE_SHIFT};
 use crate::verifier::{CallStack, Violation, broken};
@@ -286,7 +287,7 @@ impl State {
         for register in mapping.register..mapping.register + mapping.registers {
             stray = stray.or(self.file.unmap(register, copy_back).err());
             let found = self.take_back(kernel, register, copy_back);
-            spoiled = spoiled.or(found);
+            spoiled = Spoiled::worse(spoiled, found);
         }
         for &(mdl, _) in &mapping.mdls {
             mdl.end_mapping();

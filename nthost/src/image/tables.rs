@@ -16,7 +16,8 @@ pub(super) struct Import {
     pub slot: u32,
 }
 
-/// An entry of the exception directory.
+/// An entry of the exception directory (RUNTIME_FUNCTION): handlers in the image read it.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Function {
     pub begin: u32,

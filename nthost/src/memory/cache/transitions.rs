@@ -48,6 +48,18 @@ pub(crate) struct Spoiled {
     pub address: usize,
 }
 
+impl Spoiled {
+    /// The one to report of two: a store may be the requester's, a missing flush is the driver's.
+    pub(crate) fn worse(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let is_flush = |s: &Self| matches!(s.who, Spoiler::Unflushed | Spoiler::Early);
+        if one.is_some_and(|one| is_flush(&one)) {
+            one
+        } else {
+            other.filter(is_flush).or(one).or(other)
+        }
+    }
+}
+
 impl Cache {
     /// Bytes of the process are locked: their lines are tracked, each in the state that the
     /// choices say. `frame` tells a page's frame.
@@ -258,7 +270,7 @@ impl Cache {
             if drops && found.is_some() {
                 self.settle_dirty(choices, at, cause);
             }
-            spoiled = spoiled.or(found);
+            spoiled = Spoiled::worse(spoiled, found);
             self.step(at, cause, (from, to - from), |line, address| {
                 line.given = line.given.saturating_sub(1);
                 if drops && line.state == LineState::Clean {

@@ -25,6 +25,11 @@ impl Mdl {
         self.state().reached = true;
     }
 
+    /// Whether the driver has, or had, a system address of it.
+    pub(super) fn is_reached(self) -> bool {
+        self.state().reached
+    }
+
     /// Whether the requester alone can store into it: its pages were locked for a request, and the
     /// driver never had a system address of them.
     pub(crate) fn is_requesters_alone(self) -> bool {
