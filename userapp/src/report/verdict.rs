@@ -149,7 +149,16 @@ fn rule_broken(report: &Report) -> String {
             "RULE BROKEN: {}; the machine stopped after {} of {} cases",
             violation.rule, report.outcome.done, report.outcome.planned
         ),
-        (None, Some(rule)) => format!("RULE BROKEN: {rule}; the machine went on"),
+        (None, Some(rule)) => {
+            let (done, planned) = (report.outcome.done, report.outcome.planned);
+            let ended = match report.outcome.end {
+                End::Unavailable(status) => format!(", until a request ended with {status}"),
+                _ => String::new(),
+            };
+            format!(
+                "RULE BROKEN: {rule}; the machine went on, {done} of {planned} cases ran{ended}"
+            )
+        }
         (None, None) => "RULE BROKEN: the machine stopped".to_owned(),
     }
 }

@@ -11,14 +11,16 @@ use nthost::{Faults, NotAPolicy, NotFaults, Policy};
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Target")]
 pub struct TargetOptions {
-    /// A simulated machine: x64 or x64-dmar (behind an IOMMU), then options separated by commas.
+    /// A simulated machine: x64, x64-dmar (behind an IOMMU), arm64 or nt (caches that are not
+    /// coherent), then options separated by commas.
     ///
     /// Options: device=exerciser, edu or slave, scheduling=straight, threads or deterministic, processors=N
-    /// (not with straight), policy=random, pct:DEPTH or replay:CHOICES (with deterministic: who
-    /// decides what happens next), seed=N, map-registers=N (at most N for each adapter),
-    /// double-buffer=on (bounce every transfer), versions=1..3 (newest DMA adapter version
-    /// offered), msi=off (line-based interrupt), system-dma=on (a system DMA controller, which
-    /// device=slave needs), fail=N+N+... (the driver's calls at these crossings fail for lack of
+    /// (not with straight), policy=random, pct:DEPTH[:STEPS] or replay:CHOICES (with deterministic:
+    /// who decides what happens next), seed=N, map-registers=N (at most N for each adapter),
+    /// double-buffer=on (bounce every transfer), versions=2..3 (newest DMA adapter version
+    /// offered; with 1 the driver does not start), msi=off (line-based interrupt), system-dma=on (a system DMA controller, which
+    /// device=slave needs), leave-out=CALL (the driver's calls of this name do nothing), go-on=on (go
+    /// on after a broken rule that loses nothing but data), fail=N+N+... (the driver's calls at these crossings fail for lack of
     /// resources) or random:N (one in N does).
     #[arg(long, value_name = "PROFILE[,OPTION=VALUE]...")]
     pub sim: Option<Simulation>,

@@ -378,12 +378,15 @@ impl<'r> Scene<'r> {
             _ if name.starts_with("Map") || name.starts_with("Build") => {
                 ("The device is given the buffer. Caches are not touched.", &[])
             }
-            _ if from_device => (
+            _ if from_device && (name.contains("Flush") || name.starts_with("Put")) => (
                 "The adapter's buffers go to memory, and clean lines are dropped, so that the \
                  processor reads what the device wrote.",
                 &["ram", "processor"],
             ),
-            _ => ("The buffer is taken back from the device.", &[]),
+            _ if name.contains("Flush") || name.starts_with("Put") => {
+                ("The buffer is taken back from the device.", &[])
+            }
+            _ => ("It flushes nothing: what has not reached memory by now never does.", &[]),
         };
         (format!("The driver calls {name}"), text.to_owned(), moved)
     }
