@@ -69,7 +69,8 @@ pub(super) const ROWS: &[Row] = &[
         expected: &[(When::ALWAYS, Expected::Harmless)],
         page: VERSION_3,
         gist: "Drivers of version 3 need not call KeFlushIoBuffers: MapTransferEx and \
-               FlushAdapterBuffersEx keep the caches coherent.",
+               FlushAdapterBuffersEx keep the caches coherent. Bytes that the driver carries through \
+               its cached common buffer, as those that are no whole lines, are a row of their own.",
         ..ROW
     },
     Row {
