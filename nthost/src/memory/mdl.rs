@@ -523,12 +523,6 @@ impl Mdl {
         state.builds = state.builds.saturating_sub(1);
     }
 
-    /// Whether a mapping or a pending build names it.
-    pub(super) fn is_busy(self) -> bool {
-        let state = self.state();
-        state.mappings != 0 || state.builds != 0
-    }
-
     /// KeFlushIoBuffers was called for it; `idle` as for [`CacheFlush::called`].
     pub(crate) fn cache_flushed(self, read: bool, dma: bool, idle: Option<u64>) {
         let mut state = self.state();

@@ -25,6 +25,12 @@ impl Mdl {
         self.state().reached = true;
     }
 
+    /// Whether a mapping or a pending build names it.
+    pub(in crate::memory) fn is_busy(self) -> bool {
+        let state = self.state();
+        state.mappings != 0 || state.builds != 0
+    }
+
     /// Whether the driver has, or had, a system address of it.
     pub(super) fn is_reached(self) -> bool {
         self.state().reached
