@@ -15,7 +15,7 @@ pub struct TargetOptions {
     /// coherent), then options separated by commas.
     ///
     /// Options: device=exerciser, edu or slave, scheduling=straight, threads or deterministic, processors=N
-    /// (not with straight), policy=random, pct:DEPTH[:STEPS] or replay:CHOICES (with deterministic:
+    /// (not with straight), policy=random, pct:DEPTH, pct:DEPTH:STEPS or replay:CHOICES (with deterministic:
     /// who decides what happens next), seed=N, map-registers=N (at most N for each adapter),
     /// double-buffer=on (bounce every transfer), versions=2..3 (newest DMA adapter version
     /// offered; with 1 the driver does not start), msi=off (line-based interrupt), system-dma=on (a system DMA controller, which
