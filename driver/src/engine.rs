@@ -1,6 +1,7 @@
 //! The devices' DMA engines, one file for each device, and what the rest of the driver sees of
 //! them: runs that are prepared, started, stopped, and end.
 
+mod bar;
 pub mod edu;
 pub mod exerciser;
 pub mod slave;
@@ -161,9 +162,9 @@ pub struct Registers {
 /// Asks the device that is there.
 macro_rules! ask {
     ($this:ident.$method:ident($($argument:expr),*)) => {
-        if $this.exerciser.is_mapped() {
+        if $this.exerciser.bar.is_mapped() {
             $this.exerciser.$method($($argument),*)
-        } else if $this.slave.is_mapped() {
+        } else if $this.slave.bar.is_mapped() {
             $this.slave.$method($($argument),*)
         } else {
             $this.edu.$method($($argument),*)
@@ -180,9 +181,10 @@ impl Registers {
 
     /// Forgets the registers. Reads give all ones from now on.
     pub fn unmap(&self) {
-        self.edu.unmap();
-        self.exerciser.unmap();
-        self.slave.unmap();
+        self.edu.bar.unmap();
+        self.exerciser.bar.unmap();
+        self.exerciser.window.unmap();
+        self.slave.bar.unmap();
     }
 
     /// Whether the device answers with its identification.
@@ -205,7 +207,7 @@ impl Registers {
 
     /// Where it is worth looking after an interrupt with this message number.
     pub(crate) fn mask_of(&self, message: u32) -> u32 {
-        if self.exerciser.is_mapped() { self.exerciser.mask_of(message) } else { u32::MAX }
+        if self.exerciser.bar.is_mapped() { self.exerciser.mask_of(message) } else { u32::MAX }
     }
 
     /// What the engine is doing.
@@ -217,7 +219,7 @@ impl Registers {
     /// Brings a device that is switched on to rest, where it can be told to; it rests when
     /// [`state`](Self::state) says so.
     pub(crate) fn calm(&self) {
-        if self.exerciser.is_mapped() {
+        if self.exerciser.bar.is_mapped() {
             self.exerciser.reset();
         } else {
             self.slave.stop();
@@ -295,7 +297,7 @@ impl Registers {
 
     /// Stops the run of a slot, where the device can.
     pub(crate) fn stop(&self, slot: usize, tag: u32) {
-        if self.exerciser.is_mapped() {
+        if self.exerciser.bar.is_mapped() {
             self.exerciser.abort(slot, tag);
         } else {
             self.slave.stop();

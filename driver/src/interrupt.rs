@@ -71,7 +71,7 @@ pub(crate) fn connection(context: &DeviceContext) -> Connection {
             (0, _) => continue,
             (_, 0) => InterruptKind::Line,
             // Of the devices that the driver knows only one has MSI-X, and no MSI.
-            _ if context.registers.exerciser.is_mapped() => InterruptKind::MsiX,
+            _ if context.registers.exerciser.bar.is_mapped() => InterruptKind::MsiX,
             _ => InterruptKind::Msi,
         };
         found.count = found.count.saturating_add(1);

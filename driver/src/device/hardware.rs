@@ -90,7 +90,7 @@ pub(crate) fn prepare(
             let window = Window::map(registers)?;
             hardware.windows = [window, Window::NONE];
             // SAFETY: mapped until `release`, which forgets it first; long enough by the search.
-            unsafe { context.registers.slave.map(window.base.cast()) };
+            unsafe { context.registers.slave.bar.map(window.base.cast()) };
             slave::open_adapter(context, hardware, channel, passive).map_err(start_status)?;
             let adapter = hardware.system.as_ref().ok_or(STATUS_INSUFFICIENT_RESOURCES)?;
             let alignment = context.state.lock(passive).pieces.alignment;
@@ -100,7 +100,7 @@ pub(crate) fn prepare(
             let window = Window::map(registers)?;
             hardware.windows = [window, Window::NONE];
             // SAFETY: as above.
-            unsafe { context.registers.edu.map(window.base.cast()) };
+            unsafe { context.registers.edu.bar.map(window.base.cast()) };
             start_bus_master(context, hardware, &bus_master::EDU, passive)?;
         }
         Found::Exerciser(registers, memory) => {
@@ -108,8 +108,10 @@ pub(crate) fn prepare(
             hardware.windows = [window, Window::NONE];
             let memory = Window::map(memory)?;
             hardware.windows = [window, memory];
-            // SAFETY: as above, both.
-            unsafe { context.registers.exerciser.map(window.base.cast(), memory.base.cast()) };
+            // SAFETY: as above.
+            unsafe { context.registers.exerciser.window.map(memory.base.cast()) };
+            // SAFETY: as above.
+            unsafe { context.registers.exerciser.bar.map(window.base.cast()) };
             start_bus_master(context, hardware, &bus_master::EXERCISER, passive)?;
         }
     }
@@ -126,7 +128,7 @@ fn start_bus_master(
     open_adapters(context, hardware, model, passive).map_err(start_status)?;
     allocate_lists(context, hardware, model.pages_max, passive)?;
     if let Some(v2) = hardware.v2.as_ref()
-        && context.registers.exerciser.is_mapped()
+        && context.registers.exerciser.bar.is_mapped()
     {
         let shared = hardware.shared.insert(Memory::NONE);
         shared.allocate(v2, passive).map_err(start_status)?;

@@ -6,20 +6,20 @@
 mod memory;
 mod rings;
 
-use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use testdev::exerciser::command::FLAG_INDIRECT;
 use testdev::exerciser::registers::*;
 use testdev::exerciser::{Command, ELEMENTS_MAX, Element, Opcode, QUEUES, Status, is_in_memory};
+use wdk_dma::Direction;
 use wdk_dma::irql::Dispatch;
 use wdk_dma::pio::Window;
-use wdk_dma::{Direction, ddk};
 use zerocopy::transmute;
 
 pub(crate) use memory::Memory;
 use rings::{Indices, RING_ENTRIES};
 
+use super::bar::Bar;
 use super::{Batch, Ended, EngineState, Seen, Work};
 use crate::transfer::slot::SLOT_COUNT;
 
@@ -95,15 +95,11 @@ pub(super) fn prepare(
     Some((order, u32::from(count), length))
 }
 
-/// The registers of one device.
-///
-/// # Invariants
-/// `base` is null, or the address of at least [`REGISTERS_LENGTH`] mapped bytes; `window` is null,
-/// or the address of at least [`WINDOW_LENGTH`] mapped bytes (KMDF-04).
+/// The registers of one device, and its window.
 #[derive(Debug)]
 pub struct Exerciser {
-    base: AtomicPtr<u8>,
-    window: AtomicPtr<u8>,
+    pub(crate) bar: Bar<REGISTERS_LENGTH>,
+    pub(crate) window: Bar<WINDOW_LENGTH>,
     /// Messages that are connected; 0 with a line.
     messages: AtomicU32,
     queues: [Indices; QUEUES],
@@ -114,34 +110,11 @@ impl Exerciser {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            base: AtomicPtr::new(ptr::null_mut()),
-            window: AtomicPtr::new(ptr::null_mut()),
+            bar: Bar::new(),
+            window: Bar::new(),
             messages: AtomicU32::new(0),
             queues: [const { Indices::new() }; QUEUES],
         }
-    }
-
-    /// Takes registers and window.
-    ///
-    /// # Safety
-    /// At least [`REGISTERS_LENGTH`] bytes are mapped at `base` and [`WINDOW_LENGTH`] bytes at
-    /// `window` until [`unmap`](Exerciser::unmap).
-    pub unsafe fn map(&self, base: *mut u8, window: *mut u8) {
-        // INVARIANT: by the caller's promise.
-        self.window.store(window, Ordering::Release);
-        self.base.store(base, Ordering::Release);
-    }
-
-    /// Forgets the registers. Reads give all ones from now on.
-    pub fn unmap(&self) {
-        self.base.store(ptr::null_mut(), Ordering::Release);
-        self.window.store(ptr::null_mut(), Ordering::Release);
-    }
-
-    /// Whether there are registers.
-    #[must_use]
-    pub fn is_mapped(&self) -> bool {
-        !self.base.load(Ordering::Acquire).is_null()
     }
 
     /// Says how many messages are connected; 0: a line.
@@ -149,36 +122,10 @@ impl Exerciser {
         self.messages.store(messages, Ordering::Release);
     }
 
-    fn at(place: &AtomicPtr<u8>, offset: u64) -> Option<*mut u8> {
-        let base = place.load(Ordering::Acquire);
-        let offset = usize::try_from(offset).ok()?;
-        (!base.is_null()).then(|| base.wrapping_add(offset))
-    }
-
-    fn read(&self, offset: u64) -> u32 {
-        let Some(register) = Self::at(&self.base, offset) else { return u32::MAX };
-        // SAFETY: one of the device's registers, mapped and 4-aligned by the type's invariant
-        // (KMDF-04).
-        unsafe { ddk::READ_REGISTER_ULONG(register.cast()) }
-    }
-
-    fn write(&self, offset: u64, value: u32) {
-        let Some(register) = Self::at(&self.base, offset) else { return };
-        // SAFETY: as in `read`.
-        unsafe { ddk::WRITE_REGISTER_ULONG(register.cast(), value) };
-    }
-
-    fn write64(&self, offset: u64, value: u64) {
-        let Some(register) = Self::at(&self.base, offset) else { return };
-        // SAFETY: one of the device's 64-bit registers, mapped and 8-aligned by the type's
-        // invariant (KMDF-04).
-        unsafe { ddk::WRITE_REGISTER_ULONG64(register.cast(), value) };
-    }
-
     /// Whether the device answers with its identification.
     #[must_use]
     pub fn is_present(&self) -> bool {
-        is_exerciser(self.read(ID))
+        is_exerciser(self.bar.read32(ID))
     }
 
     /// Whether the interrupt is the device's: with messages it is, and nothing has to be
@@ -188,7 +135,7 @@ impl Exerciser {
         if self.messages.load(Ordering::Acquire) != 0 {
             return Some(0);
         }
-        match self.read(IRQ_STATUS) {
+        match self.bar.read32(IRQ_STATUS) {
             0 | u32::MAX => None,
             causes => Some(causes),
         }
@@ -197,7 +144,7 @@ impl Exerciser {
     /// Acknowledges causes; the line falls when none is left. Any IRQL.
     pub fn acknowledge(&self, causes: u32) {
         if causes != 0 {
-            self.write(IRQ_STATUS, causes);
+            self.bar.write32(IRQ_STATUS, causes);
         }
     }
 
@@ -205,9 +152,9 @@ impl Exerciser {
     #[must_use]
     pub fn state(&self) -> EngineState {
         let known = STATUS_ENABLED | STATUS_RESETTING | STATUS_BUSY;
-        match self.read(STATUS) {
+        match self.bar.read32(STATUS) {
             // All ones may be a read gone wrong; a device that is gone has no identification.
-            u32::MAX if self.read(ID) == u32::MAX => EngineState::Gone,
+            u32::MAX if self.bar.read32(ID) == u32::MAX => EngineState::Gone,
             status if status & !known != 0 => EngineState::Running,
             status if status & (STATUS_RESETTING | STATUS_BUSY) != 0 => EngineState::Running,
             _ => EngineState::Idle,
@@ -216,7 +163,7 @@ impl Exerciser {
 
     /// Begins a reset. Once [`state`](Self::state) says idle nothing is under way any more.
     pub fn reset(&self) {
-        self.write(CONTROL, CONTROL_RESET);
+        self.bar.write32(CONTROL, CONTROL_RESET);
     }
 
     /// The message of a queue.
@@ -243,23 +190,23 @@ impl Exerciser {
             let Some(ring) = memory.ring(number) else { continue };
             ring.clear();
             indices.start();
-            self.write64(of_queue(number, SUBMISSION_BASE), ring.submissions.address().bits());
-            self.write64(of_queue(number, COMPLETION_BASE), ring.completions.address().bits());
-            self.write(of_queue(number, RING_SIZE), RING_ENTRIES);
-            self.write(of_queue(number, QUEUE_VECTOR), self.vector(number));
-            self.write(of_queue(number, QUEUE_CONTROL), QUEUE_ENABLE);
+            self.bar.write64(of_queue(number, SUBMISSION_BASE), ring.submissions.address().bits());
+            self.bar.write64(of_queue(number, COMPLETION_BASE), ring.completions.address().bits());
+            self.bar.write32(of_queue(number, RING_SIZE), RING_ENTRIES);
+            self.bar.write32(of_queue(number, QUEUE_VECTOR), self.vector(number));
+            self.bar.write32(of_queue(number, QUEUE_CONTROL), QUEUE_ENABLE);
         }
-        self.write(ERROR_VECTOR, messages.saturating_sub(1));
-        self.write(IRQ_ENABLE, if messages == 0 { IRQ_ALL } else { 0 });
-        self.write(CONTROL, CONTROL_ENABLE);
+        self.bar.write32(ERROR_VECTOR, messages.saturating_sub(1));
+        self.bar.write32(IRQ_ENABLE, if messages == 0 { IRQ_ALL } else { 0 });
+        self.bar.write32(CONTROL, CONTROL_ENABLE);
     }
 
     /// Takes a device that rests out of service: it does nothing and its line is down.
     pub(super) fn shut_down(&self) {
-        if self.is_mapped() {
-            self.write(CONTROL, 0);
-            self.write(IRQ_ENABLE, 0);
-            self.write(IRQ_STATUS, IRQ_ALL);
+        if self.bar.is_mapped() {
+            self.bar.write32(CONTROL, 0);
+            self.bar.write32(IRQ_ENABLE, 0);
+            self.bar.write32(IRQ_STATUS, IRQ_ALL);
         }
     }
 
@@ -285,7 +232,7 @@ impl Exerciser {
             // Both rings are part of the transfers that begin here (DMA-90).
             ring.submissions.publish(dispatch);
             ring.completions.observe(dispatch);
-            self.write(of_queue(number, SUBMISSION_TAIL), tail);
+            self.bar.write32(of_queue(number, SUBMISSION_TAIL), tail);
         }
     }
 
@@ -312,10 +259,10 @@ impl Exerciser {
                 return Seen::Some;
             }
         }
-        match self.read(ERROR) {
+        match self.bar.read32(ERROR) {
             0 => Seen::Running,
             // All ones may be a read gone wrong; a device that is gone has no identification.
-            u32::MAX if self.read(ID) == u32::MAX => Seen::Gone,
+            u32::MAX if self.bar.read32(ID) == u32::MAX => Seen::Gone,
             _ => Seen::Broken,
         }
     }
@@ -340,54 +287,32 @@ impl Exerciser {
             batch.push(ended);
         }
         if batch.count != before {
-            self.write(of_queue(number, COMPLETION_HEAD), indices.completion_head());
+            self.bar.write32(of_queue(number, COMPLETION_HEAD), indices.completion_head());
         }
     }
 
     /// Aborts the command of a slot.
     pub(super) fn abort(&self, slot: usize, tag: u32) {
-        self.write(of_queue(queue_of(slot), ABORT), tag);
-    }
-
-    fn in_window<T>(&self, offset: u64) -> Option<*mut T> {
-        // CAST: a few bytes.
-        let (size, mask) = (size_of::<T>() as u64, align_of::<T>() as u64 - 1);
-        let inside = offset <= WINDOW_LENGTH - size && offset & mask == 0;
-        Self::at(&self.window, offset).filter(|_| inside).map(<*mut u8>::cast)
+        self.bar.write32(of_queue(queue_of(slot), ABORT), tag);
     }
 }
 
-/// On-card memory as the processor reaches it: all ones beyond its end, and nothing is written
-/// there.
+/// On-card memory as the processor reaches it.
 impl Window for Exerciser {
     fn read_word(&self, offset: u64) -> u32 {
-        match self.in_window(offset) {
-            // SAFETY: inside the window, mapped and aligned by the type's invariant (KMDF-04).
-            Some(word) => unsafe { ddk::READ_REGISTER_ULONG(word) },
-            None => u32::MAX,
-        }
+        self.window.read32(offset)
     }
 
     fn read_byte(&self, offset: u64) -> u8 {
-        match self.in_window(offset) {
-            // SAFETY: as for `read_word`.
-            Some(byte) => unsafe { ddk::READ_REGISTER_UCHAR(byte) },
-            None => u8::MAX,
-        }
+        self.window.read8(offset)
     }
 
     fn write_word(&self, offset: u64, value: u32) {
-        if let Some(word) = self.in_window(offset) {
-            // SAFETY: as for `read_word`.
-            unsafe { ddk::WRITE_REGISTER_ULONG(word, value) };
-        }
+        self.window.write32(offset, value);
     }
 
     fn write_byte(&self, offset: u64, value: u8) {
-        if let Some(byte) = self.in_window(offset) {
-            // SAFETY: as for `read_word`.
-            unsafe { ddk::WRITE_REGISTER_UCHAR(byte, value) };
-        }
+        self.window.write8(offset, value);
     }
 }
 

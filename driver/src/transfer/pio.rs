@@ -19,7 +19,7 @@ pub(crate) fn perform(
     let registers = &context.registers;
     let at = |offset: u32| start.saturating_add(u64::from(offset));
     let transfer = match transfer.direction() {
-        _ if registers.exerciser.is_mapped() => {
+        _ if registers.exerciser.bar.is_mapped() => {
             transfer.move_by_processor(&registers.exerciser, start, dispatch)
         }
         Direction::FromDevice => {
