@@ -31,13 +31,11 @@ pub(crate) struct Hardware {
     pub(crate) system: Option<Adapter<System>>,
     /// What driver and exerciser share.
     pub(crate) shared: Option<Memory>,
-    /// Mapped registers, and the exerciser's window.
-    windows: [Window; WINDOWS_MAX],
+    registers: Window,
+    /// The exerciser's memory.
+    memory: Window,
     lists: *mut c_void,
 }
-
-/// The most windows that a device has.
-const WINDOWS_MAX: usize = 2;
 
 /// A mapped window; null if it is not.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +69,8 @@ impl Hardware {
         v3: None,
         system: None,
         shared: None,
-        windows: [Window::NONE; WINDOWS_MAX],
+        registers: Window::NONE,
+        memory: Window::NONE,
         lists: ptr::null_mut(),
     };
 }
@@ -87,31 +86,28 @@ pub(crate) fn prepare(
     let hardware = unsafe { context.hardware_mut() };
     match find_device(resources).ok_or(STATUS_DEVICE_CONFIGURATION_ERROR)? {
         Found::Slave(channel, registers) => {
-            let window = Window::map(registers)?;
-            hardware.windows = [window, Window::NONE];
+            hardware.registers = Window::map(registers)?;
             // SAFETY: mapped until `release`, which forgets it first; long enough by the search.
-            unsafe { context.registers.slave.bar.map(window.base.cast()) };
+            unsafe { context.registers.slave.bar.map(hardware.registers.base.cast()) };
             slave::open_adapter(context, hardware, channel, passive).map_err(start_status)?;
             let adapter = hardware.system.as_ref().ok_or(STATUS_INSUFFICIENT_RESOURCES)?;
             let alignment = context.state.lock(passive).pieces.alignment;
             publish(context, slave::describe(adapter, alignment), Abilities::SLAVE, passive);
         }
         Found::Edu(registers) => {
-            let window = Window::map(registers)?;
-            hardware.windows = [window, Window::NONE];
+            hardware.registers = Window::map(registers)?;
             // SAFETY: as above.
-            unsafe { context.registers.edu.bar.map(window.base.cast()) };
+            unsafe { context.registers.edu.bar.map(hardware.registers.base.cast()) };
             start_bus_master(context, hardware, &bus_master::EDU, passive)?;
         }
         Found::Exerciser(registers, memory) => {
-            let window = Window::map(registers)?;
-            hardware.windows = [window, Window::NONE];
-            let memory = Window::map(memory)?;
-            hardware.windows = [window, memory];
+            hardware.registers = Window::map(registers)?;
+            hardware.memory = Window::map(memory)?;
+            let exerciser = &context.registers.exerciser;
             // SAFETY: as above.
-            unsafe { context.registers.exerciser.window.map(memory.base.cast()) };
+            unsafe { exerciser.window.map(hardware.memory.base.cast()) };
             // SAFETY: as above.
-            unsafe { context.registers.exerciser.bar.map(window.base.cast()) };
+            unsafe { exerciser.bar.map(hardware.registers.base.cast()) };
             start_bus_master(context, hardware, &bus_master::EXERCISER, passive)?;
         }
     }
@@ -402,8 +398,9 @@ pub(crate) fn release(context: &DeviceContext, never_stopped: bool, passive: &Pa
         // SAFETY: the block of `allocate_lists`; every list was put (DMA-80).
         unsafe { ntddk::ExFreePoolWithTag(lists, POOL_TAG) };
     }
-    let windows = core::mem::replace(&mut hardware.windows, [Window::NONE; WINDOWS_MAX]);
-    windows.into_iter().for_each(Window::unmap);
+    for window in [&mut hardware.registers, &mut hardware.memory] {
+        core::mem::replace(window, Window::NONE).unmap();
+    }
 }
 
 fn release_shared(
