@@ -12,7 +12,7 @@ use dmaproof_protocol::{
 };
 use wdk_dma::ddk;
 use wdk_dma::irql::UpToDispatch;
-use wdk_dma::{MdlChain, Transfer};
+use wdk_dma::{Footprint, MdlChain, Transfer};
 use zerocopy::IntoBytes;
 
 use crate::device::DeviceContext;
@@ -243,9 +243,14 @@ fn begin(
     check: impl FnOnce(&Limits) -> Result<protocol::Transfer, Refusal>,
     mut level: UpToDispatch,
 ) {
+    // SAFETY: the request's own chain, which lives until the request is completed (DMA-100).
+    let chain = mdl.map(|mdl| unsafe { MdlChain::new(mdl) });
+    let chain = chain.and_then(|chain| chain.ok_or(status::BUFFER_TOO_SMALL));
+    // It looks at every page, so it comes before the lock.
+    let buffer = chain.map(|chain| (chain, chain.footprint()));
     let mut rejected = None;
     transfer::pump_after(context, &mut level, |state| {
-        rejected = admit(context, state, request, mdl, check).err();
+        rejected = admit(context, state, request, buffer, check).err();
         rejected.is_none()
     });
     match rejected {
@@ -266,18 +271,15 @@ fn admit(
     context: &DeviceContext,
     state: &mut State,
     request: Request,
-    mdl: Result<PMDL, NTSTATUS>,
+    buffer: Result<(MdlChain, Footprint), NTSTATUS>,
     check: impl FnOnce(&Limits) -> Result<protocol::Transfer, Refusal>,
 ) -> Result<(), Rejected> {
     let asked = match check(&state.limits) {
         Ok(asked) => asked,
         Err(refusal) => return Err(Rejected::Refused(request, refusal.status())),
     };
-    // SAFETY: the request's own chain, which lives until the request is completed (DMA-100).
-    let chain = mdl.map(|mdl| unsafe { MdlChain::new(mdl) });
-    let chain = match chain {
-        Ok(Some(chain)) => chain,
-        Ok(None) => return Err(Rejected::Refused(request, status::BUFFER_TOO_SMALL)),
+    let buffer = match buffer {
+        Ok(buffer) => buffer,
         Err(status) => return Err(Rejected::Refused(request, status)),
     };
     let direction = match asked.direction() {
@@ -286,10 +288,10 @@ fn admit(
     };
     // SAFETY: the request keeps its MDLs alive (DMA-100), and the I/O manager probed the pages for
     // the direction: read requests and METHOD_OUT_DIRECT for writing (DMA-104).
-    let transfer = unsafe { Transfer::new(request, chain, direction, asked.length()) };
+    let transfer = unsafe { Transfer::new(request, buffer.0, direction, asked.length()) };
     let transfer =
         transfer.map_err(|(request, error)| Rejected::Refused(request, error.status()))?;
-    enter(context, state, transfer, asked)
+    enter(context, state, transfer, buffer, asked)
         .map_err(|(transfer, status)| Rejected::NotEntered(transfer, status))
 }
 
@@ -298,6 +300,7 @@ fn enter(
     context: &DeviceContext,
     state: &mut State,
     transfer: Transfer<Request>,
+    buffer: (MdlChain, Footprint),
     asked: protocol::Transfer,
 ) -> Result<(), (Transfer<Request>, NTSTATUS)> {
     if state.gone || state.surprise_removed {
@@ -306,7 +309,7 @@ fn enter(
     if state.failed {
         return Err((transfer, status::DEVICE_NOT_READY));
     }
-    let (chain, handle) = (transfer.chain(), transfer.owner().handle());
+    let handle = transfer.owner().handle();
     let mut slots = state.slots.iter_mut().enumerate();
     let free = slots.find(|(_, slot)| matches!(slot.stage, Stage::Free));
     let Some((index, slot)) = free else {
@@ -314,7 +317,7 @@ fn enter(
     };
     slot.forget_request();
     slot.handle = handle;
-    slot.chain = Some((chain, chain.footprint()));
+    slot.chain = Some(buffer);
     slot.asked = Some(asked);
     context.set_device_offset(index, asked.offset());
     slot.stage = Stage::Waiting(transfer);
