@@ -176,10 +176,7 @@ unsafe extern "C" fn evt_d0_exit(device: WDFDEVICE, _target: WDF_POWER_DEVICE_ST
     if stopped {
         context.registers.shut_down();
     } else {
-        let first = {
-            let mut state = context.state.lock(&passive);
-            !core::mem::replace(&mut state.failed, true)
-        };
+        let first = context.state.lock(&passive).fail();
         if first {
             fail_device(context, &passive);
         }

@@ -6,7 +6,7 @@ use wdk_dma::irql::Dispatch;
 use wdk_dma::packet::{GIVE_BACK, KEEP_REGISTERS};
 use wdk_dma::{Direction, DmaError, Element, Granted, MapRegisters, Mapping, Transfer};
 
-use super::pump::Held;
+use super::pump::{Held, leave};
 use super::slot::{Stage, Token};
 use super::state::Finish;
 use super::watch;
@@ -111,14 +111,12 @@ pub(crate) fn start<'a>(
     let mut mapper = match granted.mapper(dispatch) {
         Ok(mapper) => mapper,
         Err(granted) => {
-            let mut state = context.state.lock(dispatch);
             // Over, or marked as failed: the pump releases it.
             let granted = match granted.transfer().is_over() {
                 true => granted,
                 false => granted.failed(DmaError::WrongPiece),
             };
-            state.set(index, Stage::Granted(granted));
-            return Some(state);
+            return leave(context, index, Stage::Granted(granted), dispatch);
         }
     };
     let (done, direction) = (mapper.transfer().done(), mapper.transfer().direction());
@@ -126,11 +124,7 @@ pub(crate) fn start<'a>(
     let run = prepare(context, index, done, direction, &mut mapper, dispatch);
     let mapping = match mapper.finish() {
         Ok(mapping) => mapping,
-        Err(granted) => {
-            let mut state = context.state.lock(dispatch);
-            state.set(index, Stage::Granted(granted));
-            return Some(state);
-        }
+        Err(granted) => return leave(context, index, Stage::Granted(granted), dispatch),
     };
     context.statistics.pieces_mapped.increment();
     let Some(run) = run else {
@@ -138,9 +132,7 @@ pub(crate) fn start<'a>(
         let granted = unsafe { mapping.flush(false, dispatch) };
         context.statistics.pieces_flushed.increment();
         let granted = granted.failed(DmaError::Refused(STATUS_IO_DEVICE_ERROR));
-        let mut state = context.state.lock(dispatch);
-        state.set(index, Stage::Granted(granted));
-        return Some(state);
+        return leave(context, index, Stage::Granted(granted), dispatch);
     };
     start_engine(context, index, Stage::Mapped(mapping), &run, dispatch)
 }
@@ -210,9 +202,7 @@ pub(crate) fn flush<'a>(
         // Begun again, unless it ends: what is left needs its caches flushed again (DMA-85).
         return release(context, index, granted, dispatch);
     }
-    let mut state = context.state.lock(dispatch);
-    state.set(index, Stage::Granted(granted));
-    Some(state)
+    leave(context, index, Stage::Granted(granted), dispatch)
 }
 
 /// Frees the map registers; the transfer is over, ends, or goes on in another way.
@@ -224,7 +214,5 @@ pub(crate) fn release<'a>(
 ) -> Held<'a> {
     let adapter = context.hardware().v2.as_ref()?;
     let transfer = granted.release(adapter, dispatch);
-    let mut state = context.state.lock(dispatch);
-    state.set(index, Stage::Waiting(transfer));
-    Some(state)
+    leave(context, index, Stage::Waiting(transfer), dispatch)
 }

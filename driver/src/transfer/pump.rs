@@ -5,6 +5,7 @@ use wdk_dma::irql::{self, AtMostDispatch, Dispatch};
 use wdk_dma::{Finished, Transfer};
 
 use super::schedule::{Action, Ending};
+use super::slot::Stage;
 use super::state::State;
 use super::{common_buffer, packet, pio, scatter_gather, system, v3, watch};
 use crate::device::DeviceContext;
@@ -14,6 +15,18 @@ use crate::sys::{NTSTATUS, STATUS_IO_DEVICE_ERROR, STATUS_IO_TIMEOUT, STATUS_SUC
 
 /// The device's state, held: a step that ends by changing it leaves it so for the next one.
 pub(crate) type Held<'a> = Option<Guard<'a, State>>;
+
+/// Ends a step by putting its slot into a stage.
+pub(crate) fn leave<'a>(
+    context: &'a DeviceContext,
+    index: usize,
+    stage: Stage,
+    dispatch: &Dispatch,
+) -> Held<'a> {
+    let mut state = context.state.lock(dispatch);
+    state.set(index, stage);
+    Some(state)
+}
 
 /// Takes every step that can be taken now. What happened was recorded under the lock before.
 ///

@@ -9,7 +9,7 @@ use wdk_dma::system::{Channel, KEEP_CHANNEL, OnChannel, Programmed};
 use wdk_dma::{DmaError, NextPiece, Transfer};
 
 use super::packet::start_engine;
-use super::pump::Held;
+use super::pump::{Held, leave};
 use super::slot::{Stage, Token};
 use super::state::State;
 use crate::device::DeviceContext;
@@ -130,16 +130,14 @@ pub(crate) fn start<'a>(
     // it can is clear beforehand.
     let Some(command) = command(context, index, &held) else {
         let held = held.failed(DmaError::Refused(STATUS_IO_DEVICE_ERROR));
-        context.state.lock(dispatch).set(index, Stage::OnChannel(held));
-        return None;
+        return leave(context, index, Stage::OnChannel(held), dispatch);
     };
     let programmed = match held.program(dispatch) {
         Ok(programmed) => programmed,
         Err(held) => {
             // Marked as failed; the pump releases it.
             let held = held.failed(DmaError::WrongPiece);
-            context.state.lock(dispatch).set(index, Stage::OnChannel(held));
-            return None;
+            return leave(context, index, Stage::OnChannel(held), dispatch);
         }
     };
     context.statistics.pieces_mapped.increment();

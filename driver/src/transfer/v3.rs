@@ -9,7 +9,7 @@ use wdk_dma::v3::{GrantedV3, MappingV3, PendingV3};
 use wdk_dma::{DmaError, MapRegisters, Transfer};
 
 use super::packet::{prepare, start_engine};
-use super::pump::Held;
+use super::pump::{Held, leave};
 use super::slot::{Stage, Token};
 use crate::device::DeviceContext;
 use crate::request::Request;
@@ -157,9 +157,7 @@ pub(crate) fn map<'a>(
         Err(granted) if granted.transfer().is_over() => Stage::GrantedV3(granted),
         Err(granted) => Stage::GrantedV3(granted.failed(DmaError::WrongPiece)),
     };
-    let mut state = context.state.lock(dispatch);
-    state.set(index, stage);
-    Some(state)
+    leave(context, index, stage, dispatch)
 }
 
 /// Starts the engine on the current element, and on as many after it as it takes.
@@ -216,7 +214,5 @@ pub(crate) fn release<'a>(
 ) -> Held<'a> {
     let adapter = context.hardware().v3.as_ref()?;
     let transfer = granted.release(adapter, dispatch);
-    let mut state = context.state.lock(dispatch);
-    state.set(index, Stage::Waiting(transfer));
-    Some(state)
+    leave(context, index, Stage::Waiting(transfer), dispatch)
 }

@@ -131,8 +131,7 @@ fn decide(state: &mut State) -> Next {
     let reset = can && (worst >= EXPIRATIONS_RESET || state.engine.broken);
     let hopeless = worst >= EXPIRATIONS_MAX || (reset && state.engine.resets >= RESETS_MAX);
     if hopeless {
-        let first = !core::mem::replace(&mut state.failed, true);
-        return if first { Next::Fail } else { Next::Nothing };
+        return if state.fail() { Next::Fail } else { Next::Nothing };
     }
     if reset { Next::Reset } else { Next::Nothing }
 }
@@ -164,7 +163,7 @@ fn await_reset(context: &DeviceContext, dispatch: &Dispatch) {
             EngineState::Running => state.engine.resetting = Some(looks),
         }
         let ignored = engine == EngineState::Running && looks >= RESET_LOOKS_MAX;
-        ignored && !core::mem::replace(&mut state.failed, true)
+        ignored && state.fail()
     };
     if fail {
         fail_device(context, dispatch);
@@ -172,6 +171,11 @@ fn await_reset(context: &DeviceContext, dispatch: &Dispatch) {
 }
 
 impl State {
+    /// Notes that the device has failed; `false` if it had before. The system is told once.
+    pub(crate) fn fail(&mut self) -> bool {
+        !core::mem::replace(&mut self.failed, true)
+    }
+
     /// Has the device reset; `false` if it cannot be.
     pub(crate) fn ask_reset(&mut self) -> bool {
         let can = self.engine.abilities.resettable && self.present;
