@@ -23,6 +23,7 @@ pub use range::OutOfRange;
 
 use crate::bus::{BarInfo, Bus, Device, Identity};
 use crate::edu::*;
+use crate::model::all_ones;
 
 /// Bytes in the device buffer.
 const BUFFER: usize = 4096;
@@ -251,7 +252,7 @@ impl Device for Edu {
     }
 
     fn read(&mut self, bus: &mut dyn Bus, bar: u8, offset: u64, size: u8) -> u64 {
-        let ones = registers::all_ones(size);
+        let ones = all_ones(size);
         if !self.answers(bus) {
             return ones;
         }
@@ -261,7 +262,7 @@ impl Device for Edu {
 
     fn write(&mut self, bus: &mut dyn Bus, bar: u8, offset: u64, size: u8, value: u64) {
         if self.answers(bus) && bar == BAR {
-            self.write_register(bus, offset, size, value & registers::all_ones(size));
+            self.write_register(bus, offset, size, value & all_ones(size));
         }
     }
 

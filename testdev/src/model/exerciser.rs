@@ -23,6 +23,7 @@ pub use faults::Fault;
 use crate::bus::{BarInfo, Bus, Device, Identity};
 use crate::exerciser::registers::FAULTS;
 use crate::exerciser::*;
+use crate::model::all_ones;
 use card::Card;
 use queue::Queue;
 
@@ -166,12 +167,12 @@ impl Device for Exerciser {
             // The machine keeps the MSI-X table.
             _ => None,
         };
-        value.unwrap_or(u64::MAX) & registers::all_ones(size)
+        value.unwrap_or(u64::MAX) & all_ones(size)
     }
 
     fn write(&mut self, bus: &mut dyn Bus, bar: u8, offset: u64, size: u8, value: u64) {
         match bar {
-            BAR => self.write_register(bus, offset, size, value & registers::all_ones(size)),
+            BAR => self.write_register(bus, offset, size, value & all_ones(size)),
             WINDOW_BAR => self.card.write_window(offset, size, value),
             _ => {}
         }

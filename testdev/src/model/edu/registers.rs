@@ -4,15 +4,6 @@ use super::Edu;
 use crate::bus::Bus;
 use crate::edu::*;
 
-/// All ones in `size` bytes.
-pub(super) const fn all_ones(size: u8) -> u64 {
-    match size {
-        0 => 0,
-        1..8 => (1 << (8 * size)) - 1,
-        _ => u64::MAX,
-    }
-}
-
 /// Whether the device takes an access of `size` bytes there.
 const fn takes(offset: u64, size: u8) -> bool {
     size == 4 || (size == 8 && offset >= DMA_SOURCE)

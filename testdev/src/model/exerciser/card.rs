@@ -6,10 +6,10 @@ use super::ExerciserConfig;
 use super::faults::Faults;
 use super::job::Job;
 use super::memory::Memory;
-use super::registers::all_ones;
 use crate::bus::{Bus, BusError};
 use crate::exerciser::registers::*;
 use crate::exerciser::{Command, MSIX_MESSAGES, QUEUES, WINDOW_SIZE, is_in_memory};
+use crate::model::all_ones;
 
 /// Most things that can be due later; a fault beyond them is not injected.
 const LATER_MAX: usize = 64;

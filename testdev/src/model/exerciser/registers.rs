@@ -6,15 +6,6 @@ use crate::bus::Bus;
 use crate::exerciser::registers::*;
 use crate::exerciser::{MEMORY_LENGTH, QUEUES, WINDOW_SIZE};
 
-/// All ones in `size` bytes.
-pub(super) const fn all_ones(size: u8) -> u64 {
-    match size {
-        0 => 0,
-        1..8 => (1 << (8 * size)) - 1,
-        _ => u64::MAX,
-    }
-}
-
 /// A block of registers, and the offset in it.
 enum Block {
     Device(u64),
