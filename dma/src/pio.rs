@@ -11,7 +11,7 @@ impl<R> Transfer<R> {
     ///
     /// `read` gets the offset in the transfer, bytes. IRQL: at most DISPATCH_LEVEL.
     pub fn read_registers(
-        mut self,
+        self,
         level: &impl AtMostDispatch,
         mut read: impl FnMut(u32) -> u32,
     ) -> Self {
@@ -35,21 +35,14 @@ impl<R> Transfer<R> {
                 unsafe { to.write_volatile(byte) };
             }
         });
-        self.chain().flush_io_buffers(Direction::FromDevice, false);
-        match visited {
-            Ok(()) => {
-                self.advance(length);
-                self
-            }
-            Err(error) => self.failed(error),
-        }
+        self.processor_done(visited, length)
     }
 
     /// Writes the buffer to a sequence of 32-bit device registers, each byte of the buffer read
     /// once. `write` gets the offset in the transfer, bytes, and the value. IRQL: at most
     /// DISPATCH_LEVEL.
     pub fn write_registers(
-        mut self,
+        self,
         level: &impl AtMostDispatch,
         mut write: impl FnMut(u32, u32),
     ) -> Self {
@@ -75,13 +68,7 @@ impl<R> Transfer<R> {
                 }
             }
         });
-        match visited {
-            Ok(()) => {
-                self.advance(length);
-                self
-            }
-            Err(error) => self.failed(error),
-        }
+        self.processor_done(visited, length)
     }
 }
 
@@ -106,7 +93,7 @@ impl<R> Transfer<R> {
     /// KeFlushIoBuffers(mdl, TRUE, FALSE) for every MDL, on every way out (DMA-86). IRQL: at most
     /// DISPATCH_LEVEL.
     pub fn move_by_processor(
-        mut self,
+        self,
         window: &impl Window,
         start: u64,
         level: &impl AtMostDispatch,
@@ -119,7 +106,12 @@ impl<R> Transfer<R> {
             // SAFETY: `memory` names `count` mapped bytes of the buffer.
             unsafe { move_range(window, device, memory.as_ptr(), count, direction) };
         });
-        if direction == Direction::FromDevice {
+        self.processor_done(visited, length)
+    }
+
+    /// Ends a transfer by the processor. What it has read is flushed, on every way out (DMA-86).
+    fn processor_done(mut self, visited: Result<(), DmaError>, length: u32) -> Self {
+        if self.direction() == Direction::FromDevice {
             self.chain().flush_io_buffers(Direction::FromDevice, false);
         }
         match visited {

@@ -290,7 +290,6 @@ impl<R> Transfer<R> {
         ddk::page_offset(start.saturating_add(u64::from(self.cursor.in_mdl)))
     }
 
-    /// Moves on by what was really transferred, into the next MDL where one ends (DMA-48).
     /// Of a piece of `mapped` bytes, `bytes` were moved; the rest is flushed again before it is
     /// mapped again.
     pub(crate) fn moved(&mut self, bytes: u32, mapped: u32) {
@@ -300,6 +299,7 @@ impl<R> Transfer<R> {
         self.advance(bytes);
     }
 
+    /// Moves on by what was really transferred, into the next MDL where one ends (DMA-48).
     pub(crate) fn advance(&mut self, bytes: u32) {
         self.cursor.done = self.cursor.done.saturating_add(u64::from(bytes));
         self.cursor.in_mdl = self.cursor.in_mdl.saturating_add(bytes);
