@@ -34,6 +34,12 @@ pub struct FakeBus {
     pub messages: Vec<u16>,
     pub line: bool,
     pub accesses: Vec<Access>,
+    /// The transfer that the register write under way begins.
+    pub transfer: u64,
+    /// The transfer that each access belongs to.
+    pub owners: Vec<u64>,
+    /// What the device said about that in the call under way.
+    owner: Option<u64>,
 }
 
 impl FakeBus {
@@ -49,6 +55,9 @@ impl FakeBus {
             messages: vec![],
             line: false,
             accesses: vec![],
+            transfer: 0,
+            owners: vec![],
+            owner: None,
         }
     }
 
@@ -58,9 +67,15 @@ impl FakeBus {
         while let Some(at) = self.timer.filter(|&at| at <= end) {
             self.timer = None;
             self.now = self.now.max(at);
+            self.owner = None;
             device.on_timer(self);
         }
         self.now = end;
+    }
+
+    fn note(&mut self, access: Access) {
+        self.accesses.push(access);
+        self.owners.push(self.owner.unwrap_or(self.transfer));
     }
 
     fn range(&self, address: u64, length: usize) -> Result<core::ops::Range<usize>, BusError> {
@@ -84,14 +99,14 @@ impl Bus for FakeBus {
     }
 
     fn read(&mut self, address: u64, data: &mut [u8]) -> Result<(), BusError> {
-        self.accesses.push(Access { write: false, address, length: data.len() });
+        self.note(Access { write: false, address, length: data.len() });
         let range = self.range(address, data.len())?;
         data.copy_from_slice(&self.ram[range]);
         Ok(())
     }
 
     fn write(&mut self, address: u64, data: &[u8]) -> Result<(), BusError> {
-        self.accesses.push(Access { write: true, address, length: data.len() });
+        self.note(Access { write: true, address, length: data.len() });
         let range = self.range(address, data.len())?;
         self.ram[range].copy_from_slice(data);
         Ok(())
@@ -107,6 +122,14 @@ impl Bus for FakeBus {
 
     fn set_line(&mut self, asserted: bool) {
         self.line = asserted;
+    }
+
+    fn transfer(&self) -> u64 {
+        self.transfer
+    }
+
+    fn on_behalf_of(&mut self, transfer: u64) {
+        self.owner = Some(transfer);
     }
 }
 

@@ -73,8 +73,8 @@ pub(super) struct Later {
 enum What {
     /// A signal with a cause and a message number.
     Signal { cause: u32, vector: u32 },
-    /// The data of a command that was completed before.
-    Data { command: Command },
+    /// The data of a command that was completed before, and the transfer it belongs to.
+    Data { command: Command, transfer: u64 },
 }
 
 impl Later {
@@ -82,14 +82,15 @@ impl Later {
         Self { at, queue, what: What::Signal { cause, vector } }
     }
 
-    pub(super) fn data(at: u64, queue: usize, command: Command) -> Self {
-        Self { at, queue, what: What::Data { command } }
+    pub(super) fn data(at: u64, queue: usize, command: Command, transfer: u64) -> Self {
+        Self { at, queue, what: What::Data { command, transfer } }
     }
 
     pub(super) fn perform(self, card: &mut Card, bus: &mut dyn Bus) {
         match self.what {
             What::Signal { cause, vector } => card.signal(bus, cause, vector),
-            What::Data { command } => {
+            What::Data { command, transfer } => {
+                bus.on_behalf_of(transfer);
                 let mut job = Job::default();
                 // Whoever hears of a failure has long been told of success.
                 if job.load(card, bus, &command).is_ok() {

@@ -328,7 +328,8 @@ impl Queue {
         if let Some(later) = hit.argument(FaultKind::CompletionBeforeData)
             && outcome.is_none()
         {
-            card.put_off(Later::data(now.saturating_add(later), self.number, command));
+            let at = now.saturating_add(later);
+            card.put_off(Later::data(at, self.number, command, transfer));
             outcome = Some(Outcome { bytes: command.length, ..Outcome::new(Status::Done) });
         }
         let due = (!forever).then_some(due);

@@ -218,6 +218,22 @@ fn completion_before_data_lies() {
 }
 
 #[test]
+fn data_that_comes_later_belongs_to_its_own_transfer() {
+    let (mut rig, _) = rig_with(Fault::new(FaultKind::CompletionBeforeData, 1_000));
+    rig.bus.transfer = 5;
+    rig.submit(0, from_device());
+    rig.advance(4_000);
+    rig.bus.transfer = 6;
+    rig.drain(0);
+    rig.bus.owners.clear();
+
+    rig.advance(1_000);
+
+    assert!(!rig.bus.owners.is_empty());
+    assert!(rig.bus.owners.iter().all(|owner| *owner == 5));
+}
+
+#[test]
 fn data_that_comes_later_dies_with_a_reset() {
     let (mut rig, _) = rig_with(Fault::new(FaultKind::CompletionBeforeData, 100_000));
     rig.submit(0, from_device());
