@@ -60,7 +60,7 @@ impl Record {
 
 /// CONTEXT, of which only the integer registers are filled in.
 #[repr(C, align(16))]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Registers {
     home: [u64; 6],
     flags: u32,
@@ -85,7 +85,7 @@ struct Dispatcher {
     function: *const super::tables::Function,
     frame: u64,
     target: u64,
-    context: *const Registers,
+    context: *mut Registers,
     handler: u64,
     data: u64,
     history: *const c_void,
@@ -99,8 +99,8 @@ const _: () = assert!(std::mem::offset_of!(Dispatcher, scope) == 0x48);
 /// EXCEPTION_POINTERS.
 #[repr(C)]
 struct Pointers {
-    record: *const Record,
-    context: *const Registers,
+    record: *mut Record,
+    context: *mut Registers,
 }
 
 /// An entry of a scope table, RVAs.
@@ -120,9 +120,9 @@ struct Scope {
 pub(super) enum Outcome {
     /// Nobody took the exception.
     Unhandled,
-    /// At the instruction where it happened.
-    Again,
-    /// With these registers, behind `__except`.
+    /// A filter changed what this host cannot.
+    Unknown,
+    /// With these registers: behind `__except`, or where a filter says.
     Resumed(Frame),
 }
 
@@ -148,11 +148,11 @@ pub(super) fn dispatch(
     registers[RBP] = Some(frame.rbp);
     let state =
         State { rip: frame.rip, rsp: frame.rsp(), registers, vectors: extended.xmm.map(Some) };
-    let context = context_of(frame);
+    let mut context = context_of(frame);
     let mut walk = Walk {
         instance,
         stack: Stack { low: frame.rsp(), high: bottom as u64 },
-        context: &context,
+        context: &raw mut context,
         first: !called,
     };
     let Some(start) = walk.level(state) else { return Outcome::Unhandled };
@@ -160,7 +160,9 @@ pub(super) fn dispatch(
     let (target, scope) = match found {
         Search::Nobody => return Outcome::Unhandled,
         Search::Again if record.flags & NOT_CONTINUABLE != 0 => return Outcome::Unhandled,
-        Search::Again => return Outcome::Again,
+        Search::Again => {
+            return continued(frame, &context).map_or(Outcome::Unknown, Outcome::Resumed);
+        }
         Search::Taken(target, scope) => (target, scope),
     };
     walk.first = !called;
@@ -178,7 +180,8 @@ enum Search {
 struct Walk<'w> {
     instance: &'w Instance,
     stack: Stack,
-    context: &'w Registers,
+    /// Handlers and filters may change it.
+    context: *mut Registers,
     /// Whether RIP is the instruction itself, and not behind a call.
     first: bool,
 }
@@ -270,7 +273,7 @@ impl Walk<'_> {
             found: None,
         };
         type Routine =
-            unsafe extern "win64" fn(*mut Record, u64, *const Registers, *mut Dispatcher) -> i32;
+            unsafe extern "win64" fn(*mut Record, u64, *mut Registers, *mut Dispatcher) -> i32;
         // CAST: a 64-bit machine.
         let routine: *const () = std::ptr::with_exposed_provenance(dispatcher.handler as usize);
         // SAFETY: the image's unwind data names it as a handler; if it is no code the call faults.
@@ -289,7 +292,7 @@ impl Walk<'_> {
 pub(super) unsafe extern "win64" fn c_specific_handler(
     record: *mut Record,
     frame: u64,
-    context: *const c_void,
+    context: *mut c_void,
     dispatcher: *mut c_void,
 ) -> i32 {
     let kernel = super::exports::kernel("__C_specific_handler");
@@ -327,12 +330,12 @@ pub(super) unsafe extern "win64" fn c_specific_handler(
         let answer = if scope.routine == 1 {
             1
         } else {
-            let pointers = Pointers { record, context: context.cast() };
+            let mut pointers = Pointers { record, context: context.cast() };
             // SAFETY: the scope table names it as a filter.
-            let filter: unsafe extern "win64" fn(*const Pointers, u64) -> i32 =
+            let filter: unsafe extern "win64" fn(*mut Pointers, u64) -> i32 =
                 unsafe { std::mem::transmute(address(scope.routine)) };
             // SAFETY: structures that live until it returns, and its frame.
-            unsafe { filter(&raw const pointers, frame) }
+            unsafe { filter(&raw mut pointers, frame) }
         };
         match answer {
             0 => {}
@@ -374,6 +377,26 @@ fn context_of(frame: &Frame) -> Registers {
         rip: frame.rip,
         rest: [0; 0x4D0 - 0x100],
     }
+}
+
+/// The flags that a filter may change: those of arithmetic, and the direction.
+const FLAGS: u32 = 0xCD5;
+
+/// The registers with which a filter lets the driver go on; `None` if it changed others than
+/// integer registers, RIP and flags.
+fn continued(frame: &Frame, context: &Registers) -> Option<Frame> {
+    let mut carried = context_of(frame);
+    (carried.integer, carried.rip) = (context.integer, context.rip);
+    carried.eflags = carried.eflags & !FLAGS | context.eflags & FLAGS;
+    let moved = context.integer[RSP] != frame.rsp();
+    (carried == *context && !moved).then(|| Frame {
+        registers: context.integer,
+        rbp: context.integer[RBP],
+        rip: context.rip,
+        info: frame.info,
+        address: frame.rsp(),
+        flags: context.eflags.into(),
+    })
 }
 
 /// The registers with which the code of `__except` begins.

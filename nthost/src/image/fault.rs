@@ -79,6 +79,11 @@ impl Frame {
         self.trap() == PAGE_FAULT
     }
 
+    /// Whether it is `int 3`, behind which RIP is.
+    pub(super) fn is_breakpoint(&self) -> bool {
+        self.trap() == BREAKPOINT
+    }
+
     fn trap(&self) -> u64 {
         self.info >> 8 & 0xFF
     }
@@ -106,6 +111,8 @@ impl Default for Extended {
     }
 }
 
+/// Vector 3.
+const BREAKPOINT: u64 = 3;
 /// Vector 14, and the bit of its error code for an instruction fetch.
 const PAGE_FAULT: u64 = 14;
 const FETCH: u64 = 0x10;

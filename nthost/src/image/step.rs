@@ -71,20 +71,24 @@ fn carry_out(
     if frame.signal() == watchdog::SIGNAL {
         return Err(watchdog::violation(kernel));
     }
+    if frame.is_breakpoint() {
+        // Windows has it at the instruction, the processor behind it.
+        frame.rip -= 1;
+    }
     let at = frame.rip as usize;
     if frame.is_fetch()
         && let Some(index) = trap::raises(frame.address)
     {
         let Some(record) = raise::call(kernel, index, frame)? else { return Ok(None) };
         let unhandled = |record: &Record| unhandled(record, "the driver raised");
-        return except(instance, frame, extended, record, true, unhandled);
+        return except(kernel, instance, frame, extended, record, true, unhandled);
     }
     if !instance.mapping().range().contains(&at) || frame.is_fetch() {
         return Err(wild_call(instance, frame));
     }
     let Some(instruction) = decode(instance, at) else { return Err(crash(instance, frame, None)) };
     if frame.signal() != libc::SIGSEGV && frame.signal() != libc::SIGBUS {
-        return end(instance, frame, extended, &instruction);
+        return end(kernel, instance, frame, extended, &instruction);
     }
     frame.rip = instruction.next_ip();
     if let Some(result) = level(frame, extended, kernel, &instruction) {
@@ -112,11 +116,12 @@ fn carry_out(
         };
     }
     frame.rip = instruction.ip();
-    end(instance, frame, extended, &instruction)
+    end(kernel, instance, frame, extended, &instruction)
 }
 
 /// An instruction cannot be carried out: the driver handles that, or it is its end.
 fn end(
+    kernel: &Kernel,
     instance: &Instance,
     frame: &Frame,
     extended: &mut Extended,
@@ -124,13 +129,14 @@ fn end(
 ) -> Result<Option<Frame>, Violation> {
     let crash = || crash(instance, frame, Some(instruction));
     match exception_of(instance, frame, instruction) {
-        Some(record) => except(instance, frame, extended, record, false, |_| crash()),
+        Some(record) => except(kernel, instance, frame, extended, record, false, |_| crash()),
         None => Err(crash()),
     }
 }
 
 /// Lets the driver handle an exception.
 fn except(
+    kernel: &Kernel,
     instance: &Instance,
     frame: &Frame,
     extended: &mut Extended,
@@ -141,7 +147,11 @@ fn except(
     let bottom = context::with(|c| c.driver_frame.get());
     match exception::dispatch(instance, bottom, frame, extended, &mut record, called) {
         Outcome::Unhandled => Err(unhandled(&record)),
-        Outcome::Again => Ok(None),
+        Outcome::Unknown => Err(not_covered(
+            "a filter of the driver's goes on with a CONTEXT in which it changed more than integer \
+             registers, RIP and arithmetic flags, which nthost does not carry out",
+        )),
+        Outcome::Resumed(_) if watchdog::goes_on() => Err(watchdog::violation(kernel)),
         Outcome::Resumed(next) => Ok(Some(next)),
     }
 }

@@ -29,7 +29,9 @@ const SOON: i64 = 1_000_000;
 struct Watch {
     /// Calls into the driver so far.
     calls: Cell<u64>,
-    /// The same at the last tick, and the crossings of the machine.
+    /// Exceptions after which the driver went on.
+    exceptions: Cell<u64>,
+    /// The calls at the last tick, and the machine's crossings and those exceptions.
     seen: Cell<(u64, u64)>,
     /// Ticks in the same call.
     ticks: Cell<u32>,
@@ -41,6 +43,7 @@ thread_local! {
     static WATCH: Watch = const {
         Watch {
             calls: Cell::new(0),
+            exceptions: Cell::new(0),
             seen: Cell::new((0, 0)),
             ticks: Cell::new(0),
             hurries: Cell::new(false),
@@ -52,6 +55,15 @@ thread_local! {
 #[inline]
 pub(super) fn call_begins() {
     WATCH.with(|watch| watch.calls.set(watch.calls.get() + 1));
+}
+
+/// The driver goes on after an exception; whether its time is up. A loop of exceptions spends next
+/// to none of its time in the driver's code, so that no tick may ever find it there.
+pub(super) fn goes_on() -> bool {
+    WATCH.with(|watch| {
+        watch.exceptions.set(watch.exceptions.get() + 1);
+        watch.hurries.get() && watch.seen.get().0 == watch.calls.get()
+    })
 }
 
 /// The calling thread's timer.
@@ -134,7 +146,8 @@ impl Watch {
             self.ticks.set(0);
             return false;
         };
-        let now = (self.calls.get(), kernel.events.load(Ordering::Relaxed));
+        let crossings = kernel.events.load(Ordering::Relaxed);
+        let now = (self.calls.get(), crossings + self.exceptions.get());
         let before = self.seen.replace(now);
         if now.0 != before.0 || context::with(|c| c.driver_frame.get()) == 0 {
             self.ticks.set(0);

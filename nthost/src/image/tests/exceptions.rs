@@ -181,6 +181,92 @@ fn an_exception_that_no_filter_takes_ends_the_machine() {
     assert_eq!(report.bug_check.map(|check| check.code), Some(0x1E), "{report}");
 }
 
+/// The registers' places in CONTEXT: EFlags, Rax, Rsp, Rip, Xmm6.
+const FLAGS: i32 = 0x44;
+const RAX: i32 = 0x78;
+const RSP: i32 = 0x98;
+const RIP: i32 = 0xF8;
+const XMM6: i32 = 0x200;
+
+/// As [`guarded`], with a filter that changes the CONTEXT, whose address is in RCX, and goes on
+/// where the exception happened.
+fn repaired(filter: impl FnOnce(&mut Code), body: impl FnOnce(&mut Code)) -> Builder {
+    let mut builder = guarded(0, body);
+    let filter = assemble(FILTER, |code| {
+        code.asm.mov(rcx, qword_ptr(rcx + 8)).unwrap();
+        filter(code);
+        code.asm.mov(eax, -1).unwrap();
+        code.asm.ret().unwrap();
+    });
+    builder.put(FILTER, &filter);
+    builder
+}
+
+#[test]
+fn a_filter_changes_the_registers_with_which_the_driver_goes_on() {
+    let repairs: [(Body, Body); 3] = [
+        (
+            |c| {
+                c.address(rax, DATA);
+                c.asm.mov(qword_ptr(rcx + RAX), rax).unwrap();
+            },
+            |c| {
+                c.asm.mov(eax, 0x10).unwrap();
+                c.asm.mov(rax, qword_ptr(rax)).unwrap();
+                // The word at DATA points to itself.
+                c.asm.mov(rax, qword_ptr(rax)).unwrap();
+            },
+        ),
+        // It is at the INT 3, not behind it.
+        (|c| c.asm.inc(qword_ptr(rcx + RIP)).unwrap(), |c| c.asm.int3().unwrap()),
+        (
+            |c| {
+                c.asm.add(qword_ptr(rcx + RIP), 2).unwrap();
+                c.asm.or(dword_ptr(rcx + FLAGS), 1).unwrap();
+            },
+            |c| {
+                let mut carry = c.asm.create_label();
+                c.asm.clc().unwrap();
+                c.asm.ud2().unwrap();
+                c.asm.jc(carry).unwrap();
+                c.asm.int(0x29).unwrap();
+                c.asm.set_label(&mut carry).unwrap();
+                c.asm.nop().unwrap();
+            },
+        ),
+    ];
+    for (filter, body) in repairs {
+        assert_eq!(answer(&repaired(filter, body)), 0x77);
+    }
+}
+
+#[test]
+fn a_filter_that_changes_more_is_named() {
+    let changes: [Body; 3] = [
+        |c| c.asm.sub(qword_ptr(rcx + RSP), 8).unwrap(),
+        |c| c.asm.mov(dword_ptr(rcx + XMM6), 1).unwrap(),
+        // Alignment checks.
+        |c| c.asm.or(dword_ptr(rcx + FLAGS), 1 << 18).unwrap(),
+    ];
+    for filter in changes {
+        let report = load(&repaired(filter, EXCEPTIONS[0].0)).expect_err("not carried out");
+        assert_eq!(report.rule, RuleId::Sim14, "{report}");
+        assert!(report.message.contains("CONTEXT"), "{report}");
+    }
+}
+
+#[test]
+fn a_filter_does_not_go_on_behind_what_was_raised() {
+    let report = load(&repaired(|_| (), EXCEPTIONS[3].0)).expect_err("not continuable");
+    assert_eq!(report.rule, RuleId::Sim15, "{report}");
+}
+
+#[test]
+fn a_filter_that_goes_on_with_what_it_did_not_repair_is_a_loop() {
+    let report = load(&repaired(|_| (), EXCEPTIONS[0].0)).expect_err("it never ends");
+    assert!(report.message.contains("does not come back"), "{report}");
+}
+
 #[test]
 fn a_system_address_that_is_not_valid_is_no_exception() {
     let report = load(&guarded(0xC000_0005, |c| {
