@@ -97,10 +97,13 @@ pub(super) struct Line {
     pub given: u16,
     /// Whether KeFlushIoBuffers was called for it since a device was given it.
     pub flushed: bool,
-    /// Whether it was dirty when a device was given it, and whether it had been flushed for that.
+    /// Whether it was dirty when a device was given it, and whether it had been flushed for that
+    /// each time that it was. Of all mappings that a device has it through at the same time: another
+    /// one makes nothing good.
     pub dirty_when_given: bool,
     pub flushed_before: bool,
-    /// The bytes that the processor stored since a device was given the line.
+    /// The bytes that the processor stored since a device was given the line, through the first of
+    /// these mappings.
     pub stored: u64,
 }
 
@@ -162,6 +165,16 @@ impl Line {
         for (from, to) in runs_of(new) {
             self.snapshot[from..to].copy_from_slice(&cpu[from..to]);
             self.ram[from..to].copy_from_slice(&ram[from..to]);
+        }
+    }
+
+    /// A device is given the line, which none has: what is recorded of the time that it does begins
+    /// anew.
+    pub(super) fn begin_record(&mut self, address: usize) {
+        (self.dirty_when_given, self.flushed_before, self.stored) = (false, true, 0);
+        let whole = read_whole(address, self.locked);
+        for byte in bytes_of(!self.locked) {
+            self.snapshot[byte] = whole[byte];
         }
     }
 

@@ -8,7 +8,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use proptest::prelude::*;
 
 use super::log::{LINE, LineState, POISON};
-use super::{Cache, Cause, Given, LINES};
+use super::{Cache, Cause, Given, LINES, Spoiler};
 use crate::memory::PAGE;
 use crate::{Machine, Profile};
 
@@ -467,6 +467,43 @@ impl Run {
             assert!(seen == *copy || copy.dirty, "line {line}: {seen:?} is not {copy:?}");
         }
     }
+}
+
+/// A line that two adapters have at the same time, both for devices that write: what the first one
+/// to end finds, and a third mapping when they are over. All are flushed, but not the first one if
+/// it is `unflushed`; if the processor `stores`, it does before the second one.
+fn two_adapters(unflushed: bool, stores: bool) -> [Option<Spoiler>; 2] {
+    let machine = Machine::builder(Profile::Nt).build();
+    let (choices, cause) = (&machine.kernel.choices, Cause::Call("MapTransfer"));
+    let (memory, mut cache) = (Memory::new(), Cache::new(Profile::Nt, true).expect("not coherent"));
+    let page = memory.address();
+    cache.lock(choices, page, LINE, |_| 0x10_0000);
+    let given = Given { page, from: 0, to: LINE, bounced: 0, to_device: false };
+    if unflushed {
+        memory.store(0, !memory.load(0));
+    } else {
+        cache.flush(page, LINE, true, cause);
+    }
+    cache.give(given, false, cause);
+    if stores {
+        memory.store(5, !memory.load(5));
+    }
+    cache.flush(page, LINE, true, cause);
+    cache.give(given, false, cause);
+    let mut take = || cache.take_back(choices, given, true, cause).map(|spoiled| spoiled.who);
+    let first = take();
+    take();
+    cache.flush(page, LINE, true, cause);
+    cache.give(given, false, cause);
+    let next = cache.take_back(choices, given, true, cause).map(|spoiled| spoiled.who);
+    [first, next]
+}
+
+#[test]
+fn a_second_adapter_makes_nothing_good_that_was_done_to_the_first() {
+    assert_eq!(two_adapters(true, false), [Some(Spoiler::Unflushed), None]);
+    assert_eq!(two_adapters(false, true), [Some(Spoiler::Store), None]);
+    assert_eq!(two_adapters(false, false), [None, None]);
 }
 
 proptest! {

@@ -227,14 +227,16 @@ impl Cache {
                 continue;
             }
             self.step((slot, number), cause, (from, to - from), |line, address| {
-                line.given += 1;
-                line.dirty_when_given = line.state == LineState::Dirty
+                let dirty = line.state == LineState::Dirty
                     && (!given.to_device || line.stale(address) & mask(from, to) != 0);
-                line.flushed_before = std::mem::replace(&mut line.flushed, false);
-                line.stored = 0;
-                let whole = read_whole(address, line.locked);
-                for byte in bytes_of(!line.locked) {
-                    line.snapshot[byte] = whole[byte];
+                let flushed = std::mem::take(&mut line.flushed);
+                if line.given == 0 {
+                    line.begin_record(address);
+                }
+                line.given += 1;
+                if dirty {
+                    line.dirty_when_given = true;
+                    line.flushed_before &= flushed;
                 }
             });
         }
