@@ -1,7 +1,8 @@
 //! One slot of the object table.
 
-// UNSAFETY: a payload is found by its kind, without a look at its type.
+// UNSAFETY: a payload is found by the type that its slot was made for.
 
+use std::any::TypeId;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -36,6 +37,8 @@ pub(super) struct Links {
 pub(super) struct Slot {
     pub index: u32,
     pub kind: Kind,
+    /// The payload's type: here, so that a look at it calls nothing.
+    payload: TypeId,
     /// Odd while an object lives here.
     generation: AtomicU32,
     state: AtomicU8,
@@ -64,6 +67,7 @@ impl Slot {
         Self {
             index,
             kind: T::KIND,
+            payload: TypeId::of::<T>(),
             generation: AtomicU32::new(0),
             state: AtomicU8::new(State::Disposed as u8),
             references: AtomicU32::new(0),
@@ -80,12 +84,12 @@ impl Slot {
     /// The payload, if it is of this type.
     #[inline]
     pub(super) fn payload<T: Payload>(&self) -> Option<&T> {
-        if self.kind != T::KIND {
+        if self.payload != TypeId::of::<T>() {
             return None;
         }
         let body: *const dyn Body = self.body.as_ref();
-        // SAFETY: `new` made slot and body for one type, whose kind no other type has; the slot
-        // keeps the body as long as it lives.
+        // SAFETY: `new` made the body of this type, as just checked, and the slot keeps it as long as
+        // it lives.
         Some(unsafe { &*body.cast::<T>() })
     }
 
