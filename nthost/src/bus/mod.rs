@@ -93,8 +93,11 @@ impl Function {
         bytes.iter().for_each(|&byte| self.write(kernel, 0, port, 1, byte.into()));
     }
 
-    /// Whether the model is still to be called, and so may request DMA by itself.
+    /// Whether the model is still to be called, and so may request DMA by itself. While it runs on
+    /// another processor it is not known whether it will be: this waits for it, as a register access
+    /// does. No lock of the HAL's is held.
     pub(crate) fn is_active(&self) -> bool {
+        let _model = self.model.lock();
         self.deadline() != u64::MAX
     }
 

@@ -19,6 +19,7 @@ impl<'a> View<'a> {
     pub(super) fn new(kernel: &'a Kernel, function: &'a Function) -> Self {
         Self { kernel, function, transfer: None }
     }
+
     fn master(&self, address: u64, access: BusMaster<'_>) -> Result<(), BusError> {
         if self.function.system.is_some() {
             // It has no way to.

@@ -308,13 +308,12 @@ impl Hal {
         // CAST: below the buffer's length.
         let offset = (touch.address - common.address) as usize;
         let (host, bytes) = (common.host + offset, common.bytes(offset, touch.length));
-        let looks = common.cached && (common.incoherent || adapter.traits.version < 3);
+        let version = adapter.traits.version;
         let served = match adapter.traits.slave {
-            _ if !looks => true,
             // For system DMA MapTransfer begins the transfer, and looks.
-            Some(_) => common.flushes.cover(bytes, touch.write),
+            Some(_) => !common.needs_flush(version) || common.flushes.cover(bytes, touch.write),
             None => {
-                let lack = common.flushes.serve(bytes, touch.write, touch.transfer);
+                let lack = common.serve(version, bytes, touch.write, touch.transfer);
                 lack.is_none_or(|lack| {
                     self.accuse(kernel, common, lack, bytes, touch);
                     false
@@ -329,11 +328,10 @@ impl Hal {
         &self,
         kernel: &Kernel,
         common: &mut Common,
-        lack: Lack,
+        (lack, harmless): (Lack, bool),
         bytes: (usize, usize),
         touch: Touch,
     ) {
-        let harmless = !common.incoherent || lack.is_harmless(touch.write);
         if harmless && std::mem::replace(&mut common.noted, true) {
             return;
         }

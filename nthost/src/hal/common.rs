@@ -10,7 +10,7 @@ use wdk_lite::*;
 
 use super::adapter::{Adapter, Retired, Retirement, State};
 use super::backing::Backing;
-use super::flushes::Flushes;
+use super::flushes::{Flushes, Lack};
 use super::{logical, number};
 use crate::RuleId;
 use crate::machine::{Kernel, context};
@@ -53,6 +53,29 @@ impl Common {
     /// The bytes among `length` at this offset that the driver asked for: offsets.
     pub(super) fn bytes(&self, offset: usize, length: usize) -> (usize, usize) {
         (offset.min(self.length), (offset + length).min(self.length))
+    }
+
+    /// Whether a transfer needs a KeFlushIoBuffers (DMA-90). Version 3 needs none for what
+    /// MapTransferEx maps (DMA-88): that is at other addresses. Nobody else flushes for a driver, so
+    /// what is lost without a flush is looked at for version 3 too.
+    pub(super) fn needs_flush(&self, version: u32) -> bool {
+        self.cached && (self.incoherent || version < 3)
+    }
+
+    /// What a transfer that uses these bytes lacks of KeFlushIoBuffers, and whether nothing is lost
+    /// by it.
+    pub(super) fn serve(
+        &mut self,
+        version: u32,
+        bytes: (usize, usize),
+        writes: bool,
+        transfer: u64,
+    ) -> Option<(Lack, bool)> {
+        if !self.needs_flush(version) {
+            return None;
+        }
+        let lack = self.flushes.serve(bytes, writes, transfer)?;
+        Some((lack, !self.incoherent || lack.is_harmless(writes)))
     }
 
     /// Where it was allocated.

@@ -148,11 +148,11 @@ impl State {
         }
         let offset = part.start + part.offset - common.host;
         let (address, bytes) = (common.address + offset as u64, common.bytes(offset, part.length));
-        let (writes, looks) = (!to_device, common.cached && adapter.traits.version < 3);
-        let lack = common.flushes.serve(bytes, writes, kernel.bus.next_number());
-        let lack = lack.filter(|_| looks).map(|lack| {
+        let (writes, transfer) = (!to_device, kernel.bus.next_number());
+        let lack = common.serve(adapter.traits.version, bytes, writes, transfer);
+        let lack = lack.map(|(lack, harmless)| {
             let who = if writes { "system DMA writes" } else { "system DMA reads" };
-            (lack.found(who, bytes, writes), !common.incoherent || lack.is_harmless(writes))
+            (lack.found(who, bytes, writes), harmless)
         });
         let (operation, origin) = (kernel.hal.next_serial(), context::stack());
         let register = self.grants[grant].first;

@@ -11,21 +11,21 @@ const LENGTH: u32 = 4096;
 const TAG: u32 = 0x3141_4D44;
 
 /// A common buffer that was asked for with CacheEnabled TRUE, and an MDL over it.
-struct Common {
-    memory: PVOID,
+pub(super) struct Common {
+    pub(super) memory: PVOID,
     logical: PHYSICAL_ADDRESS,
-    mdl: PMDL,
+    pub(super) mdl: PMDL,
 }
 
 impl Common {
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         // SAFETY: the buffer is live, and the tests are alone.
         unsafe { std::slice::from_raw_parts(self.memory.cast(), LENGTH as usize) }
     }
 }
 
 impl Rig<'_> {
-    fn common(&self, adapter: PDMA_ADAPTER) -> Common {
+    pub(super) fn common(&self, adapter: PDMA_ADAPTER) -> Common {
         let mut logical = PHYSICAL_ADDRESS::default();
         // SAFETY: the arguments are a driver's.
         let memory =
@@ -34,7 +34,7 @@ impl Rig<'_> {
         Common { memory, logical, mdl: self.mdl_over(memory, 0, LENGTH) }
     }
 
-    fn free_common(&self, adapter: PDMA_ADAPTER, common: &Common) {
+    pub(super) fn free_common(&self, adapter: PDMA_ADAPTER, common: &Common) {
         let Common { memory, logical, .. } = *common;
         // SAFETY: the arguments are a driver's.
         let freed =
@@ -52,7 +52,7 @@ impl Rig<'_> {
         mdl
     }
 
-    fn free_mdl(&self, mdl: PMDL) {
+    pub(super) fn free_mdl(&self, mdl: PMDL) {
         // SAFETY: the arguments are a driver's.
         unsafe { IoFreeMdl(self.kernel, mdl) }.expect("it is a proper call");
     }

@@ -1,5 +1,8 @@
 //! The system's DMA controller: every byte arrives once, whatever the chunks and bursts are.
 
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
 use proptest::prelude::*;
 use testdev::bus::{Acknowledge, SystemDevice};
 
@@ -9,10 +12,16 @@ use crate::cache::{Loss, Lost};
 
 /// A device with a data port that remembers what is put into it.
 #[derive(Default)]
-struct Wired(Vec<u8>);
+struct Wired {
+    got: Vec<u8>,
+    /// Its bursts begin when somebody waits for them here, and take a while; a register read asks
+    /// for one.
+    burst: Option<Arc<Barrier>>,
+}
 
 const PORT: u64 = 0x20;
 const CHANNEL: u32 = 3;
+const LINE: u32 = 9;
 
 impl Device for Wired {
     fn identity(&self) -> Identity {
@@ -24,22 +33,28 @@ impl Device for Wired {
         Some(SystemDevice {
             acpi_id: "TEST0001",
             channel: CHANNEL,
-            request_line: 9,
+            request_line: LINE,
             width_bits: 8,
             data_port: PORT,
         })
     }
 
-    fn read(&mut self, _: &mut dyn Bus, _: u8, _: u64, _: u8) -> u64 {
+    fn read(&mut self, bus: &mut dyn Bus, _: u8, _: u64, _: u8) -> u64 {
+        bus.set_timer(self.burst.is_some().then_some(0));
         0
     }
 
     fn write(&mut self, _: &mut dyn Bus, bar: u8, offset: u64, size: u8, value: u64) {
         assert_eq!((bar, offset, size), (0, PORT, 1));
-        self.0.push(value as u8);
+        self.got.push(value as u8);
     }
 
-    fn on_timer(&mut self, _: &mut dyn Bus) {}
+    fn on_timer(&mut self, bus: &mut dyn Bus) {
+        let Some(burst) = &self.burst else { return };
+        burst.wait();
+        std::thread::sleep(Duration::from_millis(50));
+        bus.set_timer(Some(u64::MAX - 1));
+    }
 
     fn as_any(&mut self) -> &mut dyn Any {
         self
@@ -73,11 +88,30 @@ fn description(demand: bool) -> DEVICE_DESCRIPTION {
     }
 }
 
+/// Version 3 of it.
+fn third_description(rig: &Rig<'_>) -> DEVICE_DESCRIPTION {
+    let function = rig.kernel.bus.function(rig.slot).expect("it was plugged");
+    let window = function.config.windows[0].expect("it has one").base + PORT;
+    DEVICE_DESCRIPTION {
+        Version: 3,
+        DmaRequestLine: LINE,
+        InterfaceType: _INTERFACE_TYPE::ACPIBus,
+        DeviceAddress: PHYSICAL_ADDRESS { QuadPart: window as i64 },
+        DemandMode: 0,
+        ..description(true)
+    }
+}
+
 /// Kernel-mode code on a machine with such a controller and device.
 fn with_controller(chunk: usize, body: impl FnOnce(&Rig<'_>)) {
+    with_device(Profile::X64, chunk, Wired::default(), body);
+}
+
+/// The same with a device of one's own.
+fn with_device(profile: Profile, chunk: usize, device: Wired, body: impl FnOnce(&Rig<'_>)) {
     let controller = Some(SystemDma { chunk, interrupts: false });
-    let machine = Machine::builder(Profile::X64).system_dma(controller).build();
-    let slot = machine.plug(Box::new(Wired::default())).expect("there is room").0;
+    let machine = Machine::builder(profile).system_dma(controller).build();
+    let slot = machine.plug(Box::new(device)).expect("there is room").0;
     let kernel = &*machine.kernel;
     let function = kernel.bus.function(slot).expect("it was plugged");
     function.config.start(false);
@@ -175,7 +209,7 @@ fn to_device(plan: Plan) {
         let function = rig.kernel.bus.function(rig.slot).expect("it was plugged");
         function.inspect(|device| {
             let device = device.as_any().downcast_mut::<Wired>().expect("it is this device");
-            seen.append(&mut device.0);
+            seen.append(&mut device.got);
         });
         assert_eq!(seen, buffer.data());
         rig.kernel.memory.release_mdl(rig.kernel, buffer.mdl).expect("nothing is mapped");
@@ -247,7 +281,7 @@ fn a_failed_flush_loses_the_tail() {
             let function = kernel.bus.function(slot).expect("it was plugged");
             function.inspect(|device| {
                 let device = device.as_any().downcast_mut::<Wired>().expect("it is this device");
-                assert!(device.0.is_empty());
+                assert!(device.got.is_empty());
             });
             kernel.memory.release_mdl(kernel, buffer.mdl).expect("nothing is mapped");
             rig.end(adapter);
@@ -357,4 +391,75 @@ fn end_with_a_tail(rig: &Rig<'_>, ending: Ending) {
     }
     kernel.memory.release_mdl(kernel, buffer.mdl).expect("nothing is mapped");
     rig.put(adapter).expect("nothing is outstanding");
+}
+
+#[test]
+fn versions_1_and_2_flush_no_channel_whose_device_is_in_the_middle_of_a_burst() {
+    let burst = Arc::new(Barrier::new(2));
+    let device = Wired { burst: Some(Arc::clone(&burst)), ..Wired::default() };
+    with_device(Profile::X64, 16, device, |rig| {
+        let (adapter, count) = rig.adapter(description(true));
+        let buffer = rig.buffer(64, 0, true);
+        let base = rig.held(adapter, count);
+        rig.map(adapter, base, &buffer, (0, 64), false).expect("it is a proper call");
+        let function = rig.kernel.bus.function(rig.slot).expect("it was plugged");
+        function.read(rig.kernel, 0, 0, 4);
+        std::thread::scope(|threads| {
+            let kernel = rig.kernel;
+            threads.spawn(|| kernel.bus.run_slot(kernel, rig.slot));
+            burst.wait();
+            let refused = rig.flush(adapter, base, &buffer, (0, 64), false);
+            assert_eq!(rule(refused), (RuleId::Dma109, Some(0x23)));
+        });
+    });
+}
+
+/// MapTransfer for a common buffer that was asked for with CacheEnabled TRUE, and what was noted.
+fn map_common(profile: Profile, version: u32, flush: bool) -> (Option<RuleId>, Vec<RuleId>) {
+    let mut seen = (None, Vec::new());
+    with_device(profile, 16, Wired::default(), |rig| {
+        let second = version == 2;
+        let (adapter, count) =
+            rig.adapter(if second { description(true) } else { third_description(rig) });
+        let common = rig.common(adapter);
+        let base = rig.held(adapter, count);
+        if flush {
+            rig.cache_flush(common.mdl, true);
+        }
+        let (mut length, mdl, va) = (32, common.mdl, common.memory);
+        // SAFETY: the arguments are a driver's.
+        let mapped =
+            unsafe { op::MapTransfer(rig.kernel, adapter, mdl, base, va, &raw mut length, 0) };
+        seen = (mapped.as_ref().err().map(|found| found.rule), rig.notes());
+        if mapped.is_err() {
+            return;
+        }
+        rig.kernel.hal.controller.collect(rig.kernel, CHANNEL, &[7; 32]);
+        // SAFETY: as above.
+        let flushed =
+            unsafe { op::FlushAdapterBuffers(rig.kernel, adapter, mdl, base, va, length, 0) };
+        assert_eq!(flushed.expect("it is a proper call"), 1);
+        assert_eq!(common.bytes()[..32], [7; 32]);
+        // SAFETY: as above.
+        unsafe { op::FreeAdapterChannel(rig.kernel, adapter) }.expect("nothing is mapped");
+        rig.free_mdl(mdl);
+        rig.free_common(adapter, &common);
+        rig.put(adapter).expect("nothing is outstanding");
+    });
+    seen
+}
+
+#[test]
+fn a_cached_common_buffer_is_flushed_before_system_dma() {
+    for (profile, version) in
+        [(Profile::Nt, 2), (Profile::Nt, 3), (Profile::X64, 2), (Profile::X64, 3)]
+    {
+        assert_eq!(map_common(profile, version, true), (None, vec![]), "{profile:?} {version}");
+    }
+    // Nobody else flushes it, whatever the version.
+    assert_eq!(map_common(Profile::Nt, 2, false).0, Some(RuleId::Dma90));
+    assert_eq!(map_common(Profile::Nt, 3, false).0, Some(RuleId::Dma90));
+    // Nothing is lost, and versions 1 and 2 alone are told to.
+    assert_eq!(map_common(Profile::X64, 2, false), (None, vec![RuleId::Dma90]));
+    assert_eq!(map_common(Profile::X64, 3, false), (None, vec![]));
 }
