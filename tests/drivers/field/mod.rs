@@ -1,14 +1,16 @@
 //! Drivers as they are found in the field: small, complete, and each with one mistake.
 //!
 //! They were written from the public documentation alone, by somebody who did not know how the
-//! verifier works. Each is a file of its own, so that it can be read by itself; all they share is
-//! what the WDK's headers define. `driver_entry::<true>` is the wrong driver,
-//! `driver_entry::<false>` its twin, which differs in the mistake only.
+//! verifier works. Each file has what is a driver's own: what it does with a request, and its
+//! mistake. What is around that, and the same in all, is the [`frame`]. `Field<true>` is the wrong
+//! driver, `Field<false>` its twin, which differs in the mistake only.
 
 #![expect(
     clippy::multiple_unsafe_ops_per_block,
     reason = "these drivers have no safe layer; each callback has one contract"
 )]
+
+pub mod frame;
 
 pub mod advances_by_request;
 pub mod cached_mailbox;
@@ -26,6 +28,12 @@ pub mod slave_unflushed;
 
 use wdk_lite::GUID;
 
-/// What the drivers' device interfaces have in common.
-const INTERFACE_CLASS: GUID =
-    GUID { Data1: 0, Data2: 0x1f0d, Data3: 0x4d1e, Data4: [0xb0, 2, 3, 5, 7, 11, 13, 17] };
+/// The device interface of the driver with this number.
+const fn interface(number: u32) -> GUID {
+    GUID {
+        Data1: 0x6669_6500 + number,
+        Data2: 0x1f0d,
+        Data3: 0x4d1e,
+        Data4: [0xb0, 2, 3, 5, 7, 11, 13, 17],
+    }
+}
