@@ -76,11 +76,8 @@ fn run(command: Command, out: &mut dyn Write) -> Result<Exit, AppError> {
             _ if arguments.faults => faults::run(&arguments, out),
             Some(count) => seeds::run(&arguments, count, out),
             None => {
-                let options = match arguments.threads {
-                    1 => arguments.target.clone(),
-                    threads => busy::with_threads(&arguments.target, threads),
-                };
-                test::run_each(&arguments, &target::open_all(&options)?, out)
+                let change = |simulation| busy::with_threads(simulation, arguments.threads);
+                test::run_each(&arguments, &target::open_all(&arguments.target, &change)?, out)
             }
         },
         Command::Bench(arguments) => bench::run(&arguments, out),

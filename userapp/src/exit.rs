@@ -77,6 +77,9 @@ pub enum AppError {
     /// Data went wrong outside of a test.
     #[error("{0}")]
     Corrupted(String),
+    /// The driver broke a rule, and the machine went on: the data was intact nevertheless.
+    #[error("rule {0} was broken, by which data can be lost; `dmaproof rules {0}` shows the rule")]
+    RuleBroken(String),
     /// The user ended the command.
     #[error("interrupted; {0}")]
     Interrupted(Fate),
@@ -103,7 +106,7 @@ impl AppError {
                     Exit::Failed
                 }
             }
-            Self::Corrupted(_) => Exit::Failed,
+            Self::Corrupted(_) | Self::RuleBroken(_) => Exit::Failed,
             Self::Interrupted(_) => Exit::Interrupted,
         }
     }

@@ -8,6 +8,7 @@
 //!   is around them, transfers that are remembered;
 //! - [`explain`]: from wrong bytes to the kind of mistake and the rule;
 //! - [`ledger`], [`report`]: what ran, what did not, and the verdict;
+//! - [`notes`]: rules that were not followed where it did no harm;
 //! - [`soak`], [`mod@bench`]: hours of it, and how fast it is;
 //! - [`html`]: what all pages share;
 //! - [`lab`]: the driver with mistakes made for it, and who notices;
@@ -29,6 +30,7 @@ pub mod html;
 pub mod interrupt;
 pub mod lab;
 pub mod ledger;
+pub mod notes;
 pub mod output;
 pub mod pattern;
 pub mod progress;

@@ -318,6 +318,18 @@ pub fn with_target<R: Send + 'static>(
     target: &dyn Target,
     body: impl FnOnce(&mut dyn Session) -> R + Send + 'static,
 ) -> Result<R, TargetError> {
+    with_notes(target, body).map(|(result, _)| result)
+}
+
+/// The same, with the rules that were not followed until everything was taken down.
+///
+/// # Errors
+///
+/// As [`with_target`].
+pub fn with_notes<R: Send + 'static>(
+    target: &dyn Target,
+    body: impl FnOnce(&mut dyn Session) -> R + Send + 'static,
+) -> Result<(R, Vec<Note>), TargetError> {
     let slot = Arc::new(Mutex::new(None));
     let inner = Arc::clone(&slot);
     let ended = target.run(Box::new(move |session| {
@@ -328,8 +340,11 @@ pub fn with_target<R: Send + 'static>(
     if let Some(device) = ended.never_stopped.into_iter().next() {
         return Err(TargetError::NeverStopped(device));
     }
-    let result = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-    result.ok_or_else(|| TargetError::Unavailable("the target ended without a result".to_owned()))
+    let result =
+        slot.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or_else(|| {
+            TargetError::Unavailable("the target ended without a result".to_owned())
+        })?;
+    Ok((result, ended.notes))
 }
 
 /// Finds the target that the command line names.
@@ -338,33 +353,51 @@ pub fn with_target<R: Send + 'static>(
 ///
 /// [`TargetError::Usage`] or [`TargetError::Unavailable`].
 pub fn open(options: &TargetOptions) -> Result<Box<dyn Target>, TargetError> {
+    open_as(options, &Ok)
+}
+
+/// Changes a simulated machine to what a command needs, or says why it cannot.
+pub type Change<'a> = dyn Fn(Simulation) -> Result<Simulation, TargetError> + 'a;
+
+/// As [`open`], where a simulated machine is changed first.
+///
+/// # Errors
+///
+/// As [`open`], and those of `change`.
+pub fn open_as(
+    options: &TargetOptions,
+    change: &Change<'_>,
+) -> Result<Box<dyn Target>, TargetError> {
     match options.choice() {
         Choice::Default => match real_devices().unwrap_or_default().into_iter().next() {
             Some(path) => real_device(path),
-            None => Ok(simulated_machine(Simulation::default())),
+            None => Ok(simulated_machine(change(Simulation::default())?)),
         },
-        Choice::Simulation(simulation) => Ok(simulated_machine(simulation)),
+        Choice::Simulation(simulation) => Ok(simulated_machine(change(simulation)?)),
         Choice::Image(path, simulation) => {
             let image = simulated::Image::open(&path)?;
-            Ok(image_machine(&image, simulation.unwrap_or_default()))
+            Ok(image_machine(&image, change(simulation.unwrap_or_default())?))
         }
         Choice::Device(path) => real_device(path),
     }
 }
 
 /// Finds the targets that the command line names for a test: one, or a machine of every profile
-/// for an image without a machine.
+/// for an image without a machine. Simulated machines are changed first.
 ///
 /// # Errors
 ///
-/// As [`open`].
-pub fn open_all(options: &TargetOptions) -> Result<Vec<Box<dyn Target>>, TargetError> {
+/// As [`open_as`].
+pub fn open_all(
+    options: &TargetOptions,
+    change: &Change<'_>,
+) -> Result<Vec<Box<dyn Target>>, TargetError> {
     let Choice::Image(path, None) = options.choice() else {
-        return Ok(vec![open(options)?]);
+        return Ok(vec![open_as(options, change)?]);
     };
     let image = simulated::Image::open(&path)?;
     let machines = Profile::ALL.into_iter().map(Simulation::of);
-    Ok(machines.map(|simulation| image_machine(&image, simulation)).collect())
+    machines.map(|simulation| Ok(image_machine(&image, change(simulation)?))).collect()
 }
 
 fn image_machine(image: &simulated::Image, simulation: Simulation) -> Box<dyn Target> {

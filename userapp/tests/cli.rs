@@ -76,6 +76,21 @@ fn loads_that_make_no_sense_end_with_2_and_say_what_is_right() {
 }
 
 #[test]
+fn a_scheduler_that_was_named_is_used_or_refused() {
+    for machine in ["x64,scheduling=straight", "nt,scheduling=straight"] {
+        for command in [
+            &["soak"][..],
+            &["bench", "--threads", "2"],
+            &["test", "--threads", "2"],
+            &["test", "--threads", "2", "--seeds", "2"],
+            &["test", "--threads", "2", "--faults"],
+        ] {
+            refused(&[command, &["--sim", machine]].concat(), 2, &["one thread", "leave it out"]);
+        }
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_written_is_found_before_anything_runs() {
     let nowhere = "no/such/folder/file";
     for command in [
@@ -83,6 +98,7 @@ fn a_file_that_cannot_be_written_is_found_before_anything_runs() {
         &["test", "--junit", nowhere],
         &["bench", "--html", nowhere],
         &["soak", "--metrics", nowhere],
+        &["lab", "--html", nowhere],
     ] {
         refused(command, 2, &["cannot write", "folder"]);
     }

@@ -1,5 +1,6 @@
 //! `bench`, `soak`, and `test` under load: what they write, and how they end.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Output, Stdio};
 
@@ -138,6 +139,20 @@ fn a_missing_flush_ends_a_soak_with_its_rule_and_the_line_that_repeats_it() {
 }
 
 #[test]
+fn rules_that_are_not_followed_are_notes_of_a_soak() {
+    let machine = "x64,device=edu,leave-out=KeFlushIoBuffers";
+    let arguments = ["soak", "--rounds", "2", "--threads", "1", "--sim", machine];
+    let text = ends(&arguments, 0);
+    assert!(text.contains("not followed at") && text.contains("harmless on this"), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("INTACT"), "{text}");
+    let lines = lines(&ends(&[&arguments[..], &["--json"]].concat(), 0));
+    let notes = lines.last().unwrap()["end"]["notes"].as_array().unwrap();
+    assert!(notes.iter().any(|note| note["rule"] == "DMA-85"), "{notes:?}");
+    let places = notes.iter().map(|note| [&note["rule"], &note["call_site"]].map(Value::to_string));
+    assert_eq!(places.collect::<BTreeSet<_>>().len(), notes.len(), "both rounds are one");
+}
+
+#[test]
 fn metrics_are_whole_and_leave_nothing_else_behind() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("soak.prom");
@@ -152,6 +167,14 @@ fn metrics_are_whole_and_leave_nothing_else_behind() {
     assert!(of("dmaproof_soak_transfers_total{result=\"intact\"}") > 0.0);
     assert!(of("dmaproof_soak_failures_total") == 0.0);
     assert!(of("dmaproof_soak_rounds_total") == 1.0);
+    // In this format the name of a sample is the one that its HELP and TYPE tell.
+    let told = |kind: &str| -> BTreeSet<&str> {
+        let names = text.lines().filter_map(|line| line.strip_prefix(kind));
+        names.filter_map(|rest| rest.split(' ').next()).collect()
+    };
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let named: BTreeSet<&str> = samples.filter_map(|line| line.split(['{', ' ']).next()).collect();
+    assert_eq!((told("# HELP "), told("# TYPE ")), (named.clone(), named));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 

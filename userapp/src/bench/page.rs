@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use super::report::{Bench, digits, mebibytes, rate, size, time};
 use super::{Measured, PERCENTILES, plot};
 use crate::html::{Page, facts, scroll};
+use crate::notes;
 use crate::route::Route;
 
 const STYLE: &str = include_str!("style.css");
@@ -47,6 +48,7 @@ pub fn page(bench: &Bench) -> String {
                 } } }
             }
             section.panel aria-label="All values" { h2 { "All values" } (table(bench)) }
+            (notes::panel(&bench.notes))
         }
     };
     let kicker = "dmaproof bench: throughput and latency";

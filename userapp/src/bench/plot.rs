@@ -46,7 +46,7 @@ impl Axis {
 
 /// The mark of a path around a point.
 pub(super) fn mark(route: Route, x: f64, y: f64) -> Markup {
-    let number = Route::ALL.iter().position(|other| *other == route).unwrap_or_default();
+    let number = number(route);
     let points = |offsets: &[(f64, f64)]| {
         let texts = offsets.iter().map(|(dx, dy)| format!("{:.1},{:.1}", x + dx, y + dy));
         texts.collect::<Vec<_>>().join(" ")

@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Measured, PERCENTILES};
 use crate::exit::Exit;
+use crate::notes;
+use crate::target::Note;
 
 /// The version of the object's layout.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -26,13 +28,21 @@ pub struct Bench {
     pub planned: usize,
     /// Those that were measured.
     pub measured: Vec<Measured>,
+    /// Rules that were not followed meanwhile.
+    pub notes: Vec<Note>,
 }
 
 impl Bench {
-    /// Whether the user ended it early.
+    /// Whether a rule was broken by which data can be lost, or the user ended it early.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        if self.measured.len() < self.planned { Exit::Interrupted } else { Exit::Intact }
+        if notes::broken(&self.notes).is_some() {
+            Exit::Failed
+        } else if self.measured.len() < self.planned {
+            Exit::Interrupted
+        } else {
+            Exit::Intact
+        }
     }
 }
 
@@ -153,6 +163,7 @@ struct Document<'a> {
     seconds: f64,
     cells_planned: usize,
     cells: Vec<Value>,
+    notes: &'a [Note],
     exit_status: u8,
 }
 
@@ -172,6 +183,7 @@ pub fn write_json(out: &mut dyn Write, bench: &Bench) -> io::Result<()> {
         seconds: bench.seconds,
         cells_planned: bench.planned,
         cells: bench.measured.iter().map(cell).collect(),
+        notes: &bench.notes,
         exit_status: bench.exit().into(),
     };
     serde_json::to_writer_pretty(&mut *out, &document)?;

@@ -14,12 +14,12 @@ use crate::bench::{
 use crate::cli::BenchArgs;
 use crate::exit::{AppError, Exit};
 use crate::route::Route;
-use crate::target::{self, Body, NtStatus, Target, TargetError, with_target};
-use crate::{interrupt, progress};
+use crate::target::{self, Body, Note, NtStatus, Target, TargetError, with_target};
+use crate::{interrupt, notes, progress};
 
 pub(super) fn run(arguments: &BenchArgs, out: &mut dyn Write) -> Result<Exit, AppError> {
-    let options = busy::with_threads(&arguments.target, arguments.threads);
-    run_on(arguments, &*target::open(&options)?, out)
+    let change = |simulation| busy::with_threads(simulation, arguments.threads);
+    run_on(arguments, &*target::open_as(&arguments.target, &change)?, out)
 }
 
 /// The same on a target.
@@ -28,10 +28,7 @@ pub(super) fn run_on(
     target: &dyn Target,
     out: &mut dyn Write,
 ) -> Result<Exit, AppError> {
-    let html = match &arguments.html {
-        Some(path) => Some(NewFile::begin(path, true, None)?),
-        None => None,
-    };
+    let html = NewFile::for_report(arguments.html.as_ref())?;
     let reply = with_target(target, |session| session.query())?.map_err(asking)?;
     let mismatch = |_| asking(NtStatus(status::REVISION_MISMATCH));
     let limits = reply.limits().map_err(mismatch)?;
@@ -45,10 +42,11 @@ pub(super) fn run_on(
     let bench = measure_all(arguments, target, (reply, limits), &plan, out)?;
     if arguments.json {
         write_json(out, &bench)?;
+    } else {
+        notes::write(out, &bench.notes)?;
     }
     if let Some(file) = html {
-        file.write(&page::page(&bench))?;
-        file.finish()?;
+        file.finish_with(&page::page(&bench))?;
     }
     Ok(bench.exit())
 }
@@ -87,6 +85,7 @@ fn measure_all(
         seconds: arguments.time.as_secs_f64(),
         planned: plan.len(),
         measured: Vec::new(),
+        notes: Vec::new(),
     };
     if !arguments.json {
         write_head(out, &bench)?;
@@ -105,7 +104,9 @@ fn measure_all(
             _ => baseline::memcpy(cell.size, cell.depth),
         };
         copied = Some((shape, memcpy));
-        let Some(samples) = sample(arguments, target, &limits, *cell)? else { break };
+        let (samples, notes) = sample(arguments, target, &limits, *cell)?;
+        notes::add(&mut bench.notes, notes);
+        let Some(samples) = samples else { break };
         let Some(measured) = Measured::of(*cell, &samples, memcpy) else { break };
         if !arguments.json {
             bar.suspend(|| write_row(out, bench.measured.last(), &measured))?;
@@ -117,13 +118,13 @@ fn measure_all(
     Ok(bench)
 }
 
-/// Measures a cell in each thread; nothing if the user ended it.
+/// Measures a cell in each thread; no samples if the user ended it. What was noted meanwhile.
 fn sample(
     arguments: &BenchArgs,
     target: &dyn Target,
     limits: &Limits,
     cell: Cell,
-) -> Result<Option<Vec<Sample>>, AppError> {
+) -> Result<(Option<Vec<Sample>>, Vec<Note>), AppError> {
     let results = Arc::new(Mutex::new(Vec::new()));
     let (limits, time, threads) = (*limits, arguments.time, arguments.threads);
     let interrupted = interrupt::flag();
@@ -143,8 +144,8 @@ fn sample(
     let results = std::mem::take(&mut *results.lock().unwrap_or_else(PoisonError::into_inner));
     let samples: Result<Vec<Sample>, Flaw> = results.into_iter().collect();
     match samples {
-        Ok(samples) => Ok(Some(samples)),
-        Err(Flaw::Interrupted) => Ok(None),
+        Ok(samples) => Ok((Some(samples), ended.notes)),
+        Err(Flaw::Interrupted) => Ok((None, ended.notes)),
         Err(Flaw::Status(status)) => Err(AppError::Request { what: "a transfer", status }),
         Err(flaw) => Err(AppError::Corrupted(corrupted(&cell, flaw))),
     }

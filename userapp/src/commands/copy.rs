@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use dmaproof_protocol::{Direction, Path};
 use indicatif::ProgressBar;
 
-use super::files::{NewFile, Way, check_end, file_error, open, read_piece};
+use super::files::{NewFile, Way, carry_out, check_end, file_error, intact, open, read_piece};
 use crate::cli::CopyArgs;
 use crate::describe::count;
 use crate::exit::{AppError, Exit, Fate};
@@ -17,7 +17,7 @@ use crate::guard::Arena;
 use crate::history::History;
 use crate::pattern::Codec;
 use crate::route::Route;
-use crate::target::{Session, Target, with_target};
+use crate::target::{Session, Target};
 use crate::{interrupt, progress};
 
 pub(super) fn run(
@@ -38,16 +38,15 @@ pub(super) fn run(
     writeln!(out, "{}", target.describe())?;
     let chosen = arguments.path.path;
     let bar = copier.bar.clone();
-    let result = with_target(target, move |session| copier.run(session, chosen));
-    bar.finish_and_clear();
-    let route = result??;
+    let body = move |session: &mut dyn Session| copier.run(session, chosen);
+    let (route, notes) = carry_out(target, body, &bar, out)?;
     new_file.finish()?;
     writeln!(
         out,
         "copied {} through the device by {route}; every byte is intact",
         count(length, "byte")
     )?;
-    Ok(Exit::Intact)
+    intact(&notes)
 }
 
 /// Copies a file piece by piece.

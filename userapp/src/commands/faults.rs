@@ -50,7 +50,7 @@ enum Came {
 }
 
 pub(super) fn run(arguments: &TestArgs, out: &mut dyn Write) -> Result<Exit, AppError> {
-    let simulation = seeds::simulation(&arguments.target)?;
+    let simulation = seeds::simulation(arguments)?;
     let mut tally = Tally { tested: simulation.to_string(), ..Tally::default() };
     if !arguments.json {
         writeln!(out, "{simulation}")?;

@@ -8,13 +8,14 @@ use std::io::{self, Read, Write as _};
 use std::path::{Path as FilePath, PathBuf};
 
 use dmaproof_protocol::{Direction, Limits, Path, TransferHeader, check_read_write, status};
+use indicatif::ProgressBar;
 use tempfile::NamedTempFile;
 
 use crate::describe::count;
-use crate::exit::{AppError, Fate};
-use crate::interrupt;
+use crate::exit::{AppError, Exit, Fate};
 use crate::route::Route;
-use crate::target::{NtStatus, Session};
+use crate::target::{Note, NtStatus, Session, Target, with_notes};
+use crate::{interrupt, notes};
 
 /// The longest piece moved at once, in bytes, so that the progress bar moves too.
 const PIECE_MAX: u64 = 1 << 20;
@@ -90,6 +91,13 @@ pub(super) struct NewFile {
 }
 
 impl NewFile {
+    /// Begins the file that a report is to be written to, if one was asked for, in place of what
+    /// may have that name. Before anything runs: so that nobody waits for a file that cannot be
+    /// written.
+    pub(super) fn for_report(path: Option<&PathBuf>) -> Result<Option<Self>, AppError> {
+        path.map(|path| Self::begin(path, true, None)).transpose()
+    }
+
     /// Begins a file that will be called `path`; a new one may be used as `source` may, if there
     /// is one.
     pub(super) fn begin(
@@ -152,9 +160,10 @@ impl NewFile {
         self.temporary.as_file().try_clone().map_err(|error| self.error(&error))
     }
 
-    /// Writes all of a text.
-    pub(super) fn write(&self, text: &str) -> Result<(), AppError> {
-        self.handle()?.write_all(text.as_bytes()).map_err(|error| self.error(&error))
+    /// Writes all of a text, and gives the file its name.
+    pub(super) fn finish_with(self, text: &str) -> Result<(), AppError> {
+        self.handle()?.write_all(text.as_bytes()).map_err(|error| self.error(&error))?;
+        self.finish()
     }
 
     /// Gives the file its name.
@@ -201,6 +210,29 @@ fn initial_permissions(replaces: bool, source: Option<&File>) -> io::Result<Perm
 /// The error of a file while data was moved.
 pub(super) fn file_error(what: &str, path: &FilePath, error: &io::Error, fate: Fate) -> AppError {
     AppError::Usage(format!("cannot {what} {}: {error}; {fate}", path.display()))
+}
+
+/// Runs what moves a file, and lists the rules that were not followed meanwhile, whatever came of
+/// the file.
+pub(super) fn carry_out<R: Send + 'static>(
+    target: &dyn Target,
+    body: impl FnOnce(&mut dyn Session) -> Result<R, AppError> + Send + 'static,
+    bar: &ProgressBar,
+    out: &mut dyn io::Write,
+) -> Result<(R, Vec<Note>), AppError> {
+    let ended = with_notes(target, body);
+    bar.finish_and_clear();
+    let (result, notes) = ended?;
+    notes::write(out, &notes)?;
+    Ok((result?, notes))
+}
+
+/// How a command ends whose data is intact.
+pub(super) fn intact(notes: &[Note]) -> Result<Exit, AppError> {
+    match notes::broken(notes) {
+        None => Ok(Exit::Intact),
+        Some(note) => Err(AppError::RuleBroken(note.rule.clone())),
+    }
 }
 
 /// What the device offers to a command that moves files.

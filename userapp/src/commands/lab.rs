@@ -1,9 +1,8 @@
 //! `dmaproof lab`
 
-use std::fs;
 use std::io::Write;
-use std::path::Path;
 
+use super::files::NewFile;
 use crate::cli::LabArgs;
 use crate::exit::{AppError, Exit, Fate};
 use crate::lab::page;
@@ -39,6 +38,7 @@ pub(super) fn run(arguments: &LabArgs, out: &mut dyn Write) -> Result<Exit, AppE
             "no row here can be drawn: --html needs one on arm64 or nt, by DMA".to_owned(),
         ));
     }
+    let picture = NewFile::for_report(arguments.html.as_ref())?;
     let outcomes = judge_all(&cells, arguments.seed)?;
     let exit = if Total::of(&outcomes).differing == 0 { Exit::Intact } else { Exit::Failed };
     if arguments.json {
@@ -46,28 +46,24 @@ pub(super) fn run(arguments: &LabArgs, out: &mut dyn Write) -> Result<Exit, AppE
     } else {
         write_human(out, &outcomes)?;
     }
-    if let Some(file) = &arguments.html {
-        let drawn = draw(&outcomes, file)?;
+    if let (Some(file), Some(path)) = (picture, &arguments.html) {
+        let (page, shown) = draw(&outcomes);
+        file.finish_with(&page)?;
         if !arguments.json {
-            writeln!(out, "{drawn}")?;
+            writeln!(out, "{} shows {shown}", path.display())?;
         }
     }
     Ok(exit)
 }
 
-/// Draws the outcome that is worth it most; returns what was drawn.
-fn draw(outcomes: &[Outcome], file: &Path) -> Result<String, AppError> {
+/// Draws the outcome that is worth it most; the page, and what it shows.
+fn draw(outcomes: &[Outcome]) -> (String, String) {
     let outcome = picture::choose(outcomes).expect("one can be drawn");
     let cell = &outcome.cell;
     let (run, seed) = picture::record(cell, outcome.seed).expect("its machine is there");
     let frames = frames(cell, &run);
-    fs::write(file, html::page(cell, &run, seed, &frames)).map_err(|error| {
-        AppError::Usage(format!(
-            "cannot write {}: {error}; choose another file for --html",
-            file.display()
-        ))
-    })?;
-    Ok(format!("{} shows {cell} with seed {seed}, in {} steps", file.display(), frames.len()))
+    let shown = format!("{cell} with seed {seed}, in {} steps", frames.len());
+    (html::page(cell, &run, seed, &frames), shown)
 }
 
 fn judge_all(cells: &[Cell], seed: u64) -> Result<Vec<Outcome>, AppError> {

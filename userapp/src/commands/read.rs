@@ -4,11 +4,11 @@ use std::io::Write;
 
 use dmaproof_protocol::Direction;
 
-use super::files::{NewFile, Way, file_error};
+use super::files::{NewFile, Way, carry_out, file_error, intact};
 use crate::cli::ReadArgs;
 use crate::describe::count;
 use crate::exit::{AppError, Exit, Fate};
-use crate::target::{Session, Target, with_target};
+use crate::target::{Session, Target};
 use crate::{interrupt, progress};
 
 pub(super) fn run(
@@ -46,10 +46,8 @@ pub(super) fn run(
         }
         Ok((way, length))
     };
-    let result = with_target(target, body);
-    bar.finish_and_clear();
-    let (way, length) = result??;
+    let ((way, length), notes) = carry_out(target, body, &bar, out)?;
     new_file.finish()?;
     writeln!(out, "read {} at device offset {offset} by {}", count(length, "byte"), way.route)?;
-    Ok(Exit::Intact)
+    intact(&notes)
 }

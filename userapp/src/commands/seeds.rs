@@ -10,12 +10,12 @@ use std::thread;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::test;
+use super::{busy, test};
 use crate::cli::{CaseRange, TestArgs};
 use crate::describe::count;
 use crate::exit::{AppError, Exit};
 use crate::report::{Report, Verdict, write_human};
-use crate::target::{self, Choice, Scheduling, Simulation, Target, TargetError, TargetOptions};
+use crate::target::{self, Choice, Simulation, Target, TargetError, TargetOptions};
 use crate::{interrupt, progress};
 
 /// Cases of each seed's plan, which is in an order of its own.
@@ -86,7 +86,7 @@ pub(super) fn run_on(
     let sweep = Sweep {
         arguments,
         open,
-        simulation: simulation(&arguments.target)?,
+        simulation: simulation(arguments)?,
         count,
         next: AtomicU64::new(0),
         run: AtomicU64::new(0),
@@ -112,8 +112,8 @@ pub(super) fn run_on(
 }
 
 /// The machine to vary.
-pub(super) fn simulation(options: &TargetOptions) -> Result<Simulation, AppError> {
-    let mut simulation = match options.choice() {
+pub(super) fn simulation(arguments: &TestArgs) -> Result<Simulation, AppError> {
+    let simulation = match arguments.target.choice() {
         Choice::Default => Simulation::default(),
         Choice::Simulation(simulation) => simulation,
         Choice::Image(..) | Choice::Device(_) => {
@@ -121,11 +121,7 @@ pub(super) fn simulation(options: &TargetOptions) -> Result<Simulation, AppError
             return Err(AppError::Target(TargetError::Usage(text.to_owned())));
         }
     };
-    if simulation.scheduling == Scheduling::Straight {
-        let policy = nthost::Policy::default();
-        simulation.scheduling = Scheduling::Deterministic { processors: 2, policy };
-    }
-    Ok(simulation)
+    Ok(busy::repeatable(simulation, arguments.threads)?)
 }
 
 impl Sweep<'_> {

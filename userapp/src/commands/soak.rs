@@ -1,7 +1,6 @@
 //! `dmaproof soak`
 
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -13,7 +12,7 @@ use crate::cli::SoakArgs;
 use crate::exit::{AppError, Exit};
 use crate::soak::report::{self, Head, Verdict};
 use crate::soak::{self, Meter, Reading, Settings};
-use crate::target::{self, Target, TargetError, TargetOptions};
+use crate::target::{self, Simulation, Target, TargetError};
 use crate::{interrupt, progress};
 
 /// How often the line for people is drawn, and how soon Ctrl-C is noticed.
@@ -26,18 +25,15 @@ const STALLED_AFTER: Duration = Duration::from_secs(120);
 type Open<'a> = dyn Fn(u64) -> Result<Box<dyn Target>, TargetError> + Sync + 'a;
 
 pub(super) fn run(arguments: &SoakArgs, out: &mut dyn Write) -> Result<Exit, AppError> {
-    let options = busy::with_threads(&arguments.target, arguments.load.threads);
-    let open = |round: u64| target::open(&of_round(&options, round));
+    let open = |round: u64| {
+        // Another seed in each round.
+        let change = |simulation: Simulation| {
+            let seed = simulation.seed.wrapping_add(round);
+            busy::with_threads(Simulation { seed, ..simulation }, arguments.load.threads)
+        };
+        target::open_as(&arguments.target, &change)
+    };
     run_on(arguments, &open, out)
-}
-
-/// The options of a round's target: a simulated machine has another seed in each.
-fn of_round(options: &TargetOptions, round: u64) -> TargetOptions {
-    let mut options = options.clone();
-    if let Some(simulation) = &mut options.sim {
-        simulation.seed = simulation.seed.wrapping_add(round);
-    }
-    options
 }
 
 /// The same on whatever `open` opens.
@@ -155,13 +151,7 @@ impl Teller<'_> {
     fn write_metrics(&self, reading: &Reading) -> Result<(), AppError> {
         let Some(path) = &self.arguments.metrics else { return Ok(()) };
         let text = soak::metrics::text(reading).unwrap_or_default();
-        write_whole(path, &text)
+        // Whoever reads it sees all of it, or what was there before.
+        NewFile::begin(path, true, None)?.finish_with(&text)
     }
-}
-
-/// Writes a file so that whoever reads it sees all of it, or what was there before.
-fn write_whole(path: &Path, text: &str) -> Result<(), AppError> {
-    let file = NewFile::begin(path, true, None)?;
-    file.write(text)?;
-    file.finish()
 }

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::PathBuf;
 
 use dmaproof_protocol::Direction;
 
@@ -40,11 +39,8 @@ fn run_all(
     targets: &[&dyn Target],
     out: &mut dyn Write,
 ) -> Result<Exit, AppError> {
-    // Before anything runs: so that nobody waits for a file that cannot be written.
-    let begin = |path: &Option<PathBuf>| {
-        path.as_ref().map(|path| NewFile::begin(path, true, None)).transpose()
-    };
-    let (html, junit) = (begin(&arguments.html)?, begin(&arguments.junit)?);
+    let html = NewFile::for_report(arguments.html.as_ref())?;
+    let junit = NewFile::for_report(arguments.junit.as_ref())?;
     let (mut end, mut reports) = (Exit::Intact, Vec::new());
     for (index, target) in targets.iter().enumerate() {
         if index != 0 && !arguments.json {
@@ -61,14 +57,12 @@ fn run_all(
         }
     }
     if let Some(file) = html {
-        file.write(&page::page(&reports))?;
-        file.finish()?;
+        file.finish_with(&page::page(&reports))?;
     }
     if let Some(file) = junit {
         let text = junit::text(&reports)
             .map_err(|error| AppError::Output(std::io::Error::other(error)))?;
-        file.write(&text)?;
-        file.finish()?;
+        file.finish_with(&text)?;
     }
     Ok(end)
 }

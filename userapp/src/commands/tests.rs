@@ -109,16 +109,47 @@ fn test_of_what_the_device_does_not_offer_is_no_pass() {
     assert!(text.contains("NOTHING RAN"), "{text}");
 }
 
-#[test]
-fn test_takes_notes_seriously_only_when_strict() {
-    let note = Note {
+/// A rule that was not followed.
+fn note(harmless: bool) -> Note {
+    Note {
         rule: "DMA-85".to_owned(),
         text: "missing".to_owned(),
         call_site: "packet.rs:9".to_owned(),
         count: 1,
-        harmless: true,
-    };
-    let target = MemoryTarget::new().with_note(note);
+        harmless,
+    }
+}
+
+#[test]
+fn commands_list_the_notes_and_fail_if_data_can_be_lost_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    fs::write(&from, [7; 5000]).unwrap();
+    let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
+    let commands = [
+        &["copy", from, to, "--force"][..],
+        &["write", from],
+        &["read", to, "--force"],
+        &["bench", "--paths", "packet", "--sizes", "512", "--depths", "1", "--time", "1ms"],
+    ];
+    for arguments in commands {
+        for (harmless, expected) in [(true, Exit::Intact), (false, Exit::Failed)] {
+            let target = MemoryTarget::new().with_note(note(harmless));
+            let (result, text) = app(&target, arguments);
+            assert_eq!(exit(result), expected, "{arguments:?}: {text}");
+            assert!(text.contains("DMA-85 not followed at packet.rs:9"), "{arguments:?}: {text}");
+        }
+    }
+    // Both directions of the bench have it.
+    let json = [commands[3], &["--json"]].concat();
+    let (_, text) = app(&MemoryTarget::new().with_note(note(true)), &json);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["notes"][0]["count"], 2);
+}
+
+#[test]
+fn test_takes_notes_seriously_only_when_strict() {
+    let target = MemoryTarget::new().with_note(note(true));
     let (result, text) = app(&target, &["test", "--cases", "0-20"]);
     assert_eq!(result.unwrap(), Exit::Intact);
     assert!(text.contains("DMA-85 not followed at packet.rs:9"), "{text}");
@@ -234,14 +265,7 @@ fn test_reports_a_device_that_never_stops() {
 
 #[test]
 fn test_keeps_the_notes_when_the_machine_stops() {
-    let note = Note {
-        rule: "DMA-85".to_owned(),
-        text: "missing".to_owned(),
-        call_site: "packet.rs:9".to_owned(),
-        count: 1,
-        harmless: true,
-    };
-    let target = MemoryTarget::new().with_note(note).with_defect(
+    let target = MemoryTarget::new().with_note(note(true)).with_defect(
         Path::ScatterGather,
         Direction::ToDevice,
         DefectKind::Stops,
@@ -444,6 +468,16 @@ fn a_sweep_says_how_many_seeds_were_intact() {
     assert_eq!(exit, Exit::Intact);
     assert!(text.contains("scheduling=deterministic") && text.contains("seeds 5 to 16"), "{text}");
     assert!(text.lines().last().unwrap().starts_with("INTACT: 12 seeds, "), "{text}");
+}
+
+#[test]
+fn a_sweep_keeps_the_scheduler_that_was_named() {
+    for scheduling in ["scheduling=straight", "scheduling=threads"] {
+        let machine = format!("x64,{scheduling}");
+        let (exit, text) = sweep(&["--seeds", "2", "--sim", &machine], |_| MemoryTarget::new());
+        assert_eq!(exit, Exit::Intact);
+        assert!(text.contains(scheduling) && !text.contains("deterministic"), "{text}");
+    }
 }
 
 #[test]

@@ -4,11 +4,11 @@ use std::io::Write;
 
 use dmaproof_protocol::Direction;
 
-use super::files::{Way, check_end, open, read_piece};
+use super::files::{Way, carry_out, check_end, intact, open, read_piece};
 use crate::cli::WriteArgs;
 use crate::describe::count;
 use crate::exit::{AppError, Exit, Fate};
-use crate::target::{Session, Target, with_target};
+use crate::target::{Session, Target};
 use crate::{interrupt, progress};
 
 pub(super) fn run(
@@ -44,9 +44,7 @@ pub(super) fn run(
         check_end(&mut file, &path, length, Fate::Reached(done))?;
         Ok(way)
     };
-    let result = with_target(target, body);
-    bar.finish_and_clear();
-    let way = result??;
+    let (way, notes) = carry_out(target, body, &bar, out)?;
     let bytes = count(length, "byte");
     writeln!(out, "wrote {bytes} at device offset {offset} by {}", way.route)?;
     if target.options().starts_with("--sim ") {
@@ -56,7 +54,7 @@ pub(super) fn run(
              there and back"
         )?;
     }
-    Ok(Exit::Intact)
+    intact(&notes)
 }
 
 /// A cancelled request is the user's wish, and what was sent before it stays sent.

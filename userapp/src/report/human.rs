@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use super::{Report, Verdict};
 use crate::describe::count;
 use crate::ledger::{Alignment, Cell, Ledger, Row, Size, State};
+use crate::notes;
 use crate::sweep::{End, Failure};
-use crate::target::Note;
 
 /// Writes what is known before the run.
 ///
@@ -51,7 +51,7 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     if let Some(ledger) = &outcome.ledger {
         write_ledger(out, ledger)?;
     }
-    write_notes(out, &report.notes)?;
+    notes::write(out, &report.notes)?;
     write_never_stopped(out, report)?;
     write_accounts(out, report)?;
     if outcome.end == End::TooManyFailures {
@@ -159,19 +159,6 @@ fn write_row(out: &mut dyn Write, row: &Row) -> io::Result<()> {
         write!(out, "{cells:<10}")?;
     }
     writeln!(out, "{:>7}{:>7}", row.intact(), row.failed())
-}
-
-fn write_notes(out: &mut dyn Write, notes: &[Note]) -> io::Result<()> {
-    if !notes.is_empty() {
-        writeln!(out, "\nnotes")?;
-    }
-    for Note { rule, text, call_site, count, harmless } in notes {
-        let times = if *count > 1 { format!(" ({count} times)") } else { String::new() };
-        let effect = if *harmless { "; harmless on this machine" } else { "" };
-        writeln!(out, "  {rule} not followed at {call_site}{effect}{times}")?;
-        writeln!(out, "    {text}")?;
-    }
-    Ok(())
 }
 
 fn write_never_stopped(out: &mut dyn Write, report: &Report) -> io::Result<()> {

@@ -6,6 +6,7 @@ use super::{Report, Verdict};
 use crate::exit::Exit;
 use crate::html::{Page, facts, scroll};
 use crate::ledger::{Alignment, Cell, Ledger, Row, Size, State};
+use crate::notes;
 use crate::sweep::Failure;
 
 const STYLE: &str = include_str!("style.css");
@@ -45,7 +46,8 @@ fn one(report: &Report, named: bool) -> Markup {
         (broken(report))
         (failures(report))
         @if let Some(ledger) = &outcome.ledger { (coverage(ledger)) }
-        (notes(report))
+        (notes::panel(&report.notes))
+        (accounts(report))
         footer { p { "The same run again: " code { (report.replay(None)) } } }
     }
 }
@@ -163,19 +165,9 @@ fn cell_of(cell: &Cell, alignment: Alignment) -> Markup {
     }
 }
 
-fn notes(report: &Report) -> Markup {
+/// Where the driver's counters disagree with what was asked for.
+fn accounts(report: &Report) -> Markup {
     html! {
-        @if !report.notes.is_empty() {
-            section.panel {
-                h2 { "Rules that were not followed" }
-                ul { @for note in &report.notes {
-                    li { b { (note.rule) } " at " code { (note.call_site) }
-                        @if note.harmless { ", harmless on this machine" }
-                        @if note.count > 1 { ", " (note.count) " times" }
-                        ": " (note.text) }
-                } }
-            }
-        }
         @if !report.outcome.accounts.is_empty() {
             section.panel {
                 h2 { "The driver's counters disagree with what was asked for" }

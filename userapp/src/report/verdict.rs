@@ -6,6 +6,7 @@ use super::Report;
 use crate::describe::count;
 use crate::exit::Exit;
 use crate::ledger::State;
+use crate::notes;
 use crate::sweep::{Account, End};
 
 /// What a test ends with.
@@ -165,7 +166,7 @@ fn rule_broken(report: &Report) -> String {
 
 /// The first rule that was broken on a machine that went on.
 fn broken(report: &Report) -> Option<&str> {
-    report.notes.iter().find(|note| !note.harmless).map(|note| note.rule.as_str())
+    notes::broken(&report.notes).map(|note| note.rule.as_str())
 }
 
 fn data_intact(intact: u64) -> String {

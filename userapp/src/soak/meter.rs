@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::describe::count;
 use crate::explain::Explanation;
-use crate::target::{Disturbance, Ended, NtStatus, TargetError};
+use crate::notes;
+use crate::target::{Disturbance, Ended, Note, NtStatus, TargetError};
 use crate::traffic::{Found, Tally};
 
 /// After so many rounds the allocator has what it needs for good.
@@ -44,6 +45,7 @@ struct State {
     failures: u64,
     /// The rule that a machine stopped at, or that was broken on the way.
     broken: Option<String>,
+    notes: Vec<Note>,
     lost: Option<NtStatus>,
     replay: Option<String>,
     resident_settled: Option<u64>,
@@ -66,6 +68,8 @@ pub struct Reading {
     pub failures: u64,
     /// The rule that was broken.
     pub broken: Option<String>,
+    /// Rules that were not followed where it did no harm.
+    pub notes: Vec<Note>,
     /// The device is gone for good, or the permission.
     pub lost: Option<NtStatus>,
     /// The command that makes the failed round again.
@@ -108,6 +112,7 @@ impl Meter {
             troubles: state.troubles.clone(),
             failures: state.failures,
             broken: state.broken.clone(),
+            notes: state.notes.clone(),
             lost: state.lost,
             replay: state.replay.clone(),
             resident_settled: state.resident_settled,
@@ -212,7 +217,9 @@ impl Meter {
             }
             Err(error) => return Err(error),
         }
-        for note in ended.notes.into_iter().filter(|note| !note.harmless) {
+        let (harmless, harmful): (Vec<_>, Vec<_>) =
+            ended.notes.into_iter().partition(|note| note.harmless);
+        for note in harmful {
             told.push(format!(
                 "rule {} was broken at {}: {}",
                 note.rule, note.call_site, note.text
@@ -225,6 +232,7 @@ impl Meter {
         told.into_iter().for_each(|text| self.trouble(text));
         let mut state = self.state();
         state.rounds += 1;
+        notes::add(&mut state.notes, harmless);
         state.broken = broken.or(state.broken.take());
         let State { past, now, .. } = &mut *state;
         for thread in now {

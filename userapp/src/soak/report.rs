@@ -9,7 +9,8 @@ use super::meter::resident;
 use super::{Reading, Trouble, whole_seconds};
 use crate::describe::count;
 use crate::exit::Exit;
-use crate::target::Disturbance;
+use crate::notes;
+use crate::target::{Disturbance, Note};
 use crate::traffic::PathCount;
 
 /// The version of the lines' layout.
@@ -141,6 +142,7 @@ struct End<'a> {
     exit_status: u8,
     troubles: &'a [Trouble],
     rule: Option<&'a str>,
+    notes: &'a [Note],
     lost: Option<String>,
     replay: Option<&'a str>,
 }
@@ -200,6 +202,7 @@ pub fn write_json(
             exit_status: verdict.exit().into(),
             troubles: &reading.troubles,
             rule: reading.broken.as_deref(),
+            notes: &reading.notes,
             lost: reading.lost.map(|status| status.to_string()),
             replay: reading.replay.as_deref(),
         }),
@@ -270,6 +273,7 @@ pub fn write_summary(
     if let Some(replay) = &reading.replay {
         writeln!(out, "again, as far as the scheduler permits: {replay}")?;
     }
+    notes::write(out, &reading.notes)?;
     writeln!(out, "\n{}", sentence(reading))?;
     for [to_device, from_device, path] in paths(reading) {
         writeln!(out, "  {path:<16} {to_device:>12} to the device {from_device:>12} from it")?;

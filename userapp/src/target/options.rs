@@ -180,8 +180,9 @@ pub struct Simulation {
     pub profile: Profile,
     /// The device in it.
     pub device: Device,
-    /// Who decides what runs next.
-    pub scheduling: Scheduling,
+    /// Who decides what runs next, if somebody was named: [`Scheduling::Straight`] unless a command
+    /// needs another one.
+    pub scheduling: Option<Scheduling>,
     /// The seed of the machine's own choices.
     pub seed: u64,
     /// The most map registers that an adapter gets.
@@ -211,7 +212,7 @@ impl Default for Simulation {
         Self {
             profile: Profile::default(),
             device: Device::default(),
-            scheduling: Scheduling::default(),
+            scheduling: None,
             seed: 1,
             map_registers: None,
             double_buffer: false,
@@ -255,12 +256,13 @@ impl Simulation {
     fn settings(&self) -> Vec<String> {
         let mut settings = Vec::new();
         match &self.scheduling {
-            Scheduling::Straight => {}
-            Scheduling::Threads { processors } => {
+            None => {}
+            Some(Scheduling::Straight) => settings.push("scheduling=straight".to_owned()),
+            Some(Scheduling::Threads { processors }) => {
                 settings.push("scheduling=threads".to_owned());
                 settings.push(format!("processors={processors}"));
             }
-            Scheduling::Deterministic { processors, policy } => {
+            Some(Scheduling::Deterministic { processors, policy }) => {
                 settings.push("scheduling=deterministic".to_owned());
                 settings.push(format!("processors={processors}"));
                 settings.push(format!("policy={policy}"));
@@ -314,19 +316,19 @@ impl Simulation {
                     .ok_or_else(|| unknown("device", value, &Device::ALL.map(Device::name)))?;
             }
             "scheduling" => {
-                self.scheduling = match value {
+                self.scheduling = Some(match value {
                     "straight" => Scheduling::Straight,
                     "threads" => Scheduling::Threads { processors: self.processors().unwrap_or(2) },
                     "deterministic" => self.deterministic(None),
                     _ => return Err(unknown("scheduling", value, SCHEDULERS)),
-                };
+                });
             }
             "processors" => {
                 // CAST: at most 64.
                 let count = number(name, value, 1, 64)? as usize;
                 match &mut self.scheduling {
-                    Scheduling::Deterministic { processors, .. } => *processors = count,
-                    other => *other = Scheduling::Threads { processors: count },
+                    Some(Scheduling::Deterministic { processors, .. }) => *processors = count,
+                    other => *other = Some(Scheduling::Threads { processors: count }),
                 }
             }
             "policy" => {
@@ -334,7 +336,7 @@ impl Simulation {
                 if let Policy::Replay(list) = &policy {
                     self.seed = list.seed();
                 }
-                self.scheduling = self.deterministic(Some(policy));
+                self.scheduling = Some(self.deterministic(Some(policy)));
             }
             "seed" => self.seed = number(name, value, 0, u64::MAX)?,
             // CAST: the bounds below are those of `u32`, or less.
@@ -360,30 +362,44 @@ impl Simulation {
 
     /// Caches that are not coherent are simulated one step at a time.
     fn check(&self) -> Result<(), String> {
-        if self.profile.is_coherent() || !matches!(self.scheduling, Scheduling::Threads { .. }) {
+        if self.profile.is_coherent()
+            || !matches!(self.scheduling, Some(Scheduling::Threads { .. }))
+        {
             return Ok(());
         }
         Err(format!(
             "the caches of profile {} are not coherent, which scheduling=threads cannot simulate; \
-             use scheduling=straight",
+             use scheduling=straight or scheduling=deterministic",
             self.profile.name()
         ))
     }
 
+    /// Why this machine cannot run so many threads, if it cannot.
+    #[must_use]
+    pub const fn refusal(&self, threads: usize) -> Option<&'static str> {
+        match self.scheduling {
+            Some(Scheduling::Straight) | None if threads > 1 => Some(
+                "scheduling=straight has one thread; leave it out, and a scheduler with several \
+                 is chosen",
+            ),
+            _ => None,
+        }
+    }
+
     fn processors(&self) -> Option<usize> {
         match self.scheduling {
-            Scheduling::Threads { processors } | Scheduling::Deterministic { processors, .. } => {
-                Some(processors)
-            }
-            Scheduling::Straight => None,
+            Some(
+                Scheduling::Threads { processors } | Scheduling::Deterministic { processors, .. },
+            ) => Some(processors),
+            Some(Scheduling::Straight) | None => None,
         }
     }
 
     /// The deterministic scheduler, with what is set already.
     fn deterministic(&self, policy: Option<Policy>) -> Scheduling {
         let before = match &self.scheduling {
-            Scheduling::Deterministic { policy, .. } => Some(policy.clone()),
-            Scheduling::Threads { .. } | Scheduling::Straight => None,
+            Some(Scheduling::Deterministic { policy, .. }) => Some(policy.clone()),
+            Some(Scheduling::Threads { .. } | Scheduling::Straight) | None => None,
         };
         let policy = policy.or(before).unwrap_or_default();
         Scheduling::Deterministic { processors: self.processors().unwrap_or(2), policy }
@@ -476,6 +492,7 @@ mod tests {
         for text in [
             "x64",
             "x64-dmar,device=edu",
+            "x64,scheduling=straight",
             "x64,scheduling=threads,processors=4,seed=9,map-registers=2,double-buffer=on",
             "x64,processors=3,scheduling=threads,versions=2,msi=off",
             "x64,scheduling=deterministic",

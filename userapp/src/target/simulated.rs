@@ -84,7 +84,7 @@ impl SimulatedTarget {
             Profile::Arm64 => nthost::Profile::Arm64,
             Profile::Nt => nthost::Profile::Nt,
         };
-        let scheduling = match scheduling {
+        let scheduling = match scheduling.unwrap_or_default() {
             Scheduling::Straight => nthost::Scheduling::Straight,
             Scheduling::Threads { processors } => nthost::Scheduling::Threads { processors },
             Scheduling::Deterministic { processors, policy } => {
@@ -147,15 +147,11 @@ impl SimulatedTarget {
     /// Why this machine cannot run so many bodies at a time, if it cannot.
     const fn refusal(&self, bodies: usize) -> Option<&'static str> {
         match self.simulation.scheduling {
-            Scheduling::Deterministic { .. } if !nthost::Scheduling::DETERMINISTIC => Some(
+            Some(Scheduling::Deterministic { .. }) if !nthost::Scheduling::DETERMINISTIC => Some(
                 "there is no deterministic scheduler on this system; use \
                  --sim PROFILE,scheduling=straight",
             ),
-            Scheduling::Straight if bodies > 1 => Some(
-                "scheduling=straight has one thread; use scheduling=threads or \
-                 scheduling=deterministic",
-            ),
-            _ => None,
+            _ => self.simulation.refusal(bodies),
         }
     }
 
