@@ -150,7 +150,8 @@ impl Teller<'_> {
 
     fn write_metrics(&self, reading: &Reading) -> Result<(), AppError> {
         let Some(path) = &self.arguments.metrics else { return Ok(()) };
-        let text = soak::metrics::text(reading).unwrap_or_default();
+        let text =
+            soak::metrics::text(reading).expect("the names are good, and each is there once");
         // Whoever reads it sees all of it, or what was there before.
         NewFile::begin(path, true, None)?.finish_with(&text)
     }
