@@ -50,7 +50,6 @@ pub struct End {
     pub notes: Vec<Report>,
     /// The transfers whose data or status was wrong, as far as the application came.
     pub wrong: Vec<String>,
-    pub crossings: Vec<nthost::Crossing>,
 }
 
 /// Buffers of the application: bytes, and the first byte's offset in its page. All have whole
@@ -85,7 +84,7 @@ impl Trial {
         let found = Arc::new(Mutex::new(Vec::new()));
         let stopped = self.play(&machine, wrong, &found).err().map(|stopped| *stopped.report);
         let wrong = found.lock().expect("no run panics with the lock").clone();
-        End { stopped, notes: machine.notes(), wrong, crossings: machine.crossings() }
+        End { stopped, notes: machine.notes(), wrong }
     }
 
     fn play(

@@ -108,43 +108,6 @@ fn twin_is_clean(trial: Trial) {
     }
 }
 
-fn dump(trial: Trial) {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    use std::io::Write;
-    let mut out =
-        std::fs::File::create(format!("{}/{}", std::env::var("DUMP").unwrap(), trial.name))
-            .unwrap();
-    for profile in Profile::ALL {
-        for seed in 1..=4 {
-            for wrong in [true, false] {
-                for go_on in [false, true] {
-                    let end = trial
-                        .run(trial.machine(profile, seed).log_crossings(true).go_on(go_on), wrong);
-                    let mut h = DefaultHasher::new();
-                    format!("{:?}", end.crossings).hash(&mut h);
-                    writeln!(
-                        out,
-                        "== {} {seed} {wrong} {go_on} crossings {} {:x}",
-                        profile.name(),
-                        end.crossings.len(),
-                        h.finish()
-                    )
-                    .unwrap();
-                    if seed == 1 && !go_on && profile.name() == "x64" {
-                        for c in &end.crossings {
-                            writeln!(out, "{c:?}").unwrap();
-                        }
-                    }
-                    for r in end.stopped.iter().chain(&end.notes) {
-                        writeln!(out, "{r}").unwrap();
-                    }
-                    writeln!(out, "{:?}", end.wrong).unwrap();
-                }
-            }
-        }
-    }
-}
-
 macro_rules! drivers {
     ($($name:ident: $kind:ident;)*) => {
         $(mod $name {
@@ -152,7 +115,7 @@ macro_rules! drivers {
             use crate::drivers::$name::Field;
             use crate::drivers::frame::{Driver, driver_entry};
 
-            pub const TRIAL: Trial = Trial {
+            const TRIAL: Trial = Trial {
                 name: stringify!($name),
                 kind: Kind::$kind,
                 interface: Field::<true>::INTERFACE,
@@ -175,11 +138,6 @@ macro_rules! drivers {
                 crate::twin_is_clean(TRIAL);
             }
         })*
-
-        #[test]
-        fn zz_dump() {
-            for trial in [$($name::TRIAL),*] { crate::dump(trial); }
-        }
 
         #[test]
         fn every_row_has_its_driver() {
