@@ -112,16 +112,14 @@ impl Part<'_, '_> {
             }
             cache.drain(adapter.slot, Cause::FifoDrained);
         }
-        let is_bounced = |offset: usize| lines >> (offset / LINE) & 1 == 1;
         let mut done = 0;
         while done < self.length {
             let offset = start + done;
-            let bounced = is_bounced(offset);
-            let mut length = LINE - offset % LINE;
-            while done + length < self.length && is_bounced(offset + length) == bounced {
-                length += LINE;
-            }
-            let length = length.min(self.length - done);
+            let ahead = lines >> (offset / LINE);
+            let bounced = ahead & 1 == 1;
+            let run = if bounced { ahead.trailing_ones() } else { ahead.trailing_zeros() };
+            // CAST: at most 64 lines.
+            let length = (run as usize * LINE - offset % LINE).min(self.length - done);
             match bounce.filter(|_| bounced) {
                 Some(bounce) => {
                     self.access.copy(self.at + done, length, bounce.wrapping_add(offset));
