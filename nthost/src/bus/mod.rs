@@ -32,7 +32,6 @@ pub(crate) struct Function {
     pub line: LineId,
     pub messages: Vec<LineId>,
     model: Mutex<Box<dyn Device>>,
-    deadline: AtomicU64,
     /// False after a surprise removal: registers read all ones, the model does not run.
     present: AtomicBool,
     silence: Silence,
@@ -50,17 +49,11 @@ impl Function {
         self.present.load(Ordering::Acquire)
     }
 
-    /// When the model wants to run. One that is gone never does, whatever it wanted: it may have
-    /// been at work on another processor when it vanished.
-    fn deadline(&self) -> u64 {
-        if self.is_present() { self.deadline.load(Ordering::SeqCst) } else { u64::MAX }
-    }
-
     /// The device vanishes: no access reaches the model any more, and it masters nothing.
     pub(crate) fn vanish(&self, kernel: &Kernel) {
-        self.present.store(false, Ordering::Release);
+        self.present.store(false, Ordering::SeqCst);
         self.silence.begin(kernel.clock.now());
-        self.deadline.store(u64::MAX, Ordering::Release);
+        kernel.bus.set_deadline(self, None);
         kernel.interrupts.lower(self.line);
     }
 
@@ -96,31 +89,18 @@ impl Function {
     /// Whether the model is still to be called, and so may request DMA by itself. While it runs on
     /// another processor it is not known whether it will be: this waits for it, as a register access
     /// does. No lock of the HAL's is held.
-    pub(crate) fn is_active(&self) -> bool {
+    pub(crate) fn is_active(&self, bus: &Bus) -> bool {
         let _model = self.model.lock();
-        self.deadline() != u64::MAX
-    }
-
-    fn is_due(&self, now: u64) -> bool {
-        self.deadline() <= now
+        bus.slots.read().deadlines[self.index].load(Ordering::SeqCst) != u64::MAX
     }
 
     fn run(&self, kernel: &Kernel) -> bool {
-        let now = kernel.clock.now();
-        let due = self.deadline.load(Ordering::Acquire);
-        if due > now || !self.is_present() {
-            return false;
-        }
         let mut model = self.model.lock();
-        if self
-            .deadline
-            .compare_exchange(due, u64::MAX, Ordering::AcqRel, Ordering::Acquire)
-            .is_err()
-        {
-            return false;
+        let runs = self.is_present() && kernel.bus.take_due(self.index, kernel.clock.now());
+        if runs {
+            model.on_timer(&mut View::new(kernel, self));
         }
-        model.on_timer(&mut View::new(kernel, self));
-        true
+        runs
     }
 }
 
@@ -129,10 +109,33 @@ pub(crate) const fn all_ones(size: u8) -> u64 {
     if size >= 8 { u64::MAX } else { (1 << (size * 8)) - 1 }
 }
 
+/// What is in the slots of a bus.
+#[derive(Debug, Default)]
+struct Slots {
+    functions: Vec<Arc<Function>>,
+    /// When each function's model wants to run; `u64::MAX`: never. Apart from the functions, since
+    /// all of them are looked at time and again.
+    deadlines: Vec<AtomicU64>,
+}
+
+impl Slots {
+    fn earliest(&self) -> u64 {
+        let deadlines = self.deadlines.iter().map(|deadline| deadline.load(Ordering::SeqCst));
+        deadlines.min().unwrap_or(u64::MAX)
+    }
+
+    /// The slots from `first` on whose models want to run.
+    fn due(&self, first: usize, now: u64) -> impl Iterator<Item = usize> {
+        let due = move |deadline: &AtomicU64| deadline.load(Ordering::SeqCst) <= now;
+        let slots = self.deadlines.iter().enumerate().skip(first);
+        slots.filter_map(move |(slot, deadline)| due(deadline).then_some(slot))
+    }
+}
+
 /// The bus of one machine.
 #[derive(Debug)]
 pub(crate) struct Bus {
-    functions: RwLock<Vec<Arc<Function>>>,
+    slots: RwLock<Slots>,
     /// The earliest deadline of all models.
     next: AtomicU64,
     next_window: AtomicU64,
@@ -150,7 +153,7 @@ pub(crate) struct Bus {
 impl Bus {
     pub(crate) fn new() -> Self {
         Self {
-            functions: RwLock::new(Vec::new()),
+            slots: RwLock::default(),
             next: AtomicU64::new(u64::MAX),
             next_window: AtomicU64::new(WINDOWS),
             mappings: registers::Mappings::default(),
@@ -171,11 +174,12 @@ impl Bus {
                 Window { base: base.next_multiple_of(size), size: bar.size, bits64: bar.bits64 }
             })
         });
-        let mut functions = self.functions.write();
-        let index = functions.len();
+        let mut slots = self.slots.write();
+        let index = slots.functions.len();
         let line = kernel.interrupts.allocate(true);
         let messages = identity.msi_messages.max(identity.msix_messages);
-        functions.push(Arc::new(Function {
+        slots.deadlines.push(AtomicU64::new(u64::MAX));
+        slots.functions.push(Arc::new(Function {
             index,
             config: Config::new(&identity, windows),
             line,
@@ -183,7 +187,6 @@ impl Bus {
             identity,
             system: model.system(),
             model: Mutex::new(model),
-            deadline: AtomicU64::new(u64::MAX),
             present: AtomicBool::new(true),
             silence: Silence::new(),
         }));
@@ -192,13 +195,13 @@ impl Bus {
 
     /// The device in a slot.
     pub(crate) fn function(&self, slot: usize) -> Option<Arc<Function>> {
-        self.functions.read().get(slot).cloned()
+        self.slots.read().functions.get(slot).cloned()
     }
 
     /// The device and BAR whose window holds a physical address, with the offset in it.
     pub(crate) fn decode(&self, address: u64) -> Option<(Arc<Function>, u8, u64)> {
-        let functions = self.functions.read();
-        functions.iter().find_map(|f| {
+        let slots = self.slots.read();
+        slots.functions.iter().find_map(|f| {
             let (bar, offset) = f.config.decode(address)?;
             Some((Arc::clone(f), bar, offset))
         })
@@ -216,9 +219,8 @@ impl Bus {
     }
 
     /// Calls `each` for every slot whose device model wants to run.
-    pub(crate) fn due(&self, now: u64, mut each: impl FnMut(usize)) {
-        let functions = self.functions.read();
-        functions.iter().filter(|f| f.is_due(now)).for_each(|function| each(function.index));
+    pub(crate) fn due(&self, now: u64, each: impl FnMut(usize)) {
+        self.slots.read().due(0, now).for_each(each);
     }
 
     /// Runs the device model in a slot, if it is due.
@@ -243,21 +245,20 @@ impl Bus {
 
     /// The first function from `slot` on that is due; the list is not held while it runs.
     fn next_due(&self, slot: usize, now: u64) -> Option<Arc<Function>> {
-        let functions = self.functions.read();
-        functions.get(slot..)?.iter().find(|function| function.is_due(now)).cloned()
+        let slots = self.slots.read();
+        let next = slots.due(slot, now).next()?;
+        slots.functions.get(next).cloned()
     }
 
     /// Looks for the earliest deadline again, which only ever became earlier since the last time.
     pub(crate) fn update_next(&self) {
-        let functions = self.functions.read();
-        let earliest =
-            || functions.iter().map(|function| function.deadline()).min().unwrap_or(u64::MAX);
-        let mut next = earliest();
+        let slots = self.slots.read();
+        let mut next = slots.earliest();
         loop {
             self.next.store(next, Ordering::SeqCst);
             // A model that another thread runs may have set its deadline meanwhile, and lowered
             // what was overwritten just now.
-            let again = earliest();
+            let again = slots.earliest();
             if again >= next {
                 return;
             }
@@ -265,11 +266,28 @@ impl Bus {
         }
     }
 
+    /// A model wants to run. One that is gone never does, whatever it wants: it may have been at
+    /// work on another processor when it vanished.
     fn set_deadline(&self, function: &Function, at: Option<u64>) {
-        function.deadline.store(at.unwrap_or(u64::MAX), Ordering::SeqCst);
-        if let Some(at) = at {
+        let slots = self.slots.read();
+        let deadline = &slots.deadlines[function.index];
+        deadline.store(at.unwrap_or(u64::MAX), Ordering::SeqCst);
+        if !function.present.load(Ordering::SeqCst) {
+            deadline.store(u64::MAX, Ordering::SeqCst);
+        } else if let Some(at) = at {
             self.next.fetch_min(at, Ordering::SeqCst);
         }
+    }
+
+    /// Whether a model is due; then it is no more. Its lock is held.
+    fn take_due(&self, slot: usize, now: u64) -> bool {
+        let slots = self.slots.read();
+        let deadline = &slots.deadlines[slot];
+        let due = deadline.load(Ordering::SeqCst) <= now;
+        if due {
+            deadline.store(u64::MAX, Ordering::SeqCst);
+        }
+        due
     }
 
     /// Register reads so far.

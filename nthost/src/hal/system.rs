@@ -257,7 +257,8 @@ pub(super) fn flush(kernel: &Kernel, adapter: &Adapter) -> Result<(), Violation>
     let function = kernel.bus.function(adapter.slot);
     let controller = &kernel.hal.controller;
     let cancels = adapter.traits.version >= 3;
-    let requests = function.as_ref().is_some_and(|f| f.is_present() && (cancels || f.is_active()));
+    let requests =
+        function.as_ref().is_some_and(|f| f.is_present() && (cancels || f.is_active(&kernel.bus)));
     if let Some((Progress::Running, origin)) = controller.progress(channel)
         && requests
     {
