@@ -34,6 +34,8 @@ pub(crate) struct Function {
     model: Mutex<Box<dyn Device>>,
     /// False after a surprise removal: registers read all ones, the model does not run.
     present: AtomicBool,
+    /// The last register write: what the device does after it belongs to another transfer.
+    last_write: AtomicU64,
     silence: Silence,
 }
 
@@ -69,6 +71,17 @@ impl Function {
         }
         let mut model = self.model.lock();
         model.read(&mut View::new(kernel, self), bar, offset, size)
+    }
+
+    /// The number of the last register write.
+    fn last_write(&self) -> u64 {
+        self.last_write.load(Ordering::Relaxed)
+    }
+
+    /// The driver writes a register, which may begin a transfer.
+    pub(crate) fn command(&self, kernel: &Kernel, bar: u8, offset: u64, size: u8, value: u64) {
+        self.last_write.store(kernel.bus.next_number(), Ordering::Relaxed);
+        self.write(kernel, bar, offset, size, value);
     }
 
     /// A register write; lost when the device is gone.
@@ -142,8 +155,6 @@ pub(crate) struct Bus {
     mappings: registers::Mappings,
     /// Numbers register writes, and flushes of common buffers between them.
     sequence: AtomicU64,
-    /// The last register write: what a device does after it belongs to another transfer.
-    last_write: AtomicU64,
     /// Register reads so far.
     reads: AtomicU64,
     /// Bytes read from registers outside of interrupt handlers.
@@ -158,7 +169,6 @@ impl Bus {
             next_window: AtomicU64::new(WINDOWS),
             mappings: registers::Mappings::default(),
             sequence: AtomicU64::new(0),
-            last_write: AtomicU64::new(0),
             reads: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
         }
@@ -188,6 +198,7 @@ impl Bus {
             system: model.system(),
             model: Mutex::new(model),
             present: AtomicBool::new(true),
+            last_write: AtomicU64::new(0),
             silence: Silence::new(),
         }));
         index
@@ -295,9 +306,9 @@ impl Bus {
         self.reads.load(Ordering::Relaxed)
     }
 
-    /// The number of the last register write.
-    pub(crate) fn last_write(&self) -> u64 {
-        self.last_write.load(Ordering::Relaxed)
+    /// The number of the last register write to the device in a slot.
+    pub(crate) fn last_write(&self, slot: usize) -> u64 {
+        self.slots.read().functions.get(slot).map_or(0, |function| function.last_write())
     }
 
     /// The next number in the order of register writes and flushes.

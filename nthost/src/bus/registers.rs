@@ -130,8 +130,7 @@ impl Kernel {
     fn write_register(&self, address: u64, size: u8, value: u64) -> Result<(), Violation> {
         let (mapping, offset) = self.register(address, size)?;
         self.clock.pass(ACCESS_NS);
-        self.bus.last_write.store(self.bus.next_number(), Ordering::Relaxed);
-        mapping.function.write(self, mapping.bar, offset, size, value);
+        mapping.function.command(self, mapping.bar, offset, size, value);
         Ok(())
     }
 }

@@ -32,7 +32,7 @@ impl<'a> View<'a> {
             }
             return Err(BusError::NotMaster);
         }
-        let transfer = self.transfer.unwrap_or_else(|| self.kernel.bus.last_write());
+        let transfer = self.transfer.unwrap_or_else(|| self.function.last_write());
         self.kernel.hal.access_for(self.kernel, self.function.index, address, access, transfer)
     }
 }
@@ -81,7 +81,7 @@ impl Bus for View<'_> {
     }
 
     fn transfer(&self) -> u64 {
-        self.kernel.bus.last_write()
+        self.function.last_write()
     }
 
     fn on_behalf_of(&mut self, transfer: u64) {

@@ -187,8 +187,8 @@ impl Touch {
 }
 
 impl Hal {
-    /// A bus-master access at a logical address, for the transfer that the last register write
-    /// began.
+    /// A bus-master access at a logical address, for the transfer that the last register write to
+    /// the device began.
     pub(crate) fn access(
         &self,
         kernel: &Kernel,
@@ -196,7 +196,7 @@ impl Hal {
         address: u64,
         access: BusMaster<'_>,
     ) -> Result<(), BusError> {
-        self.access_for(kernel, slot, address, access, kernel.bus.last_write())
+        self.access_for(kernel, slot, address, access, kernel.bus.last_write(slot))
     }
 
     /// A bus-master access of the device in `slot` at a logical address, for a transfer.

@@ -121,6 +121,40 @@ fn a_flush_of_a_part_serves_that_part() {
     });
 }
 
+/// One flush, and a device that writes two halves of a common buffer with a register write to it or
+/// to another device between them.
+fn two_halves(own: bool) -> Option<RuleId> {
+    let mut found = None;
+    at_dispatch(Machine::builder(Profile::Nt), |rig| {
+        let kernel = rig.kernel;
+        let other = kernel.bus.plug(kernel, Box::new(Still));
+        let (adapter, _) = rig.adapter(wide());
+        let common = rig.common(adapter);
+        let at = number(common.logical);
+        let command = |slot| {
+            let function = kernel.bus.function(slot).expect("it was plugged");
+            function.config.start(true);
+            function.command(kernel, 0, 0, 4, 1);
+        };
+        rig.cache_flush(common.mdl, true);
+        command(rig.slot);
+        rig.write(at, &[1; 64]).expect("it is the device's too");
+        command(if own { rig.slot } else { other });
+        rig.write(at + 32, &[1; 64]).expect("it is the device's too");
+        found = rig.fault();
+        let _ = rig.losses();
+        rig.free_mdl(common.mdl);
+        rig.free_common(adapter, &common);
+    });
+    found
+}
+
+#[test]
+fn a_transfer_is_begun_by_a_register_write_to_the_device_itself() {
+    assert_eq!(two_halves(false), None);
+    assert_eq!(two_halves(true), Some(RuleId::Dma90));
+}
+
 #[test]
 fn a_device_that_reads_after_a_flush_for_writing_is_a_note() {
     on(&[Profile::Nt], |rig| {
