@@ -399,8 +399,9 @@ fn beyond(kernel: &Kernel, touch: Touch) -> Reach {
 /// What an access to a page behind an adapter's offset reaches.
 fn reach_direct(kernel: &Kernel, state: &mut State, frame: u64, touch: Touch) -> Reach {
     let (from, to) = (touch.offset(), touch.end());
-    let found = state.file.overlapping(frame, from, to).and_then(|r| state.file.get(r)).copied();
-    let Some(entry) = found else {
+    let first = state.file.overlapping(frame, from, to);
+    let found = first.and_then(|first| Some((first, *state.file.get(first)?)));
+    let Some((first, entry)) = found else {
         let last = state.file.last_with(frame, from).map_or(0, |register| register.operation);
         return ended(explain(state, last, touch), None);
     };
@@ -410,7 +411,7 @@ fn reach_direct(kernel: &Kernel, state: &mut State, frame: u64, touch: Touch) ->
     }
     let whole = entry.from <= from && to <= entry.to;
     if whole || state.file.covers(frame, from, to) {
-        state.file.touch_page(frame, from, to);
+        state.file.touch_from(first, from, to);
         return Reach::Memory(entry.page + from as usize);
     }
     beyond(kernel, touch)

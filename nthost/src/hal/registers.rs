@@ -173,7 +173,7 @@ impl RegisterFile {
         self.bounce.as_ref().map(|bounce| bounce.page(register))
     }
 
-    /// The register that maps some byte of `from..to` of a page.
+    /// The first register that maps some byte of `from..to` of a page.
     #[inline]
     pub(super) fn overlapping(&self, frame: u64, from: u32, to: u32) -> Option<u32> {
         let mut current = *self.frames.get(&frame)?;
@@ -221,9 +221,9 @@ impl RegisterFile {
         }
     }
 
-    /// The device accesses bytes `from..to` of a page, which registers map.
-    pub(super) fn touch_page(&mut self, frame: u64, from: u32, to: u32) {
-        let mut current = self.frames.get(&frame).copied().unwrap_or(NONE);
+    /// The device accesses bytes `from..to` of a page, which the register `first` and others map.
+    pub(super) fn touch_from(&mut self, first: u32, from: u32, to: u32) {
+        let mut current = first;
         while let Some(entry) = self.registers.get_mut(current as usize) {
             entry.touched |= entry.from < to && from < entry.to;
             current = entry.next;
