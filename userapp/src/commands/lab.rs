@@ -59,11 +59,11 @@ pub(super) fn run(arguments: &LabArgs, out: &mut dyn Write) -> Result<Exit, AppE
 /// Draws the outcome that is worth it most; the page, and what it shows.
 fn draw(outcomes: &[Outcome]) -> (String, String) {
     let outcome = picture::choose(outcomes).expect("one can be drawn");
-    let cell = &outcome.cell;
-    let (run, seed) = picture::record(cell, outcome.seed).expect("its machine is there");
-    let frames = frames(cell, &run);
-    let shown = format!("{cell} with seed {seed}, in {} steps", frames.len());
-    (html::page(cell, &run, seed, &frames), shown)
+    let drawn = picture::record(outcome).expect("its machine is there");
+    let frames = frames(&outcome.cell, &drawn.run);
+    let (cell, steps) = (outcome.cell, frames.len());
+    let shown = format!("{cell}, in a run of its own with seed {}, in {steps} steps", drawn.seed);
+    (html::page(outcome, &drawn, &frames), shown)
 }
 
 fn judge_all(cells: &[Cell], seed: u64) -> Result<Vec<Outcome>, AppError> {

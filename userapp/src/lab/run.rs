@@ -1,6 +1,6 @@
 //! One run of the driver with one mistake made for it, and what its data was like afterwards.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dmaproof_protocol::{Direction, Path, TransferHeader};
 use nthost::cache::{Loss, Step};
@@ -42,6 +42,8 @@ pub struct Run {
     pub steps: Vec<Step>,
     /// The transfers that ended.
     pub transfers: Vec<Transfer>,
+    /// The transfer that was under way when the machine stopped.
+    pub cut_short: Option<Transfer>,
     /// For each of the driver's calls that was spoiled, the crossings before it.
     pub spoiled: Vec<u64>,
 }
@@ -65,8 +67,11 @@ const BULK: [Shape; 3] = [
     Shape { length: 600, page_offset: 0x105, device_offset: 128 },
 ];
 
-/// A transfer of four cache lines, few enough to be drawn.
-pub const SMALL: [Shape; 1] = [Shape { length: 256, page_offset: 0x100, device_offset: 64 }];
+/// Transfers of four cache lines, few enough to be drawn: on one page, and across two.
+pub const SMALL: [Shape; 2] = [
+    Shape { length: 256, page_offset: 0x100, device_offset: 64 },
+    Shape { length: 256, page_offset: 0xF80, device_offset: 64 },
+];
 
 /// The DMA controller's FIFO, bytes: no transfer here ends with a full one.
 const CHUNK: usize = 24;
@@ -96,6 +101,23 @@ impl Run {
     #[must_use]
     pub fn is_intact(&self) -> bool {
         self.wrong().is_none() && self.transfers.iter().all(|done| done.result.is_ok())
+    }
+
+    /// What the verifier said: first the violation that stopped the machine, then the notes.
+    pub fn reports(&self) -> impl Iterator<Item = &Report> {
+        self.stopped.iter().chain(&self.notes)
+    }
+
+    /// The rules that were named, once each, in this order.
+    #[must_use]
+    pub fn named(&self) -> Vec<RuleId> {
+        let mut named = Vec::new();
+        for report in self.reports() {
+            if !named.contains(&report.rule) {
+                named.push(report.rule);
+            }
+        }
+        named
     }
 
     /// The first transfer whose data is wrong.
@@ -128,22 +150,26 @@ pub fn run(cell: &Cell, settings: Settings, shapes: &'static [Shape]) -> Option<
     }
     let machine = builder.build();
     // Whatever was seen until a machine stops counts.
-    let seen = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::new(Mutex::new(Progress::default()));
     let (inner, path, direction) = (Arc::clone(&seen), cell.path, cell.direction);
     let ended = machine.run(move |machine| {
         machine.load("dmaproof", dmaproof_driver::driver_entry).expect("the driver loads");
         let (slot, file) = target::start(machine, device(path)).expect("the driver starts");
         let codec = Codec::new(settings.seed);
-        let mut bench = Bench { machine, slot, file, codec, history: History::default() };
+        let history = History::default();
+        let mut bench = Bench { machine, slot, file, codec, history, progress: inner };
         for &shape in shapes {
             let done = bench.transfer(path, direction, shape);
-            inner.lock().unwrap_or_else(PoisonError::into_inner).push(done);
+            let mut progress = bench.progress();
+            progress.under_way = None;
+            progress.done.push(done);
         }
         drop(bench);
         machine.shut_down();
     });
     let stopped = ended.err().map(|stopped| *stopped.report);
-    let transfers = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
+    let progress = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
+    let Progress { done: transfers, under_way } = progress;
     let losses = transfers.iter().flat_map(|done: &Transfer| &done.losses).copied();
     Some(Run {
         losses: losses.chain(machine.cache_losses()).collect(),
@@ -151,6 +177,7 @@ pub fn run(cell: &Cell, settings: Settings, shapes: &'static [Shape]) -> Option<
         notes: machine.notes(),
         steps: machine.cache_steps(),
         transfers,
+        cut_short: under_way,
         spoiled: machine.spoiled_calls(),
     })
 }
@@ -170,6 +197,13 @@ pub fn shapes(cell: &Cell) -> &'static [Shape] {
     }
 }
 
+/// The transfers of a run so far.
+#[derive(Default)]
+struct Progress {
+    done: Vec<Transfer>,
+    under_way: Option<Transfer>,
+}
+
 /// An open device, and what was moved through it.
 struct Bench<'m> {
     machine: &'m Machine,
@@ -177,9 +211,14 @@ struct Bench<'m> {
     file: File,
     codec: Codec,
     history: History,
+    progress: Arc<Mutex<Progress>>,
 }
 
 impl Bench<'_> {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Moves a pattern, and looks where it went without asking the driver.
     fn transfer(&mut self, path: Path, direction: Direction, shape: Shape) -> Transfer {
         let tag = Tag { transfer: self.history.next_number(), family: Family::Plain };
@@ -205,6 +244,15 @@ impl Bench<'_> {
         // CAST: lengths.
         let header = TransferHeader::new(path, shape.device_offset as u64, shape.length as u64);
         let code = target::control_code(direction);
+        let address = buffer.as_ptr().addr();
+        self.progress().under_way = Some(Transfer {
+            shape,
+            address,
+            data: [expected.clone(), before.clone(), before.clone()],
+            losses: Vec::new(),
+            result: Ok(0),
+            wrong: None,
+        });
         let result = self.file.device_io_control(code, header.as_bytes(), &mut buffer);
         let result = result.map_err(|status| NtStatus(status.0));
         let actual = match direction {
@@ -213,7 +261,6 @@ impl Bench<'_> {
             Direction::ToDevice => self.device(path, shape),
             Direction::FromDevice => buffer.to_vec(),
         };
-        let address = buffer.as_ptr().addr();
         let losses = self.machine.take_cache_losses();
         let observed = Observed { losses: losses.clone(), breaches: Vec::new() };
         let evidence = Evidence {

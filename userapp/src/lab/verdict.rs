@@ -82,8 +82,7 @@ impl Trial<'_> {
     /// Keeps what a run says of the mistake.
     fn keep(&mut self, number: u64, run: &Run) {
         let outcome = &mut self.outcome;
-        let reports = run.stopped.iter().chain(&run.notes);
-        for report in reports {
+        for report in run.reports() {
             if outcome.named.contains(&report.rule) {
                 continue;
             }

@@ -2,6 +2,7 @@
 
 use dmaproof_protocol::Direction;
 use nthost::cache::{Cause, FIFO, LINE, LineState, Loss, Lost, Step};
+use nthost::verifier::Report;
 
 use crate::lab::run::{Run, Transfer};
 use crate::lab::table::Cell;
@@ -69,11 +70,11 @@ pub struct Frame {
     pub event: u64,
 }
 
-/// The frames of the last transfer of a run; none if nothing was recorded.
+/// The frames of the last transfer of a run, also of one that was cut short. Without lines, if the
+/// machine stopped before there was one.
 #[must_use]
 pub fn frames(cell: &Cell, run: &Run) -> Vec<Frame> {
-    let Some(scene) = Scene::of(cell, run) else { return Vec::new() };
-    scene.play(run)
+    Scene::of(cell, run).play(run)
 }
 
 /// What the picture is of.
@@ -90,14 +91,27 @@ struct Scene<'r> {
 }
 
 impl<'r> Scene<'r> {
-    fn of(cell: &'r Cell, run: &'r Run) -> Option<Self> {
-        let Transfer { shape, data: [expected, before, actual], .. } = run.transfers.last()?;
+    fn of(cell: &'r Cell, run: &'r Run) -> Self {
+        let Some(transfer) = run.cut_short.as_ref().or(run.transfers.last()) else {
+            let (steps, losses) = (Vec::new(), Vec::new());
+            return Self {
+                cell,
+                start: 0,
+                length: 0,
+                expected: &[],
+                before: &[],
+                actual: &[],
+                steps,
+                losses,
+            };
+        };
+        let Transfer { shape, address, data: [expected, before, actual], .. } = transfer;
         // The lines that the device used: those of the buffer, or of a common buffer.
         let used = |step: &&Step| {
             matches!(step.cause, Cause::DeviceRead | Cause::DeviceWrite | Cause::FifoFilled)
         };
         let first = run.steps.iter().filter(used).map(|step| step.place.address).min();
-        let start = first.unwrap_or(run.transfers.last()?.address) / LINE * LINE;
+        let start = first.unwrap_or(*address) / LINE * LINE;
         let inside = |address: usize| (start..start + shape.length).contains(&address);
         let mut steps: Vec<_> =
             run.steps.iter().filter(|step| inside(step.place.address)).collect();
@@ -105,47 +119,34 @@ impl<'r> Scene<'r> {
         steps.sort_by_key(|step| (step.moment.event, step.cause != Cause::Store));
         let losses = run.losses.iter().filter(|loss| inside(loss.place.address)).collect();
         let length = shape.length;
-        Some(Self { cell, start, length, expected, before, actual, steps, losses })
+        Self { cell, start, length, expected, before, actual, steps, losses }
     }
 
     fn play(&self, run: &Run) -> Vec<Frame> {
         let mut lines = self.first_lines();
         let mut frames: Vec<Frame> = Vec::new();
-        let mut spoiled = run.spoiled.iter().peekable();
+        let mut marks = marks(run).into_iter().peekable();
         let mut told = 0;
         for group in self.steps.chunk_by(|a, b| are_one_deed(a, b)) {
             let event = group[0].moment.event;
-            while let Some(&&at) = spoiled.peek().filter(|at| ***at < event) {
-                // What was spoiled before the buffer was there is another transfer's.
-                if !frames.is_empty() {
-                    frames.push(self.spoiled_frame(&lines, at));
-                }
-                spoiled.next();
+            while let Some(mark) = marks.next_if(|mark| mark.event() < event) {
+                frames.push(self.marked_frame(&lines, mark));
             }
             let before = lines.clone();
             for step in group {
                 self.apply(&mut lines, step);
             }
             let last = group.last().map_or(event, |step| step.moment.event);
-            let lost = self.lose(&mut lines, &mut told, group, last);
+            let loss = self.lose(&mut lines, &mut told, group, last);
             let quiet = matches!(group[0].cause, Cause::Evict | Cause::Prefetch | Cause::Forgotten);
-            if quiet && lines == before && lost.is_none() {
+            if quiet && lines == before && loss.is_none() {
                 continue;
             }
             let (title, text, moved) = self.describe(group[0].cause);
-            frames.push(Frame {
-                title,
-                text,
-                moved,
-                lines: lines.clone(),
-                loss: lost,
-                spoiled: false,
-                event,
-            });
+            let lines = lines.clone();
+            frames.push(Frame { title, text, moved, lines, loss, spoiled: false, event });
         }
-        for &at in spoiled {
-            frames.push(self.spoiled_frame(&lines, at));
-        }
+        frames.extend(marks.map(|mark| self.marked_frame(&lines, mark)));
         let told = frames.iter().any(|frame| frame.loss.is_some());
         frames.extend(run.wrong().filter(|_| !told).map(|(_, found)| {
             let event = frames.last().map_or(0, |frame| frame.event);
@@ -289,15 +290,35 @@ impl<'r> Scene<'r> {
         how.map(|how| format!("{} ({bytes} bytes).", sentence(how)))
     }
 
-    fn spoiled_frame(&self, lines: &[Line], event: u64) -> Frame {
+    /// What the driver or the verifier did between two steps.
+    fn marked_frame(&self, lines: &[Line], mark: Mark<'_>) -> Frame {
+        let (title, text) = match mark {
+            Mark::Spoiled(_) => {
+                (format!("The mistake: {}", self.cell.row.sabotage), self.cell.row.gist.to_owned())
+            }
+            Mark::Broken(report) => (
+                format!("Rule {} is broken", report.rule),
+                format!(
+                    "{}. A machine that does not go on stops here: the runs of the row do.",
+                    capital(&report.message)
+                ),
+            ),
+            Mark::Stopped(report) => (
+                format!("Rule {} is broken, and the machine stops", report.rule),
+                format!(
+                    "{}. More than data can be lost by it, so that no machine goes on.",
+                    capital(&report.message)
+                ),
+            ),
+        };
         Frame {
-            title: format!("The mistake: {}", self.cell.row.sabotage),
-            text: self.cell.row.gist.to_owned(),
+            title,
+            text,
             moved: &[],
             lines: lines.to_vec(),
             loss: None,
-            spoiled: true,
-            event,
+            spoiled: matches!(mark, Mark::Spoiled(_)),
+            event: mark.event(),
         }
     }
 
@@ -390,6 +411,42 @@ impl<'r> Scene<'r> {
         };
         (format!("The driver calls {name}"), text.to_owned(), moved)
     }
+}
+
+/// What happens between the steps of caches, memory and device.
+#[derive(Clone, Copy)]
+enum Mark<'r> {
+    /// A call of the driver's was spoiled, at this event.
+    Spoiled(u64),
+    /// A rule was broken, and the machine went on.
+    Broken(&'r Report),
+    /// A rule was broken, and the machine stopped.
+    Stopped(&'r Report),
+}
+
+impl Mark<'_> {
+    const fn event(&self) -> u64 {
+        match self {
+            Self::Spoiled(event) => *event,
+            Self::Broken(report) | Self::Stopped(report) => report.event,
+        }
+    }
+}
+
+/// All of them, in order.
+fn marks(run: &Run) -> Vec<Mark<'_>> {
+    let mut marks: Vec<_> = run.spoiled.iter().copied().map(Mark::Spoiled).collect();
+    marks.extend(run.notes.iter().filter(|note| !note.harmless).map(Mark::Broken));
+    // The sort is stable: what stopped the machine comes last.
+    marks.extend(run.stopped.iter().map(Mark::Stopped));
+    marks.sort_by_key(Mark::event);
+    marks
+}
+
+/// A sentence's beginning.
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Whether two steps belong to one deed: one call, or what a device or a cache does in a row.

@@ -4,11 +4,13 @@ use dmaproof_protocol::Direction;
 use maud::{Markup, html};
 use nthost::cache::LineState;
 
+use super::Drawn;
 use super::frames::{Content, Frame, Line, WORDS, Words};
+use crate::describe::count;
 use crate::html::{Page, facts};
-use crate::lab::run::Run;
-use crate::lab::table::Cell;
-use crate::lab::verdict::names;
+use crate::lab::run::{Run, SMALL, Shape, shapes};
+use crate::lab::table::Expected;
+use crate::lab::verdict::{Outcome, Verdict, names};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -22,11 +24,11 @@ const PLACES: [(&str, &str, &str); 5] = [
     ("device", "Device", "what it holds"),
 ];
 
-/// The page.
+/// The page: what the row says, and the run that is drawn for it.
 #[must_use]
-pub fn page(cell: &Cell, run: &Run, seed: u64, frames: &[Frame]) -> String {
+pub fn page(outcome: &Outcome, drawn: &Drawn, frames: &[Frame]) -> String {
+    let cell = &outcome.cell;
     let what = cell.row.sabotage.to_string();
-    let replay = format!("dmaproof lab --case {cell} --seed {seed} --html picture.html");
     let lost = frames.iter().position(|frame| frame.loss.is_some());
     let head = html! {
         p { (cell.row.gist) " " a href=(cell.row.page.address()) { "The document" } }
@@ -34,9 +36,12 @@ pub fn page(cell: &Cell, run: &Run, seed: u64, frames: &[Frame]) -> String {
             ("Machine", cell.machine.to_string()),
             ("Path", cell.path.to_string()),
             ("Direction", cell.direction.to_string()),
-            ("Rules named", named(run)),
-            ("The data", data(run)),
+            ("Verdict", verdict(outcome)),
+            ("Rules named", names(outcome.named.iter().copied())),
+            ("The data", outcome.data()),
+            ("Judged by", count(outcome.runs, "run")),
         ]))
+        (about(outcome, drawn))
     };
     let body = html! {
         (toolbar(frames.len(), lost))
@@ -47,24 +52,60 @@ pub fn page(cell: &Cell, run: &Run, seed: u64, frames: &[Frame]) -> String {
             }
         }
         (legend())
-        footer { p { "The same run again: " code { (replay) } } }
+        footer { p { "The same row and picture again: "
+            code { (outcome.replay()) " --html picture.html" } } }
     };
     let kicker = "dmaproof lab: read and write operations using DMA";
     Page { kicker, heading: &what, style: STYLE, script: Some(SCRIPT) }.render(&head, &body)
 }
 
-fn named(run: &Run) -> String {
-    let mut rules: Vec<_> =
-        run.stopped.iter().chain(&run.notes).map(|report| report.rule).collect();
-    rules.dedup();
-    names(rules.into_iter())
+/// Whether the row came out as its document says.
+fn verdict(outcome: &Outcome) -> String {
+    let expected = outcome.cell.expected.name();
+    match &outcome.verdict {
+        Verdict::AsExpected => format!("{expected}, as the document says"),
+        Verdict::Differs(how) => format!("differs from the document, which says {expected}: {how}"),
+        Verdict::NotRun => "not run".to_owned(),
+    }
+}
+
+/// What the run that is drawn has to do with those that the row was judged by.
+fn about(outcome: &Outcome, drawn: &Drawn) -> Markup {
+    let lengths = |shapes: &[Shape]| {
+        let lengths: Vec<_> = shapes.iter().map(|shape| shape.length.to_string()).collect();
+        lengths.join(" + ")
+    };
+    let judged = lengths(shapes(&outcome.cell));
+    let [elsewhere, here] = drawn.disagreement(outcome);
+    html! {
+        p.about {
+            "The picture is of a run of its own, with seed " (drawn.seed) ": a transfer of "
+            (lengths(&SMALL[..1])) " bytes, few enough to be drawn, where the runs of the row move "
+            (judged) " bytes. "
+            @if matches!(outcome.cell.expected, Expected::Harmful(..)) {
+                "A run of the row stops where the rule is broken; this one goes on if nothing but \
+                 data can be lost, so that this is seen. "
+            }
+            "In it " b { (names(drawn.run.named().into_iter())) } " was named, and "
+            (data(&drawn.run)) "."
+            @if !elsewhere.is_empty() {
+                " Not in this run, but in those of the row: " (names(elsewhere.into_iter())) "."
+            }
+            @if !here.is_empty() {
+                " In this run only: " (names(here.into_iter())) "."
+            }
+        }
+    }
 }
 
 fn data(run: &Run) -> String {
     match run.wrong() {
         Some((by, found)) => format!("{} saw {}: {}", by.name(), found.class, found.text),
-        None if run.stopped.is_some() => "the machine stopped".to_owned(),
-        None => "intact".to_owned(),
+        None if run.stopped.is_some() => "the machine stopped then".to_owned(),
+        None if run.transfers.iter().any(|done| done.result.is_err()) => {
+            "the request failed".to_owned()
+        }
+        None => "the data is intact".to_owned(),
     }
 }
 
@@ -104,7 +145,7 @@ fn section(
             }
             p { (frame.text) }
             @if let Some(loss) = &frame.loss { p.alarm { "✗ " (loss) } }
-            div.figure {
+            @if !frame.lines.is_empty() { div.figure {
                 div.row.heads aria-hidden="true" {
                     span.offset {}
                     @for (class, name, about) in PLACES {
@@ -117,7 +158,7 @@ fn section(
                     @let before = before.and_then(|frame| frame.lines.get(at));
                     (row(line, before, frame.moved, direction))
                 }
-            }
+            } }
         }
     }
 }
