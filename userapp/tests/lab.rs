@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Output, Stdio};
 
-use dmaproof::lab::picture::frames::{Content, Frame, frames};
+use dmaproof::lab::picture::frames::{Content, Frame, Line, Words, frames};
 use dmaproof::lab::picture::{can_draw, html, record};
 use dmaproof::lab::report::write_human;
 use dmaproof::lab::run::{SMALL, Settings};
@@ -302,13 +302,50 @@ fn a_correct_call_loses_nothing_in_its_picture() {
         let (frames, _) = picture(name);
         assert!(frames.iter().all(|frame| frame.loss.is_none()), "{name}");
         let last = frames.last().expect("frames");
-        let there = |line: &dmaproof::lab::picture::frames::Line| match cell(name).direction {
+        let there = |line: &Line| match cell(name).direction {
             Direction::ToDevice => line.device,
             Direction::FromDevice => line.processor,
         };
         for line in &last.lines {
             assert!(there(line).iter().all(|word| *word == Content::New), "{name}: {line:?}");
         }
+    }
+}
+
+#[test]
+fn a_picture_of_system_dma_shows_the_fifo_and_its_tail() {
+    // Of 256 bytes in chunks of 24 the last 16 wait for a flush: two cells.
+    let words = |line: &Line, place: fn(&Line) -> Words| {
+        place(line).iter().filter(|word| **word == Content::New).count()
+    };
+    let all =
+        |frame: &Frame, place| -> usize { frame.lines.iter().map(|line| words(line, place)).sum() };
+    for direction in ["from-device", "to-device"] {
+        let name = format!("nt/system/{direction}/FlushAdapterBuffers/left-out");
+        let (frames, page) = picture(&name);
+        assert!(page.contains("Controller FIFO"), "{name}");
+        let (there, there_name): (fn(&Line) -> Words, _) = match direction {
+            "to-device" => (|line| line.device, "device"),
+            _ => (|line| line.ram, "ram"),
+        };
+        let fifo = |frame: &Frame| all(frame, |line| line.fifo);
+        let chunk = frames.iter().position(|frame| fifo(frame) == 3).expect("a chunk in the FIFO");
+        let passed = &frames[chunk + 1];
+        assert_eq!((fifo(passed), all(passed, there)), (0, 3), "{name}: {}", passed.title);
+        assert!(passed.moved.contains(&"fifo") && passed.moved.contains(&there_name), "{name}");
+        let waiting = frames.iter().rfind(|frame| fifo(frame) > 0).expect("the tail");
+        assert_eq!((fifo(waiting), all(waiting, there)), (2, 30), "{name}: {}", waiting.title);
+        let loss = frames.iter().find(|frame| frame.loss.is_some()).expect("the loss");
+        assert!(loss.loss.as_deref().is_some_and(|text| text.contains("16 bytes")), "{name}");
+        assert_eq!((fifo(loss), all(loss, there)), (0, 30), "{name}: {}", loss.title);
+
+        // With the flush everything arrives.
+        let whole = format!("nt/system/{direction}/FlushAdapterBuffers/twice");
+        let (frames, _) = picture(&whole);
+        let flush = frames.iter().find(|frame| frame.title.ends_with("FlushAdapterBuffers"));
+        let flush = flush.expect("the flush");
+        assert_eq!((fifo(flush), all(flush, there)), (0, 32), "{whole}");
+        assert!(flush.moved.contains(&"fifo"), "{whole}");
     }
 }
 

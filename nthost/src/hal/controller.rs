@@ -17,6 +17,7 @@ use wdk_lite::{DMA_COMPLETION_STATUS, DMA_COMPLETION_STATUS_VALUES, PDEVICE_OBJE
 
 use super::BusMaster;
 use super::waiting::{Device, Opaque};
+use crate::cache::Cause;
 use crate::ddi::callback::{self, Routine};
 use crate::machine::clock::Deferred;
 use crate::machine::{DISPATCH, Kernel};
@@ -261,7 +262,9 @@ impl Controller {
             return Owed::NOTHING;
         }
         if program.setup.to_device {
-            return program.owed();
+            let owed = program.owed();
+            program.tell(kernel, program.before(owed.length), owed.bytes(), Cause::FifoDrained);
+            return owed;
         }
         // An access that fails has blamed the driver already.
         let _ = program.store(kernel);
@@ -304,6 +307,10 @@ impl Program {
             return;
         }
         self.progress = progress;
+        if !self.setup.to_device {
+            // What is less than a chunk stays.
+            self.tell(kernel, self.at, &self.fifo[..self.held], Cause::FifoFilled);
+        }
         let status = match progress {
             // It runs on.
             Progress::Running => return,
@@ -375,6 +382,8 @@ impl Program {
 
     /// Writes the FIFO's bytes to memory.
     fn store(&mut self, kernel: &Kernel) -> Result<(), Progress> {
+        let start = self.at;
+        self.tell(kernel, start, &self.fifo[..self.held], Cause::FifoFilled);
         let mut done = 0;
         while done < self.held {
             // A channel that repeats goes on at the first byte.
@@ -386,18 +395,38 @@ impl Program {
             self.at = (self.at + length) % self.setup.length;
             done += length;
         }
+        self.tell(kernel, start, &self.fifo[..self.held], Cause::FifoDrained);
         self.held = 0;
         Ok(())
     }
 
-    /// The memory that the FIFO's bytes are for, or come from and are still owed to the device:
-    /// logical addresses and lengths, two where a channel that repeats has begun anew.
-    fn waiting(&self) -> [(u64, usize); 2] {
-        let (total, at) = (self.setup.length, self.at);
-        let count = if self.setup.to_device { self.owed().length } else { self.held };
-        let from = if self.setup.to_device { (at + total - count) % total } else { at };
-        let first = count.min(total - from);
+    /// Says what the FIFO holds, or has passed on, of the memory from the byte `from` on.
+    fn tell(&self, kernel: &Kernel, from: usize, bytes: &[u8], cause: Cause) {
+        if kernel.options.record_caches && !bytes.is_empty() {
+            let places = self.places(from, bytes.len());
+            super::system::record_fifo(kernel, self.setup.adapter, places, bytes, cause);
+        }
+    }
+
+    /// Where so many bytes lie whose last is the one before the next chunk.
+    const fn before(&self, count: usize) -> usize {
+        (self.at + self.setup.length - count) % self.setup.length
+    }
+
+    /// Logical addresses and lengths of bytes of this memory: two where a channel that repeats has
+    /// begun anew.
+    fn places(&self, from: usize, count: usize) -> [(u64, usize); 2] {
+        let first = count.min(self.setup.length - from);
         [(self.setup.address + from as u64, first), (self.setup.address, count - first)]
+    }
+
+    /// The memory that the FIFO's bytes are for, or come from and are still owed to the device.
+    fn waiting(&self) -> [(u64, usize); 2] {
+        if self.setup.to_device {
+            let count = self.owed().length;
+            return self.places(self.before(count), count);
+        }
+        self.places(self.at, self.held)
     }
 
     /// Gives bytes to the device, whole chunks only.
@@ -416,6 +445,10 @@ impl Program {
             data[given] = self.fifo[self.first];
             self.first += 1;
             given += 1;
+            if self.first == self.held {
+                let chunk = &self.fifo[..self.held];
+                self.tell(kernel, self.before(chunk.len()), chunk, Cause::FifoDrained);
+            }
         }
         Ok(given)
     }
@@ -433,6 +466,8 @@ impl Program {
             self.held += length;
             (0..length).for_each(|_| self.count());
         }
+        let loaded = &self.fifo[..self.held];
+        self.tell(kernel, self.before(loaded.len()), loaded, Cause::FifoFilled);
         Ok(self.held != 0)
     }
 

@@ -6,6 +6,8 @@
 // UNSAFETY: arguments are the driver's.
 #![allow(non_snake_case, reason = "names are the WDK's")]
 
+use std::ops::Range;
+
 use testdev::bus::SystemDevice;
 use wdk_lite::*;
 
@@ -18,8 +20,10 @@ use super::packet::{over_budget, too_long};
 use super::waiting::Opaque;
 use super::{Suspicion, number};
 use crate::RuleId;
+use crate::cache::Cause;
 use crate::ddi::callback::{Routine, routine};
 use crate::machine::{Kernel, context};
+use crate::memory::cache::Cache;
 use crate::memory::{PAGE, PAGE_SHIFT};
 use crate::verifier::{Violation, broken};
 
@@ -183,17 +187,44 @@ impl State {
 
 /// Bytes at these logical addresses are left in the controller's FIFO for good.
 pub(super) fn leave_in_fifo(kernel: &Kernel, adapter: usize, waiting: [(u64, usize); 2]) {
+    each_place(kernel, adapter, waiting, |cache, host, bytes| {
+        cache.left_behind(host, bytes.len(), kernel.present_call());
+    });
+}
+
+/// Records that bytes for these logical addresses, or from there, have come into the controller's
+/// FIFO or gone on.
+pub(super) fn record_fifo(
+    kernel: &Kernel,
+    adapter: usize,
+    places: [(u64, usize); 2],
+    data: &[u8],
+    cause: Cause,
+) {
+    each_place(kernel, adapter, places, |cache, host, bytes| {
+        cache.record_passing(host, &data[bytes], cause);
+    });
+}
+
+/// Where bytes at logical addresses are in host memory, page by page, and which of them.
+fn each_place(
+    kernel: &Kernel,
+    adapter: usize,
+    places: [(u64, usize); 2],
+    mut each: impl FnMut(&mut Cache, usize, Range<usize>),
+) {
     let Some(adapter) = kernel.hal.adapter_at(adapter) else { return };
     let state = adapter.state.lock();
     let Some(mut cache) = kernel.caches() else { return };
-    for (mut logical, mut left) in waiting {
+    let mut done = 0;
+    for (mut logical, mut left) in places {
         while left != 0 {
             // CAST: below a page.
             let length = (PAGE - (logical % PAGE as u64) as usize).min(left);
             if let Some(host) = state.host_of(adapter, logical) {
-                cache.left_behind(host, length, kernel.present_call());
+                each(&mut cache, host, done..done + length);
             }
-            (logical, left) = (logical + length as u64, left - length);
+            (logical, left, done) = (logical + length as u64, left - length, done + length);
         }
     }
 }

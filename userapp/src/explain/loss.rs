@@ -151,7 +151,7 @@ const fn verb(how: Lost) -> &'static str {
         Lost::WrittenOver => "of the device were written over by a late write-back",
         Lost::KeptStale => "of the device stayed behind a stale cache line",
         Lost::StoreDropped => "that the processor stored were dropped with their cache line",
-        Lost::LeftInFifo => "of the device stayed in the adapter's FIFO",
+        Lost::LeftInFifo => "stayed in the adapter's FIFO",
         Lost::LeftInBounce => "of the device stayed in a bounce page",
     }
 }

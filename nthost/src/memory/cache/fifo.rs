@@ -150,23 +150,42 @@ impl Cache {
     }
 
     fn record_fifo(&mut self, device: usize) {
-        let Some(fifo) = self.fifos.get(device).filter(|_| self.log.recording) else { return };
-        let Some(slot) = self.tracked(fifo.address) else { return };
+        if let Some(fifo) = self.fifos.get(device).filter(|_| self.log.recording) {
+            self.record_waiting(fifo.address, fifo.bytes(), Cause::FifoFilled);
+        }
+    }
+
+    /// Records that bytes of one page have come into the FIFO of the system's DMA controller, or
+    /// gone on from there.
+    pub(crate) fn record_passing(&mut self, start: usize, bytes: &[u8], cause: Cause) {
+        let mut done = 0;
+        while self.log.recording && done < bytes.len() {
+            let at = start + done;
+            let length = (LINE - at % LINE).min(FIFO).min(bytes.len() - done);
+            self.record_waiting(at, &bytes[done..done + length], cause);
+            done += length;
+        }
+    }
+
+    /// Records a step of what waits, not longer than a FIFO, for the line at `address`.
+    fn record_waiting(&mut self, address: usize, bytes: &[u8], cause: Cause) {
+        let Some(slot) = self.tracked(address) else { return };
         let page = self.pages.page(slot);
-        let line = fifo.address % PAGE / LINE;
+        let line = address % PAGE / LINE;
         let (place, state) = (page.place(line), &page.lines[line]);
-        // CAST: positions in a line, and at most the FIFO's length.
-        let bytes = ((fifo.address % LINE) as u8, fifo.length as u8);
+        let mut fifo = [0; FIFO];
+        fifo[..bytes.len()].copy_from_slice(bytes);
         self.log.steps.push(Step {
             moment: self.log.now,
             place,
             old: state.state,
             new: state.state,
-            cause: Cause::FifoFilled,
-            bytes,
+            cause,
+            // CAST: positions in a line, and at most the FIFO's length.
+            bytes: ((address % LINE) as u8, bytes.len() as u8),
             cpu: state.cpu(place.address),
             ram: state.ram,
-            fifo: fifo.bytes,
+            fifo,
         });
     }
 }

@@ -1,9 +1,10 @@
 //! From recorded steps to frames: what each place holds of each cache line, and what just happened.
 
-use dmaproof_protocol::Direction;
-use nthost::cache::{Cause, FIFO, LINE, LineState, Loss, Lost, Step};
-use nthost::verifier::Report;
+use dmaproof_protocol::{Direction, Path};
+use nthost::cache::{Cause, FIFO, LINE, LineState, Loss, Step};
 
+use super::deeds::{deeds, describe, sentence};
+use super::marks::{Mark, marks};
 use crate::lab::run::{Run, Transfer};
 use crate::lab::table::Cell;
 
@@ -127,7 +128,7 @@ impl<'r> Scene<'r> {
         let mut frames: Vec<Frame> = Vec::new();
         let mut marks = marks(run).into_iter().peekable();
         let mut told = 0;
-        for group in self.steps.chunk_by(|a, b| are_one_deed(a, b)) {
+        for group in deeds(self.cell, &self.steps) {
             let event = group[0].moment.event;
             while let Some(mark) = marks.next_if(|mark| mark.event() < event) {
                 frames.push(self.marked_frame(&lines, mark));
@@ -142,7 +143,7 @@ impl<'r> Scene<'r> {
             if quiet && lines == before && loss.is_none() {
                 continue;
             }
-            let (title, text, moved) = self.describe(group[0].cause);
+            let (title, text, moved) = describe(self.cell, group);
             let lines = lines.clone();
             frames.push(Frame { title, text, moved, lines, loss, spoiled: false, event });
         }
@@ -215,24 +216,40 @@ impl<'r> Scene<'r> {
         let (first, count) = (usize::from(step.bytes.0), usize::from(step.bytes.1));
         let concerned = first / WORD..(first + count).div_ceil(WORD);
         match step.cause {
+            // It goes through the controller's FIFO.
+            Cause::DeviceRead if self.cell.path == Path::SystemDma => {}
             Cause::DeviceRead => {
                 for word in concerned {
                     line.device[word] = line.ram[word];
                 }
             }
             Cause::FifoFilled => {
-                line.fifo = [Content::Empty; WORDS];
-                for (at, bytes) in step.fifo[..count.min(FIFO)].chunks(WORD).enumerate() {
-                    let word = first / WORD + at;
-                    if let Some(place) = line.fifo.get_mut(word) {
-                        *place = self.content(offset + word * WORD, bytes);
-                    }
+                if self.cell.path != Path::SystemDma {
+                    line.fifo = [Content::Empty; WORDS];
+                }
+                self.copy_fifo(&mut line.fifo, offset, step);
+            }
+            Cause::FifoDrained if self.cell.path == Path::SystemDma => {
+                line.fifo[concerned].fill(Content::Empty);
+                if self.cell.direction == Direction::ToDevice {
+                    self.copy_fifo(&mut line.device, offset, step);
                 }
             }
             Cause::FifoDrained | Cause::Call(_) | Cause::Forgotten => {
                 line.fifo = [Content::Empty; WORDS];
             }
             _ => {}
+        }
+    }
+
+    /// What a FIFO holds of a line, or has passed on, comes to a place.
+    fn copy_fifo(&self, place: &mut Words, offset: usize, step: &Step) {
+        let (first, count) = (usize::from(step.bytes.0), usize::from(step.bytes.1));
+        for (at, bytes) in step.fifo[..count.min(FIFO)].chunks(WORD).enumerate() {
+            let word = first / WORD + at;
+            if let Some(place) = place.get_mut(word) {
+                *place = self.content(offset + word * WORD, bytes);
+            }
         }
     }
 
@@ -287,189 +304,20 @@ impl<'r> Scene<'r> {
             bytes += loss.bytes.count_ones();
             how.get_or_insert(loss.how);
         }
-        how.map(|how| format!("{} ({bytes} bytes).", sentence(how)))
+        how.map(|how| format!("{} ({bytes} bytes).", sentence(how, self.cell.direction)))
     }
 
     /// What the driver or the verifier did between two steps.
     fn marked_frame(&self, lines: &[Line], mark: Mark<'_>) -> Frame {
-        let (title, text) = match mark {
-            Mark::Spoiled(_) => {
-                (format!("The mistake: {}", self.cell.row.sabotage), self.cell.row.gist.to_owned())
-            }
-            Mark::Broken(report) => (
-                format!("Rule {} is broken", report.rule),
-                format!(
-                    "{}. A machine that does not go on stops here: the runs of the row do.",
-                    capital(&report.message)
-                ),
-            ),
-            Mark::Stopped(report) => (
-                format!("Rule {} is broken, and the machine stops", report.rule),
-                format!(
-                    "{}. More than data can be lost by it, so that no machine goes on.",
-                    capital(&report.message)
-                ),
-            ),
-        };
+        let (title, text) = mark.describe(self.cell.row);
         Frame {
             title,
             text,
             moved: &[],
             lines: lines.to_vec(),
             loss: None,
-            spoiled: matches!(mark, Mark::Spoiled(_)),
+            spoiled: mark.is_mistake(),
             event: mark.event(),
         }
-    }
-
-    /// Title, explanation, and where data moves.
-    fn describe(&self, cause: Cause) -> (String, String, &'static [&'static str]) {
-        let title: &str = match cause {
-            Cause::Tracked => "The buffer is locked",
-            Cause::Forgotten => "The request ends, and the buffer is unlocked",
-            Cause::Store => "The processor stores into the buffer",
-            Cause::Call(name) => return self.describe_call(name),
-            Cause::DeviceRead => "The device reads memory",
-            Cause::DeviceWrite => "The device writes memory",
-            Cause::Evict => "The cache evicts lines",
-            Cause::Prefetch => "The processor prefetches lines",
-            Cause::BounceIn => "Shared lines are copied to a bounce page",
-            Cause::BounceOut => "Shared lines are copied back from the bounce page",
-            Cause::FifoFilled => "The device writes, through the adapter's FIFO",
-            Cause::FifoDrained => "The adapter's FIFO goes on to memory",
-        };
-        let (text, moved): (&str, &'static [&'static str]) = match cause {
-            Cause::Tracked => (
-                "Its lines may be in the cache, and newer there than in memory: whoever used the \
-                 buffer last has left them so.",
-                &[],
-            ),
-            Cause::Forgotten => (
-                "Lines that are dirty are written back some time; lines that are stale are read \
-                 until they leave the cache.",
-                &["cache", "ram"],
-            ),
-            Cause::Store => {
-                ("It writes its cache; memory keeps what it had.", &["processor", "cache"])
-            }
-            Cause::DeviceRead => {
-                ("It reads memory, not the processor's cache.", &["ram", "device"])
-            }
-            Cause::DeviceWrite => (
-                "It writes memory; what the cache holds of these lines stays as it is.",
-                &["device", "ram"],
-            ),
-            Cause::Evict => (
-                "At any time, and by no call: a dirty line is written back first, over whatever \
-                 memory holds.",
-                &["cache", "ram"],
-            ),
-            Cause::Prefetch => {
-                ("At any time, and by no call: it takes what memory holds now.", &["ram", "cache"])
-            }
-            Cause::FifoFilled => (
-                "A full FIFO goes on to memory; the last bytes wait in it until FlushAdapterBuffers \
-                 is called. What the cache holds of these lines stays as it is.",
-                &["device", "fifo", "ram"],
-            ),
-            Cause::FifoDrained => ("Now memory has it.", &["fifo", "ram"]),
-            Cause::BounceIn | Cause::BounceOut | Cause::Call(_) => {
-                ("The processor copies them, so that no neighbour's data is touched.", &[])
-            }
-        };
-        (title.to_owned(), text.to_owned(), moved)
-    }
-
-    fn describe_call(&self, name: &str) -> (String, String, &'static [&'static str]) {
-        let from_device = self.cell.direction == Direction::FromDevice;
-        let (text, moved): (&str, &'static [&'static str]) = match name {
-            "KeFlushIoBuffers" if from_device => (
-                "What is dirty is written back, and the lines leave the cache: nothing old can be \
-                 written over the device's data later.",
-                &["cache", "ram"],
-            ),
-            "KeFlushIoBuffers" => (
-                "What is dirty is written back, so that the device reads what the processor wrote.",
-                &["cache", "ram"],
-            ),
-            "MapTransferEx" => (
-                "The device is given the buffer; version 3 makes cache and memory agree.",
-                &["cache", "ram"],
-            ),
-            _ if name.starts_with("Map") || name.starts_with("Build") => {
-                ("The device is given the buffer. Caches are not touched.", &[])
-            }
-            _ if from_device && (name.contains("Flush") || name.starts_with("Put")) => (
-                "The adapter's buffers go to memory, and clean lines are dropped, so that the \
-                 processor reads what the device wrote.",
-                &["ram", "processor"],
-            ),
-            _ if name.contains("Flush") || name.starts_with("Put") => {
-                ("The buffer is taken back from the device.", &[])
-            }
-            _ => ("It flushes nothing: what has not reached memory by now never does.", &[]),
-        };
-        (format!("The driver calls {name}"), text.to_owned(), moved)
-    }
-}
-
-/// What happens between the steps of caches, memory and device.
-#[derive(Clone, Copy)]
-enum Mark<'r> {
-    /// A call of the driver's was spoiled, at this event.
-    Spoiled(u64),
-    /// A rule was broken, and the machine went on.
-    Broken(&'r Report),
-    /// A rule was broken, and the machine stopped.
-    Stopped(&'r Report),
-}
-
-impl Mark<'_> {
-    const fn event(&self) -> u64 {
-        match self {
-            Self::Spoiled(event) => *event,
-            Self::Broken(report) | Self::Stopped(report) => report.event,
-        }
-    }
-}
-
-/// All of them, in order.
-fn marks(run: &Run) -> Vec<Mark<'_>> {
-    let mut marks: Vec<_> = run.spoiled.iter().copied().map(Mark::Spoiled).collect();
-    marks.extend(run.notes.iter().filter(|note| !note.harmless).map(Mark::Broken));
-    // The sort is stable: what stopped the machine comes last.
-    marks.extend(run.stopped.iter().map(Mark::Stopped));
-    marks.sort_by_key(Mark::event);
-    marks
-}
-
-/// A sentence's beginning.
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
-/// Whether two steps belong to one deed: one call, or what a device or a cache does in a row.
-fn are_one_deed(one: &Step, other: &Step) -> bool {
-    let fifo = |step: &Step| matches!(step.cause, Cause::FifoFilled | Cause::FifoDrained);
-    match one.cause {
-        Cause::Call(_) => one.cause == other.cause && one.moment.event == other.moment.event,
-        _ => one.cause == other.cause || fifo(one) && fifo(other),
-    }
-}
-
-fn sentence(how: Lost) -> &'static str {
-    match how {
-        Lost::ReadPoison => {
-            "Data is lost: the device has read memory that never had the processor's data"
-        }
-        Lost::ReadOld => "Data is lost: the device has read memory older than the processor's data",
-        Lost::WrittenOver => {
-            "Data is lost: an older line was written back over what the device had written"
-        }
-        Lost::KeptStale => "Data is lost: the processor keeps its older copy",
-        Lost::StoreDropped => "Data is lost: what the processor had stored was given up",
-        Lost::LeftInFifo => "Data is lost: the FIFO's tail never reached memory",
-        Lost::LeftInBounce => "Data is lost: the bounce page was never copied back",
     }
 }

@@ -1,6 +1,6 @@
 //! Frames as one HTML file: readable without scripts, and a picture to step through with them.
 
-use dmaproof_protocol::Direction;
+use dmaproof_protocol::{Direction, Path};
 use maud::{Markup, html};
 use nthost::cache::LineState;
 
@@ -9,20 +9,26 @@ use super::frames::{Content, Frame, Line, WORDS, Words};
 use crate::describe::count;
 use crate::html::{Page, facts};
 use crate::lab::run::{Run, SMALL, Shape, shapes};
-use crate::lab::table::Expected;
+use crate::lab::table::{Cell, Expected};
 use crate::lab::verdict::{Outcome, Verdict, names};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
 /// The places, in the order of the documents' figure: class, heading, what it is.
-const PLACES: [(&str, &str, &str); 5] = [
-    ("processor", "Processor", "what it reads"),
-    ("cache", "Cache", "its copy of the line"),
-    ("ram", "RAM", "what devices read"),
-    ("fifo", "Adapter FIFO", "on its way to RAM"),
-    ("device", "Device", "what it holds"),
-];
+const fn places(path: Path) -> [(&'static str, &'static str, &'static str); 5] {
+    let (fifo, way) = match path {
+        Path::SystemDma => ("Controller FIFO", "on its way"),
+        _ => ("Adapter FIFO", "on its way to RAM"),
+    };
+    [
+        ("processor", "Processor", "what it reads"),
+        ("cache", "Cache", "its copy of the line"),
+        ("ram", "RAM", "what devices read"),
+        ("fifo", fifo, way),
+        ("device", "Device", "what it holds"),
+    ]
+}
 
 /// The page: what the row says, and the run that is drawn for it.
 #[must_use]
@@ -48,7 +54,7 @@ pub fn page(outcome: &Outcome, drawn: &Drawn, frames: &[Frame]) -> String {
         main {
             @for (number, frame) in frames.iter().enumerate() {
                 @let before = number.checked_sub(1).map(|earlier| &frames[earlier]);
-                (section(number, frames.len(), frame, before, cell.direction))
+                (section(number, frames.len(), frame, before, cell))
             }
         }
         (legend())
@@ -87,7 +93,7 @@ fn about(outcome: &Outcome, drawn: &Drawn) -> Markup {
                  data can be lost, so that this is seen. "
             }
             "In it " b { (names(drawn.run.named().into_iter())) } " was named, and "
-            (data(&drawn.run)) "."
+            (data(&drawn.run).trim_end_matches('.')) "."
             @if !elsewhere.is_empty() {
                 " Not in this run, but in those of the row: " (names(elsewhere.into_iter())) "."
             }
@@ -99,13 +105,12 @@ fn about(outcome: &Outcome, drawn: &Drawn) -> Markup {
 }
 
 fn data(run: &Run) -> String {
-    match run.wrong() {
-        Some((by, found)) => format!("{} saw {}: {}", by.name(), found.class, found.text),
-        None if run.stopped.is_some() => "the machine stopped then".to_owned(),
-        None if run.transfers.iter().any(|done| done.result.is_err()) => {
-            "the request failed".to_owned()
-        }
-        None => "the data is intact".to_owned(),
+    let failed = run.transfers.iter().find_map(|done| done.result.err());
+    match (run.wrong(), failed) {
+        (Some((by, found)), _) => format!("{} saw {}: {}", by.name(), found.class, found.text),
+        (None, _) if run.stopped.is_some() => "the machine stopped then".to_owned(),
+        (None, Some(status)) => format!("the request ended with {status}"),
+        (None, None) => "the data is intact".to_owned(),
     }
 }
 
@@ -131,7 +136,7 @@ fn section(
     count: usize,
     frame: &Frame,
     before: Option<&Frame>,
-    direction: Direction,
+    cell: &Cell,
 ) -> Markup {
     let class = match (&frame.loss, frame.spoiled) {
         (Some(_), _) => "step loss",
@@ -148,7 +153,7 @@ fn section(
             @if !frame.lines.is_empty() { div.figure {
                 div.row.heads aria-hidden="true" {
                     span.offset {}
-                    @for (class, name, about) in PLACES {
+                    @for (class, name, about) in places(cell.path) {
                         span.head.(class).moved[frame.moved.contains(&class)] {
                             (name) small { (about) }
                         }
@@ -156,7 +161,7 @@ fn section(
                 }
                 @for (at, line) in frame.lines.iter().enumerate() {
                     @let before = before.and_then(|frame| frame.lines.get(at));
-                    (row(line, before, frame.moved, direction))
+                    (row(line, before, frame.moved, cell))
                 }
             } }
         }
@@ -175,11 +180,11 @@ fn words(line: &Line, place: &str) -> Words {
     }
 }
 
-fn row(line: &Line, before: Option<&Line>, moved: &[&str], direction: Direction) -> Markup {
+fn row(line: &Line, before: Option<&Line>, moved: &[&str], cell: &Cell) -> Markup {
     html! {
         div.row {
             span.offset { "line at " (format!("{:#x}", line.offset)) }
-            @for (class, name, _) in PLACES {
+            @for (class, name, _) in places(cell.path) {
                 @let now = words(line, class);
                 @let old = before.map(|before| words(before, class));
                 div.place.(class).moved[moved.contains(&class)] {
@@ -188,7 +193,7 @@ fn row(line: &Line, before: Option<&Line>, moved: &[&str], direction: Direction)
                     span.words role="img" aria-label={ (name) ": " (say(&now)) } {
                         @for (at, word) in now.iter().enumerate() {
                             @let changed = old.is_some_and(|old| old[at] != *word);
-                            @let lost = line.lost[at] && is_missed(class, *word, direction);
+                            @let lost = line.lost[at] && is_missed(class, *word, cell.direction);
                             span.word.(kind(*word)).changed[changed].lost[lost] {
                                 (if lost { "✗" } else { letter(*word) })
                             }

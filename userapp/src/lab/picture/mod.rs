@@ -1,11 +1,13 @@
 //! A run as a picture: processor, cache lines, RAM, adapter FIFO and device, step by step, like the
 //! figure "Read and Write Operations Using DMA" of the documents.
 //!
-//! [`frames`] turns what the cache model recorded into frames; [`html`] draws them into one file
-//! that needs nothing else.
+//! [`frames`] turns what the cache model recorded into frames, with what `marks` finds between the
+//! steps and `deeds` says of them; [`html`] draws them into one file that needs nothing else.
 
+mod deeds;
 pub mod frames;
 pub mod html;
+mod marks;
 
 use dmaproof_protocol::Path;
 use nthost::{Calls, RuleId};
