@@ -268,3 +268,24 @@ fn a_reader_that_leaves_early_changes_nothing() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
+
+#[test]
+fn each_json_object_names_its_schema() {
+    let run = ["test", "--sim", "x64,device=edu", "--cases", "0-1", "--json"];
+    let one_fault = ["test", "--sim", "x64,device=edu,fail=100000", "--cases", "0-1", "--json"];
+    for (arguments, more, schema) in [
+        (&run[..], &[][..], "dmaproof.test"),
+        (&run, &["--seeds", "1"], "dmaproof.seeds"),
+        (&one_fault, &["--faults"], "dmaproof.faults"),
+        (&["list", "--json"], &[], "dmaproof.list"),
+        (&["info", "--json"], &[], "dmaproof.info"),
+        (
+            &["lab", "--json"],
+            &["--case", "x64/pio/to-device/KeFlushIoBuffers/left-out"],
+            "dmaproof.lab",
+        ),
+    ] {
+        let object = json(&[arguments, more].concat());
+        assert_eq!((&object["schema"], &object["schema_version"]), (&schema.into(), &1.into()));
+    }
+}

@@ -34,6 +34,20 @@ struct Tally {
     failure: Option<Failure>,
 }
 
+/// The version of the object's layout.
+const SCHEMA_VERSION: u32 = 1;
+
+/// The same for programs.
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    schema_version: u32,
+    app_version: &'static str,
+    exit_status: Exit,
+    #[serde(flatten)]
+    tally: &'a Tally,
+}
+
 /// The first run in which more than a request failed.
 #[derive(Serialize)]
 struct Failure {
@@ -67,7 +81,14 @@ pub(super) fn run(arguments: &TestArgs, out: &mut dyn Write) -> Result<Exit, App
         None => Exit::Intact,
     };
     if arguments.json {
-        serde_json::to_writer_pretty(&mut *out, &tally).map_err(io::Error::from)?;
+        let document = Document {
+            schema: "dmaproof.faults",
+            schema_version: SCHEMA_VERSION,
+            app_version: env!("CARGO_PKG_VERSION"),
+            exit_status: exit,
+            tally: &tally,
+        };
+        serde_json::to_writer_pretty(&mut *out, &document).map_err(io::Error::from)?;
         writeln!(out)?;
         return Ok(exit);
     }

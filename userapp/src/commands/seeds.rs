@@ -24,14 +24,21 @@ pub(super) const CASES: u64 = 48;
 /// Times that a failing run is run again.
 const AGAIN: usize = 2;
 
+/// The version of the object's layout.
+const SCHEMA_VERSION: u32 = 1;
+
 /// What the sweep found, for programs.
 #[derive(Serialize)]
 struct Swept {
+    schema: &'static str,
+    schema_version: u32,
+    app_version: &'static str,
     tested: String,
     first_seed: u64,
     seeds: u64,
     run: u64,
     transfers: u64,
+    exit_status: Exit,
     failure: Option<Failure>,
 }
 
@@ -191,9 +198,18 @@ impl Sweep<'_> {
         };
         let (run, transfers) = (self.run.into_inner(), self.transfers.into_inner());
         if self.arguments.json {
-            let tested = self.simulation.to_string();
-            let (first_seed, seeds) = (self.arguments.seed, self.count);
-            let swept = Swept { tested, first_seed, seeds, run, transfers, failure };
+            let swept = Swept {
+                schema: "dmaproof.seeds",
+                schema_version: SCHEMA_VERSION,
+                app_version: env!("CARGO_PKG_VERSION"),
+                tested: self.simulation.to_string(),
+                first_seed: self.arguments.seed,
+                seeds: self.count,
+                run,
+                transfers,
+                exit_status: exit,
+                failure,
+            };
             serde_json::to_writer_pretty(&mut *out, &swept).map_err(io::Error::from)?;
             writeln!(out)?;
             return Ok(exit);

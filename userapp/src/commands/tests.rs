@@ -499,6 +499,8 @@ fn a_sweep_repeats_its_first_failure_and_prints_one_line_for_it() {
     let (_, json) = sweep(&["--seeds", "40", "--json"], target);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&json["failure"]["seed"], &json["failure"]["repeats"]), (&9.into(), &true.into()));
+    assert_eq!((&json["schema"], &json["schema_version"]), (&"dmaproof.seeds".into(), &1.into()));
+    assert_eq!(json["exit_status"], 1);
 }
 
 #[test]
