@@ -231,7 +231,7 @@ fn a_page_says_what_its_row_says_and_how_its_picture_differs() {
     for cell in cells().filter(can_draw) {
         let outcome = judge(&cell, 1);
         let mut printed = Vec::new();
-        write_human(&mut printed, std::slice::from_ref(&outcome)).expect("memory takes it");
+        write_human(&mut printed, std::slice::from_ref(&outcome), 1).expect("memory takes it");
         let printed = text(&printed);
         let drawn = record(&outcome).expect("the machine is there");
         let shown = frames(&cell, &drawn.run);
@@ -397,7 +397,9 @@ fn the_command_answers_in_json() {
     let output = app(&["lab", "--skip", "FLUSH", "--path", "packet", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["schema"], "dmaproof.lab");
     assert_eq!(report["differing"], 0);
+    assert_eq!((&report["rows"], &report["planned"]), (&16.into(), &16.into()));
     assert_eq!(report["exit_status"], 0);
     let table = report["table"].as_array().unwrap();
     assert_eq!(table.len(), 16);
@@ -408,6 +410,51 @@ fn the_command_answers_in_json() {
     }
     let lost = |row: &&Value| row["machine"] == "nt" && row["observer"] == "app";
     assert!(table.iter().any(|row| lost(&row)), "{table:#?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_lab_prints_the_rows_that_it_has() {
+    let end = |arguments: &[&str], signal: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let entries = || std::fs::read_dir(folder.path()).unwrap().count();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dmaproof"));
+        command.args(["lab", "--html"]).arg(folder.path().join("page.html")).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("starts");
+        // The page's file is begun before the first row.
+        while entries() == 0 && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        let output = child.wait_with_output().expect("ends");
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        // A page of what was judged, or none; nothing that is not finished.
+        assert_eq!(entries(), usize::from(folder.path().join("page.html").exists()));
+        said
+    };
+    let said = end(&[], "-INT");
+    let last = said.lines().rfind(|line| !line.contains("page.html")).expect("a last line");
+    let counts = last.strip_prefix("INTERRUPTED after ").expect(last);
+    let (rows, rest) = counts.split_once(" of 844 rows: ").expect(last);
+    let rows: usize = rows.parse().expect(last);
+    assert!(rows < 844 && rest.contains("0 differ"), "{last}");
+    assert_eq!(said.matches("\n  ok ").count(), rows, "{said}");
+    let said = end(&["--json"], "-TERM");
+    let report: Value = serde_json::from_str(&said).expect("one object");
+    assert_eq!((&report["exit_status"], &report["planned"]), (&130.into(), &844.into()));
+    let rows = report["table"].as_array().expect("rows").len();
+    assert!(report["rows"] == rows && rows < 844, "{rows}");
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_refused_before_anything_runs() {
+    let output = app(&["lab", "--html", "no/such/folder/page.html"]);
+    let message = text(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{message}");
+    assert!(message.contains("no/such/folder/page.html"), "{message}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::files::NewFile;
 use crate::cli::LabArgs;
-use crate::exit::{AppError, Exit, Fate};
+use crate::exit::{AppError, Exit};
 use crate::lab::page;
 use crate::lab::picture::frames::frames;
 use crate::lab::picture::{self, can_draw, html};
@@ -39,47 +39,55 @@ pub(super) fn run(arguments: &LabArgs, out: &mut dyn Write) -> Result<Exit, AppE
         ));
     }
     let picture = NewFile::for_report(arguments.html.as_ref())?;
-    let outcomes = judge_all(&cells, arguments.seed)?;
-    let exit = if Total::of(&outcomes).differing == 0 { Exit::Intact } else { Exit::Failed };
+    let outcomes = judge_all(&cells, arguments.seed);
+    let total = Total::of(&outcomes, cells.len());
+    let exit = match total.differing {
+        0 if total.rows < total.planned => Exit::Interrupted,
+        0 => Exit::Intact,
+        _ => Exit::Failed,
+    };
     if arguments.json {
-        write_json(out, &outcomes, arguments.seed, exit)?;
+        write_json(out, &outcomes, cells.len(), arguments.seed, exit)?;
     } else {
-        write_human(out, &outcomes)?;
+        write_human(out, &outcomes, cells.len())?;
     }
     if let (Some(file), Some(path)) = (picture, &arguments.html) {
-        let (page, shown) = draw(&outcomes);
-        file.finish_with(&page)?;
+        let path = path.display();
+        let said = match draw(&outcomes) {
+            Some((page, shown)) => {
+                file.finish_with(&page)?;
+                format!("{path} shows {shown}")
+            }
+            None => format!("{path} was not written: no row that can be drawn was judged"),
+        };
         if !arguments.json {
-            writeln!(out, "{} shows {shown}", path.display())?;
+            writeln!(out, "{said}")?;
         }
     }
     Ok(exit)
 }
 
-/// Draws the outcome that is worth it most; the page, and what it shows.
-fn draw(outcomes: &[Outcome]) -> (String, String) {
-    let outcome = picture::choose(outcomes).expect("one can be drawn");
-    let drawn = picture::record(outcome).expect("its machine is there");
+/// Draws the outcome that is worth it most, if one can be drawn; the page, and what it shows.
+fn draw(outcomes: &[Outcome]) -> Option<(String, String)> {
+    let outcome = picture::choose(outcomes)?;
+    let drawn = picture::record(outcome)?;
     let frames = frames(&outcome.cell, &drawn.run);
     let (cell, steps) = (outcome.cell, frames.len());
     let shown = format!("{cell}, in a run of its own with seed {}, in {steps} steps", drawn.seed);
-    (html::page(outcome, &drawn, &frames), shown)
+    Some((html::page(outcome, &drawn, &frames), shown))
 }
 
-fn judge_all(cells: &[Cell], seed: u64) -> Result<Vec<Outcome>, AppError> {
-    let stop = interrupt::flag();
+/// Judges one cell after the other, until the user ends it.
+fn judge_all(cells: &[Cell], seed: u64) -> Vec<Outcome> {
+    let _ = interrupt::flag();
     let bar = progress::cases();
     // CAST: a count of rows.
     bar.set_length(cells.len() as u64);
     let mut outcomes = Vec::with_capacity(cells.len());
-    for cell in cells {
-        if stop.load(std::sync::atomic::Ordering::Relaxed) {
-            bar.finish_and_clear();
-            return Err(AppError::Interrupted(Fate::Dropped));
-        }
+    for cell in cells.iter().take_while(|_| !interrupt::happened()) {
         outcomes.push(judge(cell, seed));
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(outcomes)
+    outcomes
 }

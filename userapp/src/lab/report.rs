@@ -42,12 +42,12 @@ impl Outcome {
     }
 }
 
-/// Writes the cells, by row, and what differs.
+/// Writes the cells, by row, and what differs; `planned` cells were to be judged.
 ///
 /// # Errors
 ///
 /// Those of the output.
-pub fn write_human(out: &mut dyn Write, outcomes: &[Outcome]) -> io::Result<()> {
+pub fn write_human(out: &mut dyn Write, outcomes: &[Outcome], planned: usize) -> io::Result<()> {
     for group in outcomes.chunk_by(|a, b| std::ptr::eq(a.cell.row, b.cell.row)) {
         let row = group[0].cell.row;
         writeln!(out, "{}", row.sabotage)?;
@@ -58,7 +58,7 @@ pub fn write_human(out: &mut dyn Write, outcomes: &[Outcome]) -> io::Result<()> 
         }
         writeln!(out)?;
     }
-    let total = Total::of(outcomes);
+    let total = Total::of(outcomes, planned);
     for outcome in outcomes {
         if let Verdict::Differs(how) = &outcome.verdict {
             writeln!(out, "differs: {}\n  {how}\n  again: {}", outcome.cell, outcome.replay())?;
@@ -96,7 +96,9 @@ fn write_outcome(out: &mut dyn Write, outcome: &Outcome) -> io::Result<()> {
 /// The sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Total {
-    /// Cells.
+    /// Cells that were to be judged.
+    pub planned: usize,
+    /// Cells that were: fewer if the user ended it.
     pub rows: usize,
     /// Those that came out as expected.
     pub as_expected: usize,
@@ -109,10 +111,10 @@ pub struct Total {
 }
 
 impl Total {
-    /// Adds up.
+    /// Adds up, of so many cells that were to be judged.
     #[must_use]
-    pub fn of(outcomes: &[Outcome]) -> Self {
-        let mut total = Self { rows: outcomes.len(), ..Self::default() };
+    pub fn of(outcomes: &[Outcome], planned: usize) -> Self {
+        let mut total = Self { planned, rows: outcomes.len(), ..Self::default() };
         for outcome in outcomes {
             total.runs += outcome.runs;
             match outcome.verdict {
@@ -127,8 +129,16 @@ impl Total {
     /// The verdict on the table.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let Self { rows, as_expected, differing, not_run, runs } = *self;
-        let verdict = if differing == 0 { "AS EXPECTED" } else { "DIFFERENT" };
+        let Self { planned, rows, as_expected, differing, not_run, runs } = *self;
+        let verdict = match differing {
+            0 if rows < planned => {
+                // CAST: a count of rows.
+                format!("INTERRUPTED after {rows} of {}", count(planned as u64, "row"))
+            }
+            0 => "AS EXPECTED".to_owned(),
+            _ if rows < planned => format!("DIFFERENT, and interrupted after {rows} of {planned}"),
+            _ => "DIFFERENT".to_owned(),
+        };
         let mut sentence = format!(
             "{verdict}: {as_expected} of {} came out as the documents say, {differing} differ",
             // CAST: a count of rows.
@@ -185,15 +195,16 @@ struct RowDocument<'a> {
 pub fn write_json(
     out: &mut dyn Write,
     outcomes: &[Outcome],
+    planned: usize,
     seed: u64,
     exit: crate::exit::Exit,
 ) -> io::Result<()> {
     let document = Document {
-        schema: "dmaproof-lab",
+        schema: "dmaproof.lab",
         schema_version: SCHEMA_VERSION,
         app_version: env!("CARGO_PKG_VERSION"),
         seed,
-        total: Total::of(outcomes),
+        total: Total::of(outcomes, planned),
         exit_status: exit.into(),
         table: outcomes.iter().map(row).collect(),
     };
