@@ -66,7 +66,7 @@ type Suspicion = (Violation, bool);
 
 /// Raises it: a note if it is harmless, otherwise a breach. Without a host lock.
 fn raise(kernel: &Kernel, (found, harmless): Suspicion) -> Result<(), Violation> {
-    if harmless { kernel.note(found.rule, found.message) } else { kernel.breach(found) }
+    if harmless { kernel.note_found(found) } else { kernel.breach(found) }
 }
 
 /// The HAL's state in one machine.

@@ -290,11 +290,15 @@ impl Kernel {
     /// Notes a rule that was not followed where that is harmless on this machine; with
     /// `strict` it stops the machine like any other violation.
     pub(crate) fn note(&self, rule: RuleId, message: impl Into<String>) -> Result<(), Violation> {
+        self.note_found(broken(rule, message))
+    }
+
+    /// Notes what was found, as [`Self::note`] does.
+    pub(crate) fn note_found(&self, found: Violation) -> Result<(), Violation> {
         if self.options.strict {
-            return Err(broken(rule, message));
+            return Err(found);
         }
-        let report = Report { harmless: true, ..self.report(*broken(rule, message)) };
-        self.verifier.note(report);
+        self.remark(*found);
         Ok(())
     }
 

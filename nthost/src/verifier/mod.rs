@@ -94,9 +94,7 @@ impl Verifier {
     /// Records a note once per rule and call site; returns whether it is new.
     pub(crate) fn note(&self, report: Report) -> bool {
         let mut notes = self.notes.lock();
-        if let Some(known) =
-            notes.iter_mut().find(|n| n.rule == report.rule && n.stack == report.stack)
-        {
+        if let Some(known) = notes.iter_mut().find(|known| report.repeats(known)) {
             known.count += 1;
             return false;
         }

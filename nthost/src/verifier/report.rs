@@ -52,10 +52,28 @@ pub struct Report {
 }
 
 impl Report {
-    /// The driver's source line that made the call, or its address where no symbols exist.
+    /// The driver's source line that made the call, or its address where no symbols exist. What a
+    /// device does while the driver is in no call has none: then that of the object concerned.
     #[must_use]
     pub fn call_site(&self) -> String {
-        self.stack.call_site()
+        if !self.call.is_empty() && !self.stack.is_empty() {
+            return self.stack.call_site();
+        }
+        match self.origin.filter(|origin| !origin.is_empty()) {
+            Some(origin) => format!(
+                "a moment outside of the driver's calls (what it concerns was made at {})",
+                origin.call_site()
+            ),
+            None if self.stack.is_empty() => "a moment outside of the driver's calls".to_owned(),
+            None => self.stack.call_site(),
+        }
+    }
+
+    /// Whether another report is the same again: of this rule, in the same place, as harmful.
+    pub(crate) fn repeats(&self, other: &Self) -> bool {
+        let place = self.stack == other.stack;
+        let object = !self.stack.is_empty() || self.origin == other.origin;
+        self.rule == other.rule && self.harmless == other.harmless && place && object
     }
 }
 
@@ -81,5 +99,51 @@ impl fmt::Display for Report {
             write!(f, "  made at:\n{origin}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RuleId;
+
+    fn report(harmless: bool, frame: usize, origin: Option<usize>) -> Report {
+        let stack = |first| {
+            let mut frames = [0; CallStack::DEPTH];
+            frames[0] = first;
+            CallStack::of(frames)
+        };
+        Report {
+            rule: RuleId::Dma90,
+            message: String::new(),
+            bug_check: None,
+            call: if frame == 0 { "" } else { "KeFlushIoBuffers" },
+            stack: stack(frame),
+            origin: origin.map(stack),
+            event: 0,
+            seed: 0,
+            choices: None,
+            count: 1,
+            harmless,
+        }
+    }
+
+    #[test]
+    fn what_no_call_of_the_driver_did_is_told_apart_by_its_object_and_its_harm() {
+        let first = report(true, 0, Some(0x10));
+        assert!(first.repeats(&report(true, 0, Some(0x10))));
+        assert!(!first.repeats(&report(false, 0, Some(0x10))));
+        assert!(!first.repeats(&report(true, 0, Some(0x20))));
+        // A call is one place, whatever it is about.
+        assert!(report(true, 1, Some(0x10)).repeats(&report(true, 1, Some(0x20))));
+    }
+
+    #[test]
+    fn a_place_is_named_as_far_as_there_is_one() {
+        let nowhere = report(true, 0, None).call_site();
+        assert_eq!(nowhere, "a moment outside of the driver's calls");
+        let site = report(true, 0, Some(0x10)).call_site();
+        assert!(site.starts_with(&nowhere) && site.contains("was made at 0x10"), "{site}");
+        assert!(!report(true, 0x10, None).call_site().contains("moment"));
     }
 }

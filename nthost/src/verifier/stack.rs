@@ -61,7 +61,7 @@ impl CallStack {
     }
 
     /// These places, innermost first.
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[cfg(any(test, all(target_os = "linux", target_arch = "x86_64")))]
     pub(crate) const fn of(frames: [usize; Self::DEPTH]) -> Self {
         Self { frames }
     }
@@ -69,6 +69,12 @@ impl CallStack {
     /// The return addresses; for a driver image, numbers that name image and RVA.
     pub fn addresses(&self) -> impl Iterator<Item = usize> + '_ {
         self.frames.iter().copied().take_while(|&address| address != 0)
+    }
+
+    /// Whether the driver was not running.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.frames[0] == 0
     }
 
     /// The first frame of the driver's own code: the line that made the call.
@@ -81,7 +87,7 @@ impl CallStack {
             }
             fallback.get_or_insert(place);
         }
-        fallback.unwrap_or_else(|| "an unknown place".to_owned())
+        fallback.unwrap_or_else(|| "no call of the driver".to_owned())
     }
 }
 

@@ -392,7 +392,7 @@ impl Target for MemoryTarget {
         let running = Violation {
             rule: "SIM-05".to_owned(),
             text: "the device in slot 0 still runs".to_owned(),
-            call_site: "an unknown place".to_owned(),
+            call_site: "no call of the driver".to_owned(),
             details: String::new(),
         };
         let never_stopped = if state.never_stops { vec![running] } else { Vec::new() };

@@ -133,10 +133,13 @@ impl Target for SimulatedTarget {
         }
         let machine = self.build();
         let result = self.run_on(&machine, bodies);
-        // Whatever was noticed until the very end, also when the machine stopped on the way.
+        // Whatever was noticed until the very end, also when the machine stopped on the way. A line
+        // of the driver's is one place, however it was reached.
+        let mut notes = Vec::new();
+        crate::notes::add(&mut notes, machine.notes().into_iter().map(note));
         Ended {
             result,
-            notes: machine.notes().into_iter().map(note).collect(),
+            notes,
             never_stopped: machine.outcomes().iter().map(violation).collect(),
             fallible: machine.fallible_calls(),
         }
@@ -233,14 +236,6 @@ fn violation(report: &Report) -> Violation {
         text: report.message.clone(),
         call_site: report.call_site(),
         details: report.to_string(),
-    }
-}
-
-/// The line that made the call; or, for what a device showed, the one that made the object.
-fn site(report: &Report) -> String {
-    match report.origin {
-        Some(origin) if report.call.is_empty() => origin.call_site(),
-        _ => report.call_site(),
     }
 }
 

@@ -10,7 +10,7 @@ use dmaproof_protocol::{
 use nthost::{Access, Buffer, File, Machine, Request, Slot};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{control_code, failed, plug, site};
+use super::{control_code, failed, plug};
 use crate::guard::Arena;
 use crate::route::Route;
 use crate::target::{
@@ -223,7 +223,8 @@ impl Session for SimulatedSession<'_> {
             .filter(|(note, known)| !note.harmless && note.count > **known);
         let breaches = news.map(|(note, known)| {
             *known = note.count;
-            BrokenRule { rule: note.rule.name(), text: note.message.clone(), call_site: site(note) }
+            let call_site = note.call_site();
+            BrokenRule { rule: note.rule.name(), text: note.message.clone(), call_site }
         });
         let breaches = breaches.collect();
         Observed { losses: self.machine.take_cache_losses(), breaches }
