@@ -133,6 +133,81 @@ fn what_a_missing_flush_did_is_explained_on_machines_that_go_on() {
     }
 }
 
+/// What a run with a call left out says of every failure and in its notes.
+fn without(machine: &str, more: &[&str]) -> (Vec<Value>, Vec<Value>) {
+    let machine = format!("{machine},go-on=on");
+    let output = app(&[&["test", "--json", "--cases", "0-150", "--sim", &machine], more].concat());
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    let list = |key: &str| report[key].as_array().expect("a list").clone();
+    (list("failures"), list("notes"))
+}
+
+#[test]
+fn a_path_that_keeps_its_data_is_not_blamed_for_another_that_reads_it_wrong() {
+    // Uncached common buffers need no KeFlushIoBuffers, nor does version 3, where lines that are
+    // shared do not go through the cached one (nt); only packets are flushed by
+    // FlushAdapterBuffers.
+    let all = &["common-cached", "packet", "file", "sg", "v3"][..];
+    for (machine, guilty) in [
+        ("nt,device=edu,leave-out=KeFlushIoBuffers", all),
+        ("arm64,device=edu,leave-out=KeFlushIoBuffers", &["packet", "file", "sg"]),
+        ("nt,device=edu,leave-out=FlushAdapterBuffers", &["packet", "file"]),
+        ("arm64,device=edu,leave-out=PutScatterGatherList", &["sg"]),
+    ] {
+        for seed in ["1", "2"] {
+            let (failures, _) = without(machine, &["--seed", seed]);
+            assert!(!failures.is_empty(), "{machine}");
+            for failure in &failures {
+                let path = failure["path"].as_str().expect("a path");
+                assert!(guilty.contains(&path), "{machine}: {failure:#}");
+                // A device reads poison on the way there; a cache is written back on the way back.
+                let other = match failure["direction"].as_str() {
+                    Some("to-device") => "late-write-back",
+                    _ => "poison",
+                };
+                assert_ne!(failure["class"], other, "{machine}: {failure:#}");
+            }
+        }
+    }
+}
+
+#[test]
+fn beside_other_transfers_no_rule_of_another_path_is_named() {
+    let own: [(&str, &[&str]); 2] = [
+        ("packet", &["DMA-42", "DMA-54", "DMA-56", "DMA-85", "DMA-88"]),
+        ("file", &["DMA-42", "DMA-54", "DMA-56", "DMA-85", "DMA-88"]),
+    ];
+    let machine = "arm64,device=edu,leave-out=FlushAdapterBuffers";
+    let (failures, _) = without(machine, &["--depth", "4"]);
+    assert!(!failures.is_empty());
+    for failure in &failures {
+        let path = failure["path"].as_str().expect("a path");
+        let rules = own.iter().find(|(own, _)| *own == path).map(|(_, rules)| *rules);
+        let named = failure["rule"].as_str();
+        let fits = rules.is_some_and(|rules| named.is_none_or(|rule| rules.contains(&rule)));
+        assert!(fits, "{failure:#}");
+    }
+}
+
+#[test]
+fn a_note_names_a_place_also_when_the_driver_was_in_no_call() {
+    for machine in ["nt,leave-out=KeFlushIoBuffers", "arm64,leave-out=KeFlushIoBuffers"] {
+        let (_, notes) = without(machine, &[]);
+        let cached = notes.iter().find(|note| note["rule"] == "DMA-90").expect("the rings' rule");
+        let site = cached["call_site"].as_str().expect("a place");
+        assert!(site.contains("outside of the driver's calls") && names_a_place(site), "{site}");
+        let mut places: Vec<_> = notes
+            .iter()
+            .map(|note| format!("{} {} {}", note["rule"], note["call_site"], note["harmless"]))
+            .collect();
+        assert!(!places.iter().any(|place| place.contains("unknown")), "{places:?}");
+        places.sort_unstable();
+        let count = places.len();
+        places.dedup();
+        assert_eq!(places.len(), count, "one line is one place: {places:#?}");
+    }
+}
+
 #[test]
 fn caches_that_are_not_coherent_need_the_straight_scheduler() {
     let output = app(&["test", "--sim", "arm64,scheduling=threads"]);

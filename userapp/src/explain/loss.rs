@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use dmaproof_protocol::Direction;
+
 use super::{Class, Evidence, Segment};
 use crate::describe::count;
 use crate::target::{BrokenRule, Loss, Lost, Observed};
@@ -69,6 +71,15 @@ const fn class_of(how: Lost) -> Class {
     }
 }
 
+/// Whether data on its way in this direction can be lost so.
+const fn happens(how: Lost, direction: Direction) -> bool {
+    match (how, direction) {
+        (Lost::ReadPoison | Lost::ReadOld, Direction::FromDevice)
+        | (Lost::WrittenOver | Lost::KeptStale | Lost::LeftInBounce, Direction::ToDevice) => false,
+        _ => true,
+    }
+}
+
 /// What the machine saw of one transfer besides its data; nothing where it cannot tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -82,11 +93,27 @@ impl Seen {
     /// Nothing.
     pub const NOTHING: Self = Self { missing: Vec::new(), breaches: Vec::new() };
 
-    /// What was observed, as the transfer of the buffer with these addresses sees it.
+    /// What was observed, as a transfer in this direction of the buffer with these addresses sees
+    /// it. What cannot be lost in this direction is an earlier transfer's, in a common buffer.
     #[must_use]
-    pub fn of(observed: Observed, buffer: &Range<usize>) -> Self {
-        let missing = observed.losses.iter().map(|loss| Missing::of(loss, buffer)).collect();
+    pub fn of(observed: Observed, direction: Direction, buffer: &Range<usize>) -> Self {
+        let own = observed.losses.iter().filter(|loss| happens(loss.how, direction));
+        let missing = own.map(|loss| Missing::of(loss, buffer)).collect();
         Self { missing, breaches: observed.breaches }
+    }
+
+    /// What was observed while other transfers were under way too: only what is surely this one's.
+    #[must_use]
+    pub fn among_others(observed: Observed, direction: Direction, buffer: &Range<usize>) -> Self {
+        let Self { mut missing, .. } = Self::of(observed, direction, buffer);
+        missing.retain(|lost| lost.at.is_some());
+        Self { missing, breaches: Vec::new() }
+    }
+
+    /// Whether data was lost.
+    #[must_use]
+    pub const fn lost(&self) -> bool {
+        !self.missing.is_empty()
     }
 
     /// The class of the losses that explain the most bytes, if any explain some.

@@ -142,8 +142,11 @@ fn candidates(evidence: &Evidence<'_>, start: usize) -> Vec<Kind> {
             kinds.push(Kind::Earlier { tag: record.tag, delta });
         }
     }
+    // Its own number with another family is no earlier transfer: an inverted pattern looks like what
+    // a buffer was filled with before.
+    let own = evidence.tag.map(|tag| tag.transfer);
     kinds.retain(|kind| match kind {
-        Kind::Earlier { tag, .. } => Some(*tag) != evidence.tag,
+        Kind::Earlier { tag, .. } => Some(tag.transfer) != own,
         _ => true,
     });
     kinds

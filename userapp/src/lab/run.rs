@@ -274,7 +274,7 @@ impl Bench<'_> {
             device_offset: shape.device_offset as u64,
             codec: &self.codec,
             history: &self.history,
-            seen: &explain::Seen::of(observed, &(address..address + shape.length)),
+            seen: &explain::Seen::of(observed, direction, &(address..address + shape.length)),
         };
         let seer = match direction {
             Direction::ToDevice => Seen::Device,

@@ -218,7 +218,7 @@ impl<'a> Runner<'a> {
 
     /// Fills a range until two routes agree about what is there. If none do, the test goes on with
     /// what the last one read, and finds the mistake.
-    fn fill_range(&mut self, routes: &[Route], range: &Range<u64>) -> bool {
+    pub(super) fn fill_range(&mut self, routes: &[Route], range: &Range<u64>) -> bool {
         let mut last = None;
         for &writer in routes {
             let tag = Tag { transfer: self.history.next_number(), family: Family::Plain };
@@ -297,7 +297,12 @@ impl<'a> Runner<'a> {
         let start = buffer.as_ptr().addr();
         self.companions.begin(self.session);
         let result = self.session.move_by(route, direction, offset, buffer);
-        let seen = Seen::of(self.session.observe(), &(start..start + asked));
+        let (observed, buffer) = (self.session.observe(), start..start + asked);
+        let seen = if self.settings.load.is_alone() {
+            Seen::of(observed, direction, &buffer)
+        } else {
+            Seen::among_others(observed, direction, &buffer)
+        };
         match direction {
             Direction::ToDevice => self.seen_there = seen,
             Direction::FromDevice => self.seen_back = seen,

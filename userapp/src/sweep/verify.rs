@@ -24,6 +24,8 @@ const BY_REREAD_WRONG: &str =
 const BY_DELIVERY: &str =
     "the device was found to hold the right data before: it was lost on the way back";
 const BY_GUARDS: &str = "the bytes around the buffer were looked at right after the transfer";
+const BY_MACHINE: &str =
+    "the machine saw data being lost on the way back, and none on the way there";
 const UNSURE: &str = "no other path could be asked, so it may be the transfer the other way";
 
 impl Runner<'_> {
@@ -81,26 +83,56 @@ impl Runner<'_> {
         let sink_position = SINK_BASE + self.sink.position();
         let seen = self.seen_back.clone();
         let other = self.reread(reader, wide);
-        if other.as_deref() == Some(self.shadow.bytes(wide.clone())) {
-            let prefill = complement(self.shadow.bytes(wide.clone()));
+        let right = self.shadow.bytes(wide.clone());
+        let lost_back = match &other {
+            Some(held) if held == right => Some(BY_REREAD_RIGHT),
+            None if seen.lost() && !self.seen_there.lost() => Some(BY_MACHINE),
+            _ => None,
+        };
+        if let Some(blame) = lost_back {
+            let prefill = complement(right);
             let blamed = (reader, back);
             let evidence = Evidence {
                 seen: &seen,
                 ..self.evidence(wide, &actual, &prefill, None, blamed, sink_position)
             };
-            return explain(&evidence).map(|found| (reader, back, BY_REREAD_RIGHT, found));
+            let finding = explain(&evidence).map(|found| (reader, back, blame, found));
+            if other.is_none() {
+                self.begin_anew(wide);
+            }
+            return finding;
         }
-        let blame = if other.is_some() { BY_REREAD_WRONG } else { UNSURE };
+        let known = other.is_some();
+        let blame = if known { BY_REREAD_WRONG } else { UNSURE };
+        // The reader may have lost other bytes on the way back.
+        let held = other.unwrap_or(actual);
         // CAST: both are ranges of the sink's buffer.
         let inner = (range.start - wide.start) as usize..(range.end - wide.start) as usize;
         let position = self.source.position();
-        let part = &actual[inner];
+        let part = &held[inner];
         let evidence = self.evidence(range, part, before, Some(tag), (route, there), position);
         let finding = explain(&evidence)
-            .or_else(|| self.explain_margin(route, wide, range, &actual))
+            .or_else(|| self.explain_margin(route, wide, range, &held))
             .map(|found| (route, there, blame, found));
-        self.shadow.bytes_mut(wide.clone()).copy_from_slice(other.as_deref().unwrap_or(&actual));
+        self.shadow.bytes_mut(wide.clone()).copy_from_slice(&held);
+        if !known {
+            self.begin_anew(wide);
+        }
         finding
+    }
+
+    /// Nobody knows what the device holds there: it is given something, so that no later transfer
+    /// is blamed for it.
+    fn begin_anew(&mut self, range: &Range<u64>) {
+        let fits = |route: &Route| {
+            reaches_memory(&self.limits, *route)
+                && Direction::ALL.iter().all(|&direction| {
+                    let length = range.end - range.start;
+                    is_allowed(&self.limits, *route, direction, range.start, length)
+                })
+        };
+        let routes: Vec<Route> = Route::ALL.into_iter().filter(fits).collect();
+        self.fill_range(&routes, range);
     }
 
     pub(super) fn test_receiving(
@@ -110,7 +142,7 @@ impl Runner<'_> {
         range: &Range<u64>,
     ) -> Option<Finding> {
         let (route, direction) = (case.route, Direction::FromDevice);
-        let reader = self.other_route(route, range).unwrap_or(route);
+        let reader = self.other_routes(route, range).first().copied().unwrap_or(route);
         if let Some(finding) = self.deliver((case.partner, 0), tag, range, reader) {
             return Some(finding);
         }
@@ -236,21 +268,24 @@ impl Runner<'_> {
         })
     }
 
-    /// A route to read a range by that does not share this one's path.
-    fn other_route(&self, route: Route, range: &Range<u64>) -> Option<Route> {
+    /// The routes to read a range by that do not share this one's path.
+    fn other_routes(&self, route: Route, range: &Range<u64>) -> Vec<Route> {
         let length = range.end - range.start;
-        Route::ALL.into_iter().find(|other| {
+        let fits = |other: &Route| {
             other.path() != route.path()
                 && reaches_memory(&self.limits, *other)
                 && is_allowed(&self.limits, *other, Direction::FromDevice, range.start, length)
-        })
+        };
+        Route::ALL.into_iter().filter(fits).collect()
     }
 
-    /// What the device holds, read by another route than this one if there is any.
+    /// What the device holds, read by another route than this one: the first that loses nothing, as
+    /// far as the machine can tell. Each is asked twice: what the machine saw being lost may be an
+    /// earlier transfer's.
     fn reread(&mut self, route: Route, range: &Range<u64>) -> Option<Vec<u8>> {
-        let other = self.other_route(route, range)?;
-        self.fetch(other, range, 0).ok()?;
-        Some(self.sink.buffer().to_vec())
+        let others = self.other_routes(route, range);
+        let read = |&other: &Route| self.fetch(other, range, 0).is_ok() && !self.seen_back.lost();
+        others.iter().chain(&others).any(read).then(|| self.sink.buffer().to_vec())
     }
 
     /// After a failed request: nobody knows what the device holds, so it is asked.

@@ -131,7 +131,11 @@ impl Traffic {
         let case = Case { expected, before: &before, range, tag: None };
         let found = explain(&self.evidence(arena, (route, direction), &case))?;
         let right = self.reread(session, route, range).is_some_and(|held| held == expected);
-        Some((if right { BY_REREAD_RIGHT } else { UNSURE }, found))
+        if right {
+            return Some((BY_REREAD_RIGHT, found));
+        }
+        // The rule would be that of this path.
+        Some((UNSURE, Explanation { rule: None, call: None, ..found }))
     }
 
     /// What another path reads.
