@@ -209,6 +209,24 @@ fn a_note_names_a_place_also_when_the_driver_was_in_no_call() {
 }
 
 #[test]
+fn a_device_that_never_saw_its_command_is_told_from_one_that_failed() {
+    // Without its flushes the ring's line stays in the processor's cache.
+    let simulation = "nt,leave-out=KeFlushIoBuffers,go-on=on";
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    let page = page.to_str().unwrap();
+    let output = app(&["test", "--sim", simulation, "--cases", "0-5", "--html", page, "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    let found = &report["preparation"];
+    let said = found["text"].as_str().expect("a sentence");
+    assert!(said.contains("the device never saw the command"), "{said}");
+    assert_eq!((&found["rule"], &found["class"]), (&"DMA-90".into(), &"request-failed".into()));
+    assert!(std::fs::read_to_string(page).unwrap().contains("never saw the command"));
+    let people = text(&app(&["test", "--sim", simulation, "--cases", "0-5"]));
+    assert!(people.contains("never saw the command"), "{people}");
+}
+
+#[test]
 fn caches_that_are_not_coherent_need_the_straight_scheduler() {
     let output = app(&["test", "--sim", "arm64,scheduling=threads"]);
     assert_eq!(output.status.code(), Some(2));

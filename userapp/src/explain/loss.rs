@@ -87,19 +87,30 @@ pub struct Seen {
     pub missing: Vec<Missing>,
     /// The rules broken meanwhile.
     pub breaches: Vec<BrokenRule>,
+    /// Bytes outside of the buffer, in a common buffer for example, that the device read before
+    /// what the processor had stored came to memory.
+    pub unread: usize,
 }
 
 impl Seen {
     /// Nothing.
-    pub const NOTHING: Self = Self { missing: Vec::new(), breaches: Vec::new() };
+    pub const NOTHING: Self = Self { missing: Vec::new(), breaches: Vec::new(), unread: 0 };
 
     /// What was observed, as a transfer in this direction of the buffer with these addresses sees
     /// it. What cannot be lost in this direction is an earlier transfer's, in a common buffer.
     #[must_use]
     pub fn of(observed: Observed, direction: Direction, buffer: &Range<usize>) -> Self {
-        let own = observed.losses.iter().filter(|loss| happens(loss.how, direction));
-        let missing = own.map(|loss| Missing::of(loss, buffer)).collect();
-        Self { missing, breaches: observed.breaches }
+        let (mut missing, mut unread) = (Vec::new(), 0);
+        for loss in &observed.losses {
+            let lost = Missing::of(loss, buffer);
+            if lost.at.is_none() && matches!(lost.how, Lost::ReadPoison | Lost::ReadOld) {
+                unread += lost.bytes;
+            }
+            if happens(lost.how, direction) {
+                missing.push(lost);
+            }
+        }
+        Self { missing, breaches: observed.breaches, unread }
     }
 
     /// What was observed while other transfers were under way too: only what is surely this one's.
@@ -107,7 +118,20 @@ impl Seen {
     pub fn among_others(observed: Observed, direction: Direction, buffer: &Range<usize>) -> Self {
         let Self { mut missing, .. } = Self::of(observed, direction, buffer);
         missing.retain(|lost| lost.at.is_some());
-        Self { missing, breaches: Vec::new() }
+        Self { missing, breaches: Vec::new(), unread: 0 }
+    }
+
+    /// Why the device may have done nothing at all, if the machine saw it.
+    #[must_use]
+    pub fn unheard(&self) -> Option<String> {
+        (self.unread != 0).then(|| {
+            format!(
+                "the device never saw the command: it read {} of a common buffer before what the \
+                 driver had stored there was in memory",
+                // CAST: a number of bytes.
+                count(self.unread as u64, "byte")
+            )
+        })
     }
 
     /// Whether data was lost.

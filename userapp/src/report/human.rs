@@ -38,6 +38,12 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         count(outcome.transfers, "transfer"),
         count(outcome.bytes, "byte")
     )?;
+    if let Some(found) = &outcome.preparation {
+        writeln!(out, "\nthe device could not be given a known content: {}", found.text)?;
+        if let (Some(rule), Some(breach)) = (found.rule, &found.breach) {
+            writeln!(out, "  broken rule: {rule} (`dmaproof rules {rule}`)\n    {breach}")?;
+        }
+    }
     write_failures(out, report)?;
     if let Some(violation) = &report.violation {
         writeln!(out, "\nrule {} was broken at {}", violation.rule, violation.call_site)?;

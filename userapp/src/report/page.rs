@@ -44,6 +44,15 @@ fn one(report: &Report, named: bool) -> Markup {
             ("App", env!("CARGO_PKG_VERSION").to_owned()),
         ]))
         (broken(report))
+        @if let Some(found) = &outcome.preparation {
+            section.panel {
+                h2 { "The device could not be given a known content" }
+                p.alarm { (found.text) }
+                @if let (Some(rule), Some(breach)) = (found.rule, &found.breach) {
+                    p { "Broken rule: " code { "dmaproof rules " (rule) } ". " (breach) }
+                }
+            }
+        }
         (failures(report))
         @if let Some(ledger) = &outcome.ledger { (coverage(ledger)) }
         (notes::panel(&report.notes))

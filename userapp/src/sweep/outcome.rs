@@ -125,6 +125,8 @@ pub struct Outcome {
     pub failures_total: u64,
     /// Where the driver's counters disagree.
     pub accounts: Vec<Account>,
+    /// Why the first transfer failed that was to give the device's memory a known content.
+    pub preparation: Option<Explanation>,
     /// How it ended.
     pub end: End,
 }

@@ -222,7 +222,13 @@ impl<'a> Runner<'a> {
         let mut last = None;
         for &writer in routes {
             let tag = Tag { transfer: self.history.next_number(), family: Family::Plain };
-            if self.send(writer, tag, range, 0).is_err() {
+            if let Err(problem) = self.send(writer, tag, range, 0) {
+                let explanation = self.answer(problem, writer, Direction::ToDevice);
+                self.recorder.update(|outcome| {
+                    if outcome.done == 0 {
+                        outcome.preparation.get_or_insert(explanation);
+                    }
+                });
                 continue;
             }
             // A route that is alone has to vouch for itself.
@@ -240,6 +246,30 @@ impl<'a> Runner<'a> {
             self.shadow.bytes_mut(range.clone()).copy_from_slice(&held);
             true
         })
+    }
+
+    /// What a request that gave no data looks like, with what the machine saw.
+    pub(super) fn answer(
+        &self,
+        problem: Problem,
+        route: Route,
+        direction: Direction,
+    ) -> Explanation {
+        let found = problem.explanation(route, direction);
+        let seen = match direction {
+            Direction::ToDevice => &self.seen_there,
+            Direction::FromDevice => &self.seen_back,
+        };
+        let (Some(why), Some(breach)) = (seen.unheard(), seen.breaches.first()) else {
+            return found;
+        };
+        Explanation {
+            text: format!("{why}; {}", found.text),
+            rule: Some(breach.rule),
+            call: missing_call(breach.rule),
+            breach: Some(format!("{}, at {}", breach.text, breach.call_site)),
+            ..found
+        }
     }
 
     fn run_case(&mut self, number: u64, case: &Case) {

@@ -50,8 +50,9 @@ impl Runner<'_> {
         let (there, back) = (Direction::ToDevice, Direction::FromDevice);
         let before = self.shadow.bytes(range.clone()).to_vec();
         if let Err(problem) = self.send(route, tag, range, page_offset) {
+            let found = self.answer(problem, route, there);
             self.resynchronise(range);
-            return Some((route, there, BY_ANSWER, problem.explanation(route, there)));
+            return Some((route, there, BY_ANSWER, found));
         }
         if let Some(explanation) = self.check_source(route, tag) {
             self.resynchronise(range);
@@ -62,7 +63,7 @@ impl Runner<'_> {
             wide = range.clone();
         }
         if let Err(problem) = self.fetch(reader, &wide, 0) {
-            return Some((reader, back, BY_ANSWER, problem.explanation(reader, back)));
+            return Some((reader, back, BY_ANSWER, self.answer(problem, reader, back)));
         }
         if self.sink.buffer() == self.shadow.bytes(wide.clone()) {
             return self.check_guards(reader, back, &wide);
@@ -147,7 +148,7 @@ impl Runner<'_> {
             return Some(finding);
         }
         if let Err(problem) = self.fetch(route, range, case.page_offset) {
-            return Some((route, direction, BY_ANSWER, problem.explanation(route, direction)));
+            return Some((route, direction, BY_ANSWER, self.answer(problem, route, direction)));
         }
         if self.codec.first_mismatch(tag, 0, self.sink.buffer()).is_none() {
             let finding = self.check_guards(route, direction, range);
