@@ -316,7 +316,9 @@ pub struct PathOption {
 
 /// `lab`
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status 0: every row came out as the documents say. 1: a row differs.")]
+#[command(
+    after_help = "Exit status 0: every row came out as the documents say. 1: a row differs. 130: interrupted; the rows so far are printed."
+)]
 pub struct LabArgs {
     /// Only rows that leave this out: a call, FLUSH for every flush, or a rule such as DMA-85 for
     /// the calls that it demands.
@@ -340,8 +342,8 @@ pub struct LabArgs {
     /// Print one JSON object instead of the report.
     #[arg(long)]
     pub json: bool,
-    /// Draw one of the runs in which data is lost: caches, memory and device, step by step (on
-    /// arm64 and nt).
+    /// Draw a small run of one row, if there is one in which data is lost: caches, memory and
+    /// device, step by step (on arm64 and nt).
     #[arg(long, value_name = "FILE.html")]
     pub html: Option<PathBuf>,
     /// Print the whole table in Markdown, and run nothing.

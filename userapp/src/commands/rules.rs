@@ -29,7 +29,9 @@ pub(super) fn run(
         return Ok(Exit::Intact);
     };
     let rule = rules.iter().find(|rule| rule.id.eq_ignore_ascii_case(id)).ok_or_else(|| {
-        AppError::Usage(format!("there is no rule {id}; `dmaproof rules` lists them all"))
+        AppError::Usage(format!(
+            "there is no rule {id}; `dmaproof rules` lists them all, such as DMA-85"
+        ))
     })?;
     if arguments.json {
         serde_json::to_writer_pretty(&mut *out, rule).map_err(std::io::Error::from)?;

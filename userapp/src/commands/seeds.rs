@@ -106,7 +106,7 @@ pub(super) fn run_on(
     name_the_run_in_panics();
     if !arguments.json {
         writeln!(out, "{}", sweep.simulation)?;
-        let last = arguments.seed.saturating_add(count - 1);
+        let last = arguments.seed.wrapping_add(count - 1);
         writeln!(out, "sweep of seeds {} to {last}", arguments.seed)?;
         out.flush()?;
     }
