@@ -244,7 +244,7 @@ fn a_page_says_what_its_row_says_and_how_its_picture_differs() {
         assert!(page.contains(&format!("{} --html", outcome.replay())), "{cell}");
         let (_, about) = page.split_once("<p class=\"about\">").expect("a word on the picture");
         let about = about.split_once("</p>").expect("its end").0;
-        let here = format!("In it <b>{}</b>", names(drawn.run.named().into_iter()));
+        let here = format!("Named in it: <b>{}</b>", names(drawn.run.named().into_iter()));
         assert!(about.contains(&here), "{cell}: {about}");
         assert!(about.contains(&format!("with seed {}:", drawn.seed)), "{cell}: {about}");
         let [elsewhere, own] = drawn.disagreement(&outcome);

@@ -73,11 +73,11 @@ const fn class_of(how: Lost) -> Class {
 
 /// Whether data on its way in this direction can be lost so.
 const fn happens(how: Lost, direction: Direction) -> bool {
-    match (how, direction) {
+    !matches!(
+        (how, direction),
         (Lost::ReadPoison | Lost::ReadOld, Direction::FromDevice)
-        | (Lost::WrittenOver | Lost::KeptStale | Lost::LeftInBounce, Direction::ToDevice) => false,
-        _ => true,
-    }
+            | (Lost::WrittenOver | Lost::KeptStale | Lost::LeftInBounce, Direction::ToDevice)
+    )
 }
 
 /// What the machine saw of one transfer besides its data; nothing where it cannot tell.

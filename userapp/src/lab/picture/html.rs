@@ -92,7 +92,7 @@ fn about(outcome: &Outcome, drawn: &Drawn) -> Markup {
                 "A run of the row stops where the rule is broken; this one goes on if nothing but \
                  data can be lost, so that this is seen. "
             }
-            "In it " b { (names(drawn.run.named().into_iter())) } " was named, and "
+            "Named in it: " b { (names(drawn.run.named().into_iter())) } "; "
             (data(&drawn.run).trim_end_matches('.')) "."
             @if !elsewhere.is_empty() {
                 " Not in this run, but in those of the row: " (names(elsewhere.into_iter())) "."

@@ -10,8 +10,8 @@ use crate::lab::table::Row;
 pub(super) enum Mark<'r> {
     /// A call of the driver's was spoiled, at this event.
     Spoiled(u64),
-    /// A rule was broken, and the machine went on.
-    Broken(&'r Report),
+    /// A rule was broken, and the machine went on; whether it was the first one.
+    Broken(&'r Report, bool),
     /// A rule was broken, and the machine stopped.
     Stopped(&'r Report),
 }
@@ -21,12 +21,14 @@ impl Mark<'_> {
     pub(super) fn describe(&self, row: &Row) -> (String, String) {
         match self {
             Self::Spoiled(_) => (format!("The mistake: {}", row.sabotage), row.gist.to_owned()),
-            Self::Broken(report) => (
+            Self::Broken(report, first) => (
                 format!("Rule {} is broken", report.rule),
-                format!(
-                    "{}. A machine that does not go on stops here: the runs of the row do.",
-                    capital(&report.message)
-                ),
+                capital(&report.message)
+                    + if *first {
+                        ". A machine that does not go on stops here: the runs of the row do."
+                    } else {
+                        ". A machine that does not go on has stopped before."
+                    },
             ),
             Self::Stopped(report) => (
                 format!("Rule {} is broken, and the machine stops", report.rule),
@@ -45,7 +47,7 @@ impl Mark<'_> {
     pub(super) const fn event(&self) -> u64 {
         match self {
             Self::Spoiled(event) => *event,
-            Self::Broken(report) | Self::Stopped(report) => report.event,
+            Self::Broken(report, _) | Self::Stopped(report) => report.event,
         }
     }
 }
@@ -53,7 +55,9 @@ impl Mark<'_> {
 /// All of them, in order.
 pub(super) fn marks(run: &Run) -> Vec<Mark<'_>> {
     let mut marks: Vec<_> = run.spoiled.iter().copied().map(Mark::Spoiled).collect();
-    marks.extend(run.notes.iter().filter(|note| !note.harmless).map(Mark::Broken));
+    let broken = || run.notes.iter().filter(|note| !note.harmless);
+    let first = broken().map(|note| note.event).min();
+    marks.extend(broken().map(|note| Mark::Broken(note, Some(note.event) == first)));
     // The sort is stable: what stopped the machine comes last.
     marks.extend(run.stopped.iter().map(Mark::Stopped));
     marks.sort_by_key(Mark::event);

@@ -8,7 +8,7 @@
   document.documentElement.classList.add("js");
   toolbar.hidden = false;
   document.querySelector(".keys").hidden = false;
-  const show = (number) => {
+  const show = (number, asked = true) => {
     at = Math.min(Math.max(number, 0), steps.length - 1);
     steps.forEach((step, index) => step.classList.toggle("shown", index === at));
     slider.value = at + 1;
@@ -20,7 +20,8 @@
       button.disabled = (at === 0 && (go === "first" || go === "back"))
         || (at === steps.length - 1 && (go === "last" || go === "on"));
     }
-    history.replaceState(null, "", "#step-" + (at + 1));
+    // Not on opening: a page is not scrolled past its head by its own address.
+    if (asked) history.replaceState(null, "", "#step-" + (at + 1));
   };
   const moves = { first: () => 0, back: () => at - 1, on: () => at + 1, last: () => steps.length - 1 };
   toolbar.addEventListener("click", (event) => {
@@ -37,5 +38,5 @@
   });
   const fromHash = () => Number(location.hash.replace("#step-", "")) - 1;
   window.addEventListener("hashchange", () => show(fromHash() || 0));
-  show(fromHash() || 0);
+  show(fromHash() || 0, false);
 })();
