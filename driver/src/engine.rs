@@ -51,6 +51,8 @@ impl Abilities {
 pub(crate) struct Work<'a> {
     /// The slot it is for.
     pub(crate) slot: usize,
+    /// The processor on which its request was begun.
+    pub(crate) processor: u32,
     /// Where the data goes.
     pub(crate) direction: Direction,
     /// Where on the device it lies.
@@ -295,10 +297,10 @@ impl Registers {
         }
     }
 
-    /// Stops the run of a slot, where the device can.
-    pub(crate) fn stop(&self, slot: usize, tag: u32) {
+    /// Stops a run, where the device can, whose request was begun on this processor.
+    pub(crate) fn stop(&self, processor: u32, tag: u32) {
         if self.exerciser.bar.is_mapped() {
-            self.exerciser.abort(slot, tag);
+            self.exerciser.abort(processor, tag);
         } else {
             self.slave.stop();
         }

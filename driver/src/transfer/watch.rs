@@ -236,7 +236,7 @@ pub(crate) fn arm(context: &DeviceContext, level: &impl AtMostDispatch) {
 pub(crate) fn stop(context: &DeviceContext, slot: usize, tag: u32, dispatch: &Dispatch) {
     // A run that the device has not been told of cannot be stopped there.
     context.registers.ring(context.hardware().shared.as_ref(), dispatch);
-    context.registers.stop(slot, tag);
+    context.registers.stop(context.processor(slot), tag);
     context.statistics.aborts.increment();
     context.state.lock(dispatch).engine.check = u32::MAX;
 }
