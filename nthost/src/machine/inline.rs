@@ -151,7 +151,7 @@ impl Kernel {
     #[inline]
     pub(super) fn service_inline(&self) -> bool {
         let wanted = self.interrupts.any_pending()
-            || self.any_dpc()
+            || (self.irql() < DISPATCH && self.any_dpc())
             || self.clock.is_due()
             || self.bus.is_due(self.clock.now());
         wanted && self.service_slow()

@@ -181,8 +181,9 @@ fn others_succeed_whatever_is_aborted_or_reset() {
                     }
                 }
                 assert!(late >= 1, "{path}");
-                // Those behind it in its queue may have waited too long as well.
-                assert!(late <= 8, "{path}: {late} requests timed out");
+                // One processor, one queue: those behind it may have waited too long as well, those
+                // before it did not.
+                assert!(late < 24, "{path}: {late} requests timed out");
                 round_trip(bench, path, 1, 5000, 2);
             });
         }
