@@ -5,6 +5,8 @@
 mod create;
 pub(crate) mod ddi;
 mod policy;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
