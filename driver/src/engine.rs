@@ -86,6 +86,14 @@ impl Run {
         matches!(self.order, Order::Exerciser(_))
     }
 
+    /// The queue of the device that it is in; 0 on a device without queues.
+    pub(crate) fn queue(&self) -> usize {
+        match &self.order {
+            Order::Exerciser(order) => order.queue(),
+            Order::Edu(_) | Order::Slave(_) => 0,
+        }
+    }
+
     /// A run of the slave device.
     pub(crate) fn of_slave(command: slave::Command, length: u32) -> Self {
         Self { order: Order::Slave(command), elements: 1, length }

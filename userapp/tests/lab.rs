@@ -64,6 +64,7 @@ const LEFT_ALONE: &[(&str, &str)] = &[
     ("CalculateScatterGatherList", "says how much; the calls that use it have rows"),
     ("ReadDmaCounter", "says how far it got; asks for nothing"),
     ("KeQueryInterruptTimePrecise", "tells the time"),
+    ("KeGetCurrentProcessorNumberEx", "tells where it runs; any queue would do"),
 ];
 
 /// What the correct driver calls on a path, framework and registers left out.

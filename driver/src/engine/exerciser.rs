@@ -42,6 +42,13 @@ pub(crate) struct Order {
     queue: usize,
 }
 
+impl Order {
+    /// The queue whose ring it goes into.
+    pub(super) fn queue(&self) -> usize {
+        self.queue
+    }
+}
+
 /// The queue of the requests that are begun on a processor, so that they interrupt it again. One
 /// that waited, or that is begun again after a reset, stays in its queue.
 fn queue_of(processor: u32) -> usize {
