@@ -60,7 +60,9 @@ struct Origin {
 }
 
 impl Origin {
-    const NONE: Self = Self { offset: AtomicU64::new(u64::MAX), processor: AtomicU32::new(0) };
+    const fn new() -> Self {
+        Self { offset: AtomicU64::new(u64::MAX), processor: AtomicU32::new(0) }
+    }
 }
 
 impl DeviceContext {

@@ -263,7 +263,7 @@ unsafe fn initialise(this: *mut DeviceContext, device: WDFDEVICE, objects: &Obje
         registers = Registers::new();
         statistics = Counters::new();
         tokens = core::array::from_fn(|index| Token { context: this, index });
-        origins = [const { Origin::NONE }; SLOT_COUNT];
+        origins = [const { Origin::new() }; SLOT_COUNT];
     }
     // SAFETY: a field of the context.
     let lock = unsafe { &raw mut (*this).state };

@@ -182,8 +182,12 @@ unsafe extern "C" fn read(_queue: WDFQUEUE, request: WDFREQUEST, _length: usize)
 }
 
 unsafe extern "C" fn prepare(_: WDFDEVICE, _: WDFCMRESLIST, list: WDFCMRESLIST) -> NTSTATUS {
-    // SAFETY: the list of this call, whose first descriptor is the device's memory.
-    let memory = unsafe { (*wdf::WdfCmResourceListGetDescriptor(list, 0)).u.Memory };
+    // SAFETY: the list of this call.
+    let descriptor = unsafe { wdf::WdfCmResourceListGetDescriptor(list, 0) };
+    // SAFETY: not past the end, so a descriptor.
+    let descriptor = unsafe { *descriptor };
+    // SAFETY: the first one is the device's memory.
+    let memory = unsafe { descriptor.u.Memory };
     let protection = PAGE_READWRITE | PAGE_NOCACHE;
     // SAFETY: the device's memory resource.
     let base = unsafe { ntddk::MmMapIoSpaceEx(memory.Start, 4096, protection) };
