@@ -65,6 +65,7 @@ const LEFT_ALONE: &[(&str, &str)] = &[
     ("ReadDmaCounter", "says how far it got; asks for nothing"),
     ("KeQueryInterruptTimePrecise", "tells the time"),
     ("KeGetCurrentProcessorNumberEx", "tells where it runs; any queue would do"),
+    ("KeQueryActiveProcessorCountEx", "tells how many there are; a message may go anywhere"),
 ];
 
 /// What the correct driver calls on a path, framework and registers left out.
