@@ -8,7 +8,7 @@ mod slave;
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub use add::evt_driver_device_add;
 pub(crate) use hardware::Hardware;
@@ -17,7 +17,7 @@ use wdk_dma::ddk::ContextType;
 use wdk_dma::irql::{AtMostDispatch, Dispatch};
 
 use crate::engine::Registers;
-use crate::interrupt::MESSAGES_MAX;
+use crate::interrupt::{self, MESSAGES_MAX};
 use crate::statistics::Counters;
 use crate::sync::SpinLock;
 use crate::sys::{
@@ -46,9 +46,23 @@ pub struct DeviceContext {
     pub(crate) registers: Registers,
     pub(crate) statistics: Counters,
     tokens: [Token; SLOT_COUNT],
-    /// Where on the device each slot's data begins. Written before its transfer waits, so that the
-    /// pump needs no lock for it.
-    offsets: [AtomicU64; SLOT_COUNT],
+    /// Written before a slot's transfer waits, so that the pump needs no lock for them.
+    origins: [Origin; SLOT_COUNT],
+}
+
+/// Where a slot's request comes from and goes to.
+#[derive(Debug)]
+struct Origin {
+    /// Where on the device its data begins.
+    offset: AtomicU64,
+    /// On which processor it was begun.
+    processor: AtomicU32,
+}
+
+impl Origin {
+    const fn new() -> Self {
+        Self { offset: AtomicU64::new(u64::MAX), processor: AtomicU32::new(0) }
+    }
 }
 
 impl DeviceContext {
@@ -114,13 +128,20 @@ impl DeviceContext {
 
     /// Where on the device byte `done` of a slot's transfer lies.
     pub(crate) fn device_offset(&self, index: usize, done: u64) -> Option<u64> {
-        self.offsets.get(index)?.load(Ordering::Relaxed).checked_add(done)
+        self.origins.get(index)?.offset.load(Ordering::Relaxed).checked_add(done)
     }
 
-    /// Notes where a slot's data begins. Under the lock, before its transfer waits.
-    pub(crate) fn set_device_offset(&self, index: usize, offset: u64) {
-        if let Some(place) = self.offsets.get(index) {
-            place.store(offset, Ordering::Relaxed);
+    /// On which processor a slot's request was begun.
+    pub(crate) fn processor(&self, index: usize) -> u32 {
+        self.origins.get(index).map_or(0, |origin| origin.processor.load(Ordering::Relaxed))
+    }
+
+    /// Notes where a slot's data begins on the device, and that its request is begun on this
+    /// processor. Under the lock, before its transfer waits.
+    pub(crate) fn set_origin(&self, index: usize, offset: u64) {
+        if let Some(origin) = self.origins.get(index) {
+            origin.offset.store(offset, Ordering::Relaxed);
+            origin.processor.store(interrupt::current_processor(), Ordering::Relaxed);
         }
     }
 

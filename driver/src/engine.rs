@@ -51,6 +51,8 @@ impl Abilities {
 pub(crate) struct Work<'a> {
     /// The slot it is for.
     pub(crate) slot: usize,
+    /// The processor on which its request was begun.
+    pub(crate) processor: u32,
     /// Where the data goes.
     pub(crate) direction: Direction,
     /// Where on the device it lies.
@@ -82,6 +84,14 @@ impl Run {
     /// [`Registers::ring`].
     pub(crate) fn is_silent(&self) -> bool {
         matches!(self.order, Order::Exerciser(_))
+    }
+
+    /// The queue of the device that it is in; 0 on a device without queues.
+    pub(crate) fn queue(&self) -> usize {
+        match &self.order {
+            Order::Exerciser(order) => order.queue(),
+            Order::Edu(_) | Order::Slave(_) => 0,
+        }
     }
 
     /// A run of the slave device.
@@ -295,10 +305,10 @@ impl Registers {
         }
     }
 
-    /// Stops the run of a slot, where the device can.
-    pub(crate) fn stop(&self, slot: usize, tag: u32) {
+    /// Stops a run, where the device can, whose request was begun on this processor.
+    pub(crate) fn stop(&self, processor: u32, tag: u32) {
         if self.exerciser.bar.is_mapped() {
-            self.exerciser.abort(slot, tag);
+            self.exerciser.abort(processor, tag);
         } else {
             self.slave.stop();
         }

@@ -319,7 +319,7 @@ fn enter(
     slot.handle = handle;
     slot.chain = Some(buffer);
     slot.asked = Some(asked);
-    context.set_device_offset(index, asked.offset());
+    context.set_origin(index, asked.offset());
     slot.stage = Stage::Waiting(transfer);
     // SAFETY: owned by the driver and not cancelable; this form never calls back, so the lock may
     // be held, and a cancel routine that runs at once waits for it (KMDF-26).

@@ -16,6 +16,19 @@ use wdk_lite::*;
 
 use crate::{DMA, FRAMEWORK, VERIFIER, idle};
 
+/// Declares a correct script, but that device add directs the interrupt to the first processor,
+/// after this change.
+macro_rules! directing {
+    ($change:expr) => {
+        Script {
+            added: |lab| {
+                let change: fn(&mut WDF_INTERRUPT_EXTENDED_POLICY) = $change;
+                direct(lab, change)
+            },
+            ..Script::correct()
+        }
+    };
+}
 rule_tests! {
     answer interrupt_created_too_late {
         [Kmdf12],
@@ -24,6 +37,49 @@ rule_tests! {
     answer impossible_interrupt_configurations {
         [Kmdf12],
         run(idle).script(Script { added: impossible_interrupts, ..Script::correct() }),
+    }
+    breaks policy_with_the_initial_priority {
+        [Kmdf12], [],
+        broken: run(idle).script(directing!(|policy| policy.Priority = NO_PRIORITY)),
+        clean: run(idle).script(directing!(|_| ())),
+    }
+    breaks policy_that_does_not_exist {
+        [Kmdf12], [],
+        broken: run(idle).script(directing!(|policy| policy.Policy = 6)),
+        clean: run(idle).script(directing!(|policy| policy.Policy = 5)),
+    }
+    breaks policy_of_another_size {
+        [Kmdf12], [],
+        broken: run(idle).script(directing!(|policy| policy.Size -= 8)),
+        clean: run(idle).script(directing!(|_| ())),
+    }
+    breaks policy_with_reserved_fields {
+        [Kmdf12], [],
+        broken: run(idle).script(directing!(|policy| {
+            policy.TargetProcessorSetAndGroup.Reserved[2] = 1;
+        })),
+        clean: run(idle).script(directing!(|_| ())),
+    }
+    breaks policy_with_a_processor_that_is_not_active {
+        [Kmdf12], [],
+        broken: run(idle).script(directing!(|policy| {
+            policy.TargetProcessorSetAndGroup.Mask = 1 << 63;
+        })),
+        clean: run(idle).script(directing!(|policy| {
+            // Nobody looks at the processors of another policy.
+            policy.Policy = _WDF_INTERRUPT_POLICY::WdfIrqPolicyAllProcessorsInMachine;
+            policy.TargetProcessorSetAndGroup.Mask = 1 << 63;
+        })),
+    }
+    breaks policy_with_no_processor {
+        [Kmdf12], [],
+        broken: run(idle).script(directing!(|policy| policy.TargetProcessorSetAndGroup.Mask = 0)),
+        clean: run(idle).script(directing!(|_| ())),
+    }
+    breaks policy_with_a_group_that_does_not_exist {
+        [Kmdf12], [],
+        broken: run(idle).script(directing!(|policy| policy.TargetProcessorSetAndGroup.Group = 1)),
+        clean: run(idle).script(directing!(|_| ())),
     }
     breaks dma_routine_in_interrupt_enable {
         [Kmdf13, Dma53], [(DMA, 0x13)],
@@ -147,6 +203,22 @@ const fn serving(isr: fn(&Lab) -> BOOLEAN) -> Script {
 /// A correct script but for its DPC.
 const fn deferring(dpc: fn(&Lab)) -> Script {
     Script { dpc, ..Script::correct() }
+}
+
+/// WdfIrqPriorityUndefined, which WDF_INTERRUPT_EXTENDED_POLICY_INIT sets and the framework refuses.
+const NO_PRIORITY: WDF_INTERRUPT_PRIORITY = _WDF_INTERRUPT_PRIORITY::WdfIrqPriorityUndefined;
+
+fn direct(lab: &Lab, change: fn(&mut WDF_INTERRUPT_EXTENDED_POLICY)) -> NTSTATUS {
+    let mut policy = WDF_INTERRUPT_EXTENDED_POLICY {
+        Size: size::<WDF_INTERRUPT_EXTENDED_POLICY>(),
+        Policy: _WDF_INTERRUPT_POLICY::WdfIrqPolicySpecifiedProcessors,
+        Priority: _WDF_INTERRUPT_PRIORITY::WdfIrqPriorityNormal,
+        TargetProcessorSetAndGroup: GROUP_AFFINITY { Mask: 1, ..GROUP_AFFINITY::default() },
+    };
+    change(&mut policy);
+    // SAFETY: LAB.
+    unsafe { wdf::WdfInterruptSetExtendedPolicy(lab.interrupt.get(), &raw mut policy) };
+    STATUS_SUCCESS
 }
 
 /// Has the device interrupt, and waits until the ISR has served it.

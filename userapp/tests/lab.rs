@@ -65,6 +65,8 @@ const LEFT_ALONE: &[(&str, &str)] = &[
     ("CalculateScatterGatherList", "says how much; the calls that use it have rows"),
     ("ReadDmaCounter", "says how far it got; asks for nothing"),
     ("KeQueryInterruptTimePrecise", "tells the time"),
+    ("KeGetCurrentProcessorNumberEx", "tells where it runs; any queue would do"),
+    ("KeQueryActiveProcessorCountEx", "tells how many there are; a message may go anywhere"),
 ];
 
 /// What the correct driver calls on a path, framework and registers left out.

@@ -33,11 +33,13 @@ macro_rules! kernel_exports {
             fn KeFlushIoBuffers(Mdl: PMDL, ReadOperation: BOOLEAN, DmaOperation: BOOLEAN) -> ();
             fn KeFlushQueuedDpcs() -> ();
             fn KeGetCurrentIrql() -> KIRQL;
+            fn KeGetCurrentProcessorNumberEx(ProcNumber: PPROCESSOR_NUMBER) -> ULONG;
             fn KeInitializeDpc(Dpc: PRKDPC, DeferredRoutine: PKDEFERRED_ROUTINE, DeferredContext: PVOID) -> ();
             fn KeInitializeEvent(Event: PRKEVENT, Type: EVENT_TYPE, State: BOOLEAN) -> ();
             fn KeInitializeSpinLock(SpinLock: PKSPIN_LOCK) -> ();
             fn KeInsertQueueDpc(Dpc: PRKDPC, SystemArgument1: PVOID, SystemArgument2: PVOID) -> BOOLEAN;
             fn KeLowerIrql(NewIrql: KIRQL) -> ();
+            fn KeQueryActiveProcessorCountEx(GroupNumber: USHORT) -> ULONG;
             fn KeQueryInterruptTimePrecise(QpcTimeStamp: PULONG64) -> ULONG64;
             fn KeReleaseSpinLock(SpinLock: PKSPIN_LOCK, NewIrql: KIRQL) -> ();
             fn KeReleaseSpinLockFromDpcLevel(SpinLock: PKSPIN_LOCK) -> ();
@@ -143,6 +145,7 @@ macro_rules! wdf_functions {
             381 => fn WdfWorkItemGetParentObject(WorkItem: WDFWORKITEM) -> WDFOBJECT;
             382 => fn WdfWorkItemFlush(WorkItem: WDFWORKITEM) -> ();
             385 => fn WdfDmaEnablerWdmGetDmaAdapter(DmaEnabler: WDFDMAENABLER, DmaDirection: WDF_DMA_DIRECTION) -> PDMA_ADAPTER;
+            389 => fn WdfInterruptSetExtendedPolicy(Interrupt: WDFINTERRUPT, PolicyAndGroup: PWDF_INTERRUPT_EXTENDED_POLICY) -> ();
             393 => fn WdfRequestMarkCancelableEx(Request: WDFREQUEST, EvtRequestCancel: PFN_WDF_REQUEST_CANCEL) -> NTSTATUS;
         }
     };

@@ -25,6 +25,8 @@ alias! {
     PULONG = *mut u32; PULONG64 = *mut u64; PLONGLONG = *mut i64; PCCH = *const i8; LPCSTR = *const i8;
     PWCH = *mut u16; PCWSTR = *const u16;
     PKSPIN_LOCK = *mut KSPIN_LOCK; PKIRQL = *mut KIRQL;
+    GROUP_AFFINITY = _GROUP_AFFINITY; PGROUP_AFFINITY = *mut _GROUP_AFFINITY;
+    PROCESSOR_NUMBER = _PROCESSOR_NUMBER; PPROCESSOR_NUMBER = *mut _PROCESSOR_NUMBER;
 }
 
 /// Declares opaque kernel objects of which only addresses are used.
@@ -160,6 +162,30 @@ pub struct _GUID {
     pub Data3: u16,
     /// The remaining eight bytes.
     pub Data4: [u8; 8],
+}
+
+/// Processors of a group.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct _GROUP_AFFINITY {
+    /// A bit for each processor of the group.
+    pub Mask: KAFFINITY,
+    /// The group.
+    pub Group: USHORT,
+    /// Zero.
+    pub Reserved: [USHORT; 3],
+}
+
+/// A processor, by its group.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct _PROCESSOR_NUMBER {
+    /// The group.
+    pub Group: USHORT,
+    /// The number in the group.
+    pub Number: UCHAR,
+    /// Zero.
+    pub Reserved: UCHAR,
 }
 
 /// A counted UTF-16 string; lengths in bytes.

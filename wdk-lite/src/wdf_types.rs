@@ -35,6 +35,8 @@ alias! {
     WDF_INTERRUPT_CONFIG = _WDF_INTERRUPT_CONFIG;
     PWDF_INTERRUPT_CONFIG = *mut _WDF_INTERRUPT_CONFIG;
     WDF_INTERRUPT_INFO = _WDF_INTERRUPT_INFO; PWDF_INTERRUPT_INFO = *mut _WDF_INTERRUPT_INFO;
+    WDF_INTERRUPT_EXTENDED_POLICY = _WDF_INTERRUPT_EXTENDED_POLICY;
+    PWDF_INTERRUPT_EXTENDED_POLICY = *mut _WDF_INTERRUPT_EXTENDED_POLICY;
     WDF_IO_QUEUE_CONFIG = _WDF_IO_QUEUE_CONFIG; PWDF_IO_QUEUE_CONFIG = *mut _WDF_IO_QUEUE_CONFIG;
     WDF_FILEOBJECT_CONFIG = _WDF_FILEOBJECT_CONFIG;
     PWDF_FILEOBJECT_CONFIG = *mut _WDF_FILEOBJECT_CONFIG;
@@ -91,6 +93,15 @@ enumeration! {
     }
     _WDF_INTERRUPT_POLARITY as WDF_INTERRUPT_POLARITY {
         WdfInterruptPolarityUnknown = 0, WdfInterruptActiveHigh = 1, WdfInterruptActiveLow = 2,
+    }
+    _WDF_INTERRUPT_POLICY as WDF_INTERRUPT_POLICY {
+        WdfIrqPolicyMachineDefault = 0, WdfIrqPolicyAllCloseProcessors = 1,
+        WdfIrqPolicyOneCloseProcessor = 2, WdfIrqPolicyAllProcessorsInMachine = 3,
+        WdfIrqPolicySpecifiedProcessors = 4, WdfIrqPolicySpreadMessagesAcrossAllProcessors = 5,
+    }
+    _WDF_INTERRUPT_PRIORITY as WDF_INTERRUPT_PRIORITY {
+        WdfIrqPriorityUndefined = 0, WdfIrqPriorityLow = 1, WdfIrqPriorityNormal = 2,
+        WdfIrqPriorityHigh = 3,
     }
     _WDF_DMA_PROFILE as WDF_DMA_PROFILE {
         WdfDmaProfileInvalid = 0, WdfDmaProfilePacket = 1, WdfDmaProfileScatterGather = 2,
@@ -215,6 +226,13 @@ wdf_struct! {
         __bindgen_padding_0: [u8; 6],
         Group: USHORT,
         __bindgen_padding_1: [u16; 3],
+    }
+    /// What `WdfInterruptSetExtendedPolicy` is told.
+    struct _WDF_INTERRUPT_EXTENDED_POLICY {
+        Size: ULONG,
+        Policy: WDF_INTERRUPT_POLICY,
+        Priority: WDF_INTERRUPT_PRIORITY,
+        TargetProcessorSetAndGroup: GROUP_AFFINITY,
     }
     /// `WdfIoQueueCreate`'s configuration.
     struct _WDF_IO_QUEUE_CONFIG {

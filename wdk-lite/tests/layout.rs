@@ -170,6 +170,11 @@ layout! {
         Size 0, Reserved1 8, TargetProcessorSet 16, Reserved2 24, MessageNumber 28, Vector 32,
         Irql 36, Mode 40, Polarity 44, MessageSignaled 48, ShareDisposition 49, Group 56,
     }
+    interrupt_extended_policy: WDF_INTERRUPT_EXTENDED_POLICY, 32, 8 {
+        Size 0, Policy 4, Priority 8, TargetProcessorSetAndGroup 16,
+    }
+    group_affinity: GROUP_AFFINITY, 16, 8 { Mask 0, Group 8, Reserved 10 }
+    processor_number: PROCESSOR_NUMBER, 4, 2 { Group 0, Number 2, Reserved 3 }
     io_queue_config: WDF_IO_QUEUE_CONFIG, 96, 8 {
         Size 0, DispatchType 4, PowerManaged 8, AllowZeroLengthRequests 12, DefaultQueue 13,
         EvtIoDefault 16, EvtIoRead 24, EvtIoWrite 32, EvtIoDeviceControl 40,
@@ -264,6 +269,7 @@ fn framework_functions_have_their_table_indices() {
         ("WdfTimerCreate", 318),
         ("WdfWorkItemEnqueue", 380),
         ("WdfDmaEnablerWdmGetDmaAdapter", 385),
+        ("WdfInterruptSetExtendedPolicy", 389),
         ("WdfRequestMarkCancelableEx", 393),
     ] {
         assert_eq!(index(name), expected, "{name}");

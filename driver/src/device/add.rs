@@ -1,14 +1,13 @@
 //! EvtDriverDeviceAdd: the framework objects of a device.
 
 use core::ptr;
-use core::sync::atomic::AtomicU64;
 
 use dmaproof_protocol::GUID_FIELDS;
 use wdk_dma::irql::Dispatch;
 use wdk_dma::{PageSet, ddk};
 
 use super::hardware::Hardware;
-use super::{DEVICE_CONTEXT, DeviceContext, power};
+use super::{DEVICE_CONTEXT, DeviceContext, Origin, power};
 use crate::engine::Registers;
 use crate::statistics::Counters;
 use crate::sync::SpinLock;
@@ -264,7 +263,7 @@ unsafe fn initialise(this: *mut DeviceContext, device: WDFDEVICE, objects: &Obje
         registers = Registers::new();
         statistics = Counters::new();
         tokens = core::array::from_fn(|index| Token { context: this, index });
-        offsets = [const { AtomicU64::new(u64::MAX) }; SLOT_COUNT];
+        origins = [const { Origin::new() }; SLOT_COUNT];
     }
     // SAFETY: a field of the context.
     let lock = unsafe { &raw mut (*this).state };

@@ -42,9 +42,18 @@ pub(crate) struct Order {
     queue: usize,
 }
 
-/// The queue of a slot.
-const fn queue_of(slot: usize) -> usize {
-    slot % QUEUES
+impl Order {
+    /// The queue whose ring it goes into.
+    pub(super) fn queue(&self) -> usize {
+        self.queue
+    }
+}
+
+/// The queue of the requests that are begun on a processor, so that they interrupt it again. One
+/// that waited, or that is begun again after a reset, stays in its queue.
+fn queue_of(processor: u32) -> usize {
+    // CAST: 32 bits fit a 64-bit usize.
+    processor as usize % QUEUES
 }
 
 /// Works out a command for as many elements as the device takes: up to two inside the command, more
@@ -91,7 +100,7 @@ pub(super) fn prepare(
         command.elements = [list.describe(count), Element::default()];
         list.publish(dispatch);
     }
-    let order = Order { command, queue: queue_of(work.slot) };
+    let order = Order { command, queue: queue_of(work.processor) };
     Some((order, u32::from(count), length))
 }
 
@@ -291,9 +300,9 @@ impl Exerciser {
         }
     }
 
-    /// Aborts the command of a slot.
-    pub(super) fn abort(&self, slot: usize, tag: u32) {
-        self.bar.write32(of_queue(queue_of(slot), ABORT), tag);
+    /// Aborts a command whose request was begun on this processor.
+    pub(super) fn abort(&self, processor: u32, tag: u32) {
+        self.bar.write32(of_queue(queue_of(processor), ABORT), tag);
     }
 }
 

@@ -147,7 +147,8 @@ pub(crate) fn prepare(
     dispatch: &Dispatch,
 ) -> Option<Run> {
     let device = context.device_offset(index, done)?;
-    let work = Work { slot: index, direction, device, elements };
+    let processor = context.processor(index);
+    let work = Work { slot: index, processor, direction, device, elements };
     context.registers.prepare(context.hardware().shared.as_ref(), work, dispatch)
 }
 

@@ -1,7 +1,7 @@
 //! Everything the device's lock protects.
 
 use dmaproof_protocol::{Limits, QueryReply, status};
-use testdev::exerciser::Status;
+use testdev::exerciser::{QUEUES, Status};
 use wdk_dma::{Cached, PageSet, PieceLimits, Uncached};
 
 use super::common_buffer::Pool;
@@ -28,6 +28,8 @@ pub(crate) struct Running {
     /// Elements of the slot's list that it covers.
     pub(crate) elements: u32,
     length: u32,
+    /// The device's queue that it is in.
+    queue: usize,
     /// When it counts as late, in interrupt time.
     deadline: u64,
     /// How often it did.
@@ -300,6 +302,7 @@ impl State {
                 tag,
                 elements: run.elements,
                 length: run.length,
+                queue: run.queue(),
                 deadline,
                 expirations: 0,
                 stopping: false,
@@ -378,16 +381,35 @@ impl State {
         self.unfinished().filter_map(|slot| slot.run).map(|run| run.deadline).min()
     }
 
+    /// The tag of the oldest run of each queue that has not ended: the one that the queue works on.
+    fn oldest(&mut self) -> [Option<u32>; QUEUES] {
+        let mut oldest = [None::<u32>; QUEUES];
+        for run in self.unfinished().filter_map(|slot| slot.run) {
+            let Some(place) = oldest.get_mut(run.queue) else { continue };
+            // CAST: the sign says which of two tags came first.
+            let is_older = |tag: u32| (run.tag.wrapping_sub(tag) as i32) < 0;
+            if place.is_none_or(is_older) {
+                *place = Some(run.tag);
+            }
+        }
+        oldest
+    }
+
     /// Times out the runs that are late, and gives them until `next`. Returns how often the worst
-    /// of them has been; 0: none is late.
+    /// of them has been; 0: none is late. What is behind a late run in its queue has only waited
+    /// for it, and gets its time anew.
     ///
     /// A request stays until its run stops: the device may still write (KMDF-29).
     pub(crate) fn expire(&mut self, now: u64, next: u64) -> u32 {
         let mut worst = 0;
+        let oldest = self.oldest();
         for slot in self.unfinished() {
             if let Some(run) = slot.run.as_mut().filter(|run| run.deadline <= now) {
-                run.expirations = run.expirations.saturating_add(1);
                 run.deadline = next;
+                if oldest.get(run.queue).is_some_and(|oldest| *oldest != Some(run.tag)) {
+                    continue;
+                }
+                run.expirations = run.expirations.saturating_add(1);
                 worst = worst.max(run.expirations);
                 slot.end(STATUS_IO_TIMEOUT);
             }

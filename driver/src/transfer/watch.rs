@@ -1,7 +1,7 @@
 //! Looking after runs: which have ended, which are late, and what then.
 //!
-//! A run that is late times its request out and is stopped, where the device can be told to. Late
-//! once more, the device is reset, where it can be, and the runs of others begin again. A device
+//! A run that is late times its request out and is stopped, where the device can be told to; what is
+//! behind it in its queue has only waited for it, and gets its time anew. Late once more, the device is reset, where it can be, and the runs of others begin again. A device
 //! that cannot, or does not, is failed in the end; its requests stay until it stops or goes.
 
 use wdk_dma::irql::{AtMostDispatch, Dispatch};
@@ -236,7 +236,7 @@ pub(crate) fn arm(context: &DeviceContext, level: &impl AtMostDispatch) {
 pub(crate) fn stop(context: &DeviceContext, slot: usize, tag: u32, dispatch: &Dispatch) {
     // A run that the device has not been told of cannot be stopped there.
     context.registers.ring(context.hardware().shared.as_ref(), dispatch);
-    context.registers.stop(slot, tag);
+    context.registers.stop(context.processor(slot), tag);
     context.statistics.aborts.increment();
     context.state.lock(dispatch).engine.check = u32::MAX;
 }

@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 use wdk_lite::LARGE_INTEGER;
 
-use crate::machine::Kernel;
+use crate::machine::{Kernel, context};
 
 /// A value that crossed, as far as it is the same wherever things lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Crossing {
     pub way: Way,
     /// The function or callback.
     pub name: &'static str,
+    /// The virtual processor.
+    pub processor: usize,
     /// The interrupt request level.
     pub irql: u8,
     /// Machine time, nanoseconds.
@@ -131,6 +133,7 @@ impl Log {
         let crossing = Crossing {
             way,
             name,
+            processor: context::with(|c| c.processor.get()),
             irql: kernel.irql(),
             now: kernel.clock.now(),
             values: values.to_vec(),

@@ -290,6 +290,45 @@ pub(crate) unsafe fn KeStallExecutionProcessor(
     Ok(())
 }
 
+/// Processors of a group, at most.
+const GROUP: usize = 64;
+
+/// The number of the processor that the caller runs on (wdm, KeGetCurrentProcessorNumberEx).
+pub(crate) unsafe fn KeGetCurrentProcessorNumberEx(
+    _kernel: &Kernel,
+    ProcNumber: PPROCESSOR_NUMBER,
+) -> Result<ULONG, Violation> {
+    let index = context::with(|c| c.processor.get());
+    if !ProcNumber.is_null() {
+        // CAST: a few processors.
+        let number = PROCESSOR_NUMBER {
+            Group: (index / GROUP) as USHORT,
+            Number: (index % GROUP) as UCHAR,
+            Reserved: 0,
+        };
+        // SAFETY: the driver's variable, not NULL.
+        unsafe { ProcNumber.write(number) };
+    }
+    // CAST: a few processors.
+    Ok(index as ULONG)
+}
+
+/// How many processors of a group, or of all, are active (wdm, KeQueryActiveProcessorCountEx): all
+/// that the machine has.
+pub(crate) unsafe fn KeQueryActiveProcessorCountEx(
+    kernel: &Kernel,
+    GroupNumber: USHORT,
+) -> Result<ULONG, Violation> {
+    let all = kernel.processors.len();
+    let count = match u32::from(GroupNumber) {
+        ALL_PROCESSOR_GROUPS => all,
+        // CAST: 16 bits.
+        group => all.saturating_sub(group as usize * GROUP).min(GROUP),
+    };
+    // CAST: a few processors.
+    Ok(count as ULONG)
+}
+
 /// Nanoseconds that reading the time takes, so that a loop on it ends.
 const TIME_NS: u64 = 50;
 

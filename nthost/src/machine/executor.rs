@@ -6,6 +6,7 @@
 //! asks the machine's policy for the next one.
 
 use super::footprint::Footprint;
+use super::interrupts::Taken;
 use super::{DISPATCH, Kernel, context};
 use crate::RuleId;
 use crate::machine::clock::Deferred;
@@ -152,17 +153,23 @@ impl Kernel {
         turns.find(|&index| self.processors[index].try_acquire())
     }
 
-    /// Takes the most urgent interrupt above `irql` and calls its handler; `false` if there is
-    /// none.
+    /// Takes the most urgent interrupt above `irql` that the calling thread's processor may take, and
+    /// calls its handler; `false` if there is none.
     pub(super) fn run_interrupt(&self, irql: u8) -> bool {
-        let Some((line, level, handler)) = self.interrupts.take_above(irql) else { return false };
+        let here = context::with(|c| c.processor.get());
+        let taken = self.interrupts.take_above(irql, here);
+        taken.inspect(|taken| self.handle_interrupt(taken)).is_some()
+    }
+
+    /// Calls the handler of an interrupt that the calling thread's processor has taken.
+    pub(super) fn handle_interrupt(&self, taken: &Taken) {
+        let Taken { line, irql, handler } = *taken;
         self.about(handler.argument);
-        let claimed = self.at_irql(level, || (handler.run)(self, handler.argument));
+        let claimed = self.at_irql(irql, || (handler.run)(self, handler.argument));
         if !self.interrupts.serviced(line, claimed) {
             let message = "the interrupt handler claims the interrupt, but the line stays asserted";
             self.stop(broken(RuleId::Kmdf14, message));
         }
-        true
     }
 
     /// Runs the next DPC of the calling thread's processor; `false` if there is none.

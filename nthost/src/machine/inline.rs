@@ -1,8 +1,9 @@
 //! The threads and the straight scheduler: a thread that waits runs the machine.
 //!
 //! There is no idle thread: interrupts, DPCs and timers run nested on the thread that holds the
-//! processor, at the boundaries of kernel-mode code. A thread that waits runs whatever can run until
-//! its condition holds, and if nothing can run and every other thread waits too, it moves the clock
+//! processor, at the boundaries of kernel-mode code. What is for a processor that nobody holds is
+//! done by whoever comes by, in that one's place. A thread that waits runs whatever can run until its
+//! condition holds, and if nothing can run and every other thread waits too, it moves the clock
 //! to the next timer. Under the straight scheduler that thread is the only one.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -150,7 +151,7 @@ impl Kernel {
     #[inline]
     pub(super) fn service_inline(&self) -> bool {
         let wanted = self.interrupts.any_pending()
-            || self.processor().has_dpc()
+            || (self.irql() < DISPATCH && self.any_dpc())
             || self.clock.is_due()
             || self.bus.is_due(self.clock.now());
         wanted && self.service_slow()
@@ -163,7 +164,8 @@ impl Kernel {
             let irql = self.irql();
             let ran = self.run_devices()
                 || self.run_interrupt(irql)
-                || (irql < DISPATCH && (self.run_dpc() || self.run_timer()));
+                || (irql < DISPATCH && (self.run_dpc() || self.run_timer()))
+                || self.stand_in(irql);
             if !ran {
                 return any;
             }
@@ -192,8 +194,14 @@ impl Kernel {
         self.interrupts.any_pending()
             || self.clock.is_due()
             || self.bus.is_due(self.clock.now())
-            || self.processors.iter().any(Processor::has_dpc)
+            || self.any_dpc()
             || self.work_waits()
+    }
+
+    /// Whether a DPC waits on any processor.
+    #[inline]
+    fn any_dpc(&self) -> bool {
+        self.processors.iter().any(Processor::has_dpc)
     }
 
     /// Waits, running the machine meanwhile.
@@ -249,29 +257,40 @@ impl Kernel {
             return false;
         }
         let serviced = self.service_inline();
-        let stolen = self.steal_dpcs();
         let item = self.next_work();
         if let Some(item) = item {
             (item.run)(self, item.argument);
         }
-        serviced || stolen || item.is_some()
+        serviced || item.is_some()
     }
 
-    /// Runs the DPCs of processors that nobody holds; returns whether anything ran.
-    fn steal_dpcs(&self) -> bool {
-        let mut any = false;
+    /// Takes one interrupt or DPC of a processor that nobody holds, as that processor; `false` if
+    /// there is none. Only what could interrupt the calling thread as well, at its level `irql`: what
+    /// it holds may be needed.
+    fn stand_in(&self, irql: u8) -> bool {
         let here = context::with(|c| c.processor.get());
+        let pending = self.interrupts.any_pending();
+        let wanted = |index: usize| {
+            let urgent = || self.interrupts.most_urgent(index, 0);
+            (pending && urgent().is_some_and(|(_, level)| level > irql))
+                || (irql < DISPATCH && self.processors[index].has_dpc())
+        };
         for (index, processor) in self.processors.iter().enumerate() {
-            if index == here || !processor.has_dpc() || !processor.try_acquire() {
+            if index == here || !wanted(index) || !processor.try_acquire() {
                 continue;
             }
             context::with(|c| c.processor.set(index));
-            any |= self.service_inline();
+            let before = processor.set_irql(irql);
+            let ran = self.run_interrupt(irql) || (irql < DISPATCH && self.run_dpc());
+            processor.set_irql(before);
             context::with(|c| c.processor.set(here));
             // SAFETY: acquired above by this thread.
             unsafe { processor.release() };
+            if ran {
+                return true;
+            }
         }
-        any
+        false
     }
 
     /// Blocks until something changed since `seen`, or moves the clock if nobody runs; `false`

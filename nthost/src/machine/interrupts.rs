@@ -14,6 +14,14 @@ pub(crate) struct Handler {
     pub argument: usize,
 }
 
+/// An interrupt that a processor has taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    pub line: LineId,
+    pub irql: u8,
+    pub handler: Handler,
+}
+
 /// Interrupts of one line nobody claimed in a row after which the line is masked, as a system
 /// does in an interrupt storm.
 const STORM: u32 = 1000;
@@ -22,10 +30,40 @@ const STORM: u32 = 1000;
 /// cause.
 const ENDLESS: u32 = 10_000;
 
+/// The processors of group 0 that may take an interrupt, a bit for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Targets(u64);
+
+impl Targets {
+    /// Any processor, whatever its number.
+    pub(crate) const ANY: Self = Self(u64::MAX);
+
+    /// Those of a mask that `all`, the mask of the processors that there are, has; any of them if
+    /// that is all or none.
+    pub(crate) const fn of(mask: u64, all: u64) -> Self {
+        match mask & all {
+            0 => Self::ANY,
+            some if some == all => Self::ANY,
+            some => Self(some),
+        }
+    }
+
+    /// The mask, on a machine with these processors.
+    pub(crate) const fn mask(self, all: u64) -> u64 {
+        self.0 & all
+    }
+
+    const fn has(self, processor: usize) -> bool {
+        self.0 == u64::MAX || (processor < 64 && self.0 >> processor & 1 != 0)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Line {
     irql: u8,
     level: bool,
+    /// The [`Targets`] of who is connected.
+    targets: AtomicU64,
     asserted: AtomicBool,
     unclaimed: AtomicU32,
     /// Services since the line last fell.
@@ -148,9 +186,10 @@ impl Interrupts {
         }
     }
 
-    /// Connects a handler.
-    pub(crate) fn connect(&self, line: LineId, handler: Handler) {
+    /// Connects a handler, which is called on these processors.
+    pub(crate) fn connect(&self, line: LineId, handler: Handler, targets: Targets) {
         let this = self.line(line);
+        this.targets.store(targets.0, Ordering::Relaxed);
         *this.handler.lock() = Some(handler);
         this.unclaimed.store(0, Ordering::Relaxed);
         if this.asserted.load(Ordering::Acquire) {
@@ -191,31 +230,42 @@ impl Interrupts {
         self.waiting.load(Ordering::Acquire) != 0
     }
 
-    /// The highest pending line and its level.
+    /// The highest pending line that a processor may take, and its level. `others` are processors
+    /// that are looked after already, a bit for each: nothing that one of them may take.
     #[inline]
-    pub(super) fn most_urgent(&self) -> Option<(usize, u8)> {
+    pub(super) fn most_urgent(&self, processor: usize, others: u64) -> Option<(LineId, u8)> {
         let pending = bits(self.waiting.load(Ordering::Acquire)).flat_map(|word| {
             let pending = self.pending[word].load(Ordering::Acquire);
             if pending == 0 {
                 self.forget(word);
             }
-            bits(pending).map(move |bit| word * Self::GROUP + bit)
+            bits(pending).map(move |bit| LineId(word * Self::GROUP + bit))
         });
-        pending.map(|i| (i, self.line(LineId(i)).irql)).max_by_key(|&(_, irql)| irql)
+        let own = pending.filter_map(|id| {
+            let line = self.line(id);
+            let targets = Targets(line.targets.load(Ordering::Relaxed));
+            (targets.has(processor) && targets.0 & others == 0).then_some((id, line.irql))
+        });
+        own.max_by_key(|&(_, irql)| irql)
     }
 
-    /// The highest pending line above `irql`: its level and handler. An edge is consumed.
-    pub(super) fn take_above(&self, irql: u8) -> Option<(LineId, u8, Handler)> {
-        let (best, _) = self.most_urgent().filter(|&(_, level)| level > irql)?;
-        let line = self.line(LineId(best));
-        if !self.clear_pending(LineId(best)) {
+    /// The highest pending line above `irql` that a processor may take, taken.
+    pub(super) fn take_above(&self, irql: u8, processor: usize) -> Option<Taken> {
+        let (best, _) = self.most_urgent(processor, 0).filter(|&(_, level)| level > irql)?;
+        self.take(best)
+    }
+
+    /// Takes a line that is pending. An edge is consumed.
+    pub(super) fn take(&self, id: LineId) -> Option<Taken> {
+        let line = self.line(id);
+        if !self.clear_pending(id) {
             return None;
         }
         if !line.level {
             line.asserted.store(false, Ordering::Release);
         }
         let handler = (*line.handler.lock())?;
-        Some((LineId(best), line.irql, handler))
+        Some(Taken { line: id, irql: line.irql, handler })
     }
 
     /// After service: a level that is still asserted stays pending, unless it is a storm. `false`
@@ -243,7 +293,7 @@ mod tests {
 
     fn connected(interrupts: &Interrupts, level: bool) -> LineId {
         let line = interrupts.allocate(level);
-        interrupts.connect(line, HANDLER);
+        interrupts.connect(line, HANDLER, Targets::ANY);
         line
     }
 
@@ -255,8 +305,8 @@ mod tests {
         lines.iter().for_each(|&line| interrupts.raise(line));
         lines[..999].iter().for_each(|&line| interrupts.lower(line));
 
-        assert_eq!(interrupts.most_urgent().map(|(line, _)| line), Some(lines[999].number()));
-        let taken = interrupts.take_above(0).map(|(line, ..)| line);
+        assert_eq!(interrupts.most_urgent(0, 0).map(|(line, _)| line), Some(lines[999]));
+        let taken = interrupts.take_above(0, 0).map(|taken| taken.line);
         assert_eq!(taken, Some(lines[999]));
         assert!(!interrupts.any_pending());
     }
@@ -269,11 +319,48 @@ mod tests {
             interrupts.raise(line);
         }
 
-        let levels: Vec<_> = std::iter::from_fn(|| interrupts.take_above(6)).collect();
+        let levels: Vec<_> = std::iter::from_fn(|| interrupts.take_above(6, 0)).collect();
 
-        assert!(levels.windows(2).all(|pair| pair[0].1 >= pair[1].1));
-        assert!(levels.iter().all(|&(_, level, _)| level > 6));
+        assert!(levels.windows(2).all(|pair| pair[0].irql >= pair[1].irql));
+        assert!(levels.iter().all(|taken| taken.irql > 6));
         let rest = lines.iter().filter(|&&line| interrupts.irql(line) <= 6).count();
         assert_eq!((levels.len() + rest, interrupts.any_pending()), (lines.len(), rest != 0));
+    }
+
+    #[test]
+    fn a_processor_takes_only_what_is_directed_to_it() {
+        let interrupts = Interrupts::new();
+        let directed = |mask| {
+            let line = interrupts.allocate(false);
+            interrupts.connect(line, HANDLER, Targets::of(mask, 0b1111));
+            line
+        };
+        let (second, any, both) = (directed(0b0010), directed(0b1111), directed(0b0110));
+        [second, any, both].into_iter().for_each(|line| interrupts.raise(line));
+
+        let urgent =
+            |processor, others| interrupts.most_urgent(processor, others).map(|(line, _)| line);
+        assert_eq!(
+            [0, 1, 2, 3].map(|processor| urgent(processor, 0)),
+            [Some(any), Some(both), Some(both), Some(any)]
+        );
+        // Earlier processors stand for this one, for what they may take as well.
+        assert_eq!((urgent(2, 0b0001), urgent(2, 0b0010)), (Some(both), None));
+
+        let take = |processor| interrupts.take_above(0, processor).map(|taken| taken.line);
+        assert_eq!(
+            [take(3), take(3), take(2), take(2), take(1)],
+            [Some(any), None, Some(both), None, Some(second)]
+        );
+        assert!(!interrupts.any_pending());
+    }
+
+    #[test]
+    fn no_processor_or_every_processor_is_any_processor() {
+        assert_eq!(Targets::of(0, 0b11), Targets::ANY);
+        assert_eq!(Targets::of(0b1100, 0b11), Targets::ANY);
+        assert_eq!(Targets::of(0b111, 0b11), Targets::ANY);
+        assert_eq!(Targets::of(0b101, 0b11).mask(0b11), 0b01);
+        assert!(Targets::ANY.has(70) && !Targets::of(1, 0b11).has(70));
     }
 }

@@ -222,6 +222,11 @@ impl Kernel {
         self.events.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// A bit for each processor of group 0.
+    pub(crate) fn all_processors(&self) -> u64 {
+        u64::MAX >> (64 - self.processors.len().min(64))
+    }
+
     /// The processor the calling thread holds.
     #[inline]
     pub(crate) fn processor(&self) -> &Processor {

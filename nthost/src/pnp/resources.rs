@@ -7,7 +7,7 @@ use wdk_lite::*;
 
 use crate::bus::Function;
 use crate::machine::Kernel;
-use crate::machine::interrupts::LineId;
+use crate::machine::interrupts::{LineId, Targets};
 use crate::wdf::device::Device;
 use crate::wdf::helpers::resources::ResourceList;
 use crate::wdf::interrupt::{self, Resource};
@@ -23,6 +23,26 @@ pub(super) struct Assigned {
     translated: CM_PARTIAL_RESOURCE_DESCRIPTOR,
     lines: Vec<LineId>,
     message: bool,
+    targets: Targets,
+}
+
+/// The policies of the interrupts that were made in device add, in order of creation: the n-th is
+/// for the n-th interrupt resource, a message or a range of them, and the first for a line too (KMDF,
+/// FxPkgPnp::FilterResourceRequirements).
+#[derive(Default)]
+struct Policies(Vec<u64>);
+
+impl Policies {
+    fn of(kernel: &Kernel, device: &Device) -> Self {
+        let all = interrupt::of_device(kernel, device).into_iter();
+        let early = all.filter(|(_, interrupt)| !interrupt.config.lock().from_prepare);
+        Self(early.map(|(_, interrupt)| interrupt.policy.load(Ordering::Relaxed)).collect())
+    }
+
+    fn targets(&self, kernel: &Kernel, resource: usize) -> Targets {
+        let mask = self.0.get(resource).copied().unwrap_or(0);
+        Targets::of(mask, kernel.all_processors())
+    }
 }
 
 /// Whether the function's interrupts are messages.
@@ -30,13 +50,8 @@ pub(crate) fn uses_messages(kernel: &Kernel, function: &Function) -> bool {
     kernel.options.messages && function.config.can_message()
 }
 
-/// All processors.
-fn affinity(kernel: &Kernel) -> u64 {
-    u64::MAX >> (64 - kernel.processors.len().min(64))
-}
-
 /// What the function gets: its windows by BAR number, then its interrupts.
-pub(super) fn assign(kernel: &Kernel, function: &Function) -> Vec<Assigned> {
+fn assign(kernel: &Kernel, function: &Function, policies: &Policies) -> Vec<Assigned> {
     let mut all: Vec<Assigned> = function
         .config
         .windows
@@ -46,12 +61,15 @@ pub(super) fn assign(kernel: &Kernel, function: &Function) -> Vec<Assigned> {
         .collect();
     if uses_messages(kernel, function) {
         if function.identity.msix_messages > 0 {
-            all.extend(function.messages.iter().map(|&line| message(kernel, vec![line])));
+            all.extend(function.messages.iter().enumerate().map(|(number, &line)| {
+                message(kernel, vec![line], policies.targets(kernel, number))
+            }));
         } else {
-            all.push(message(kernel, function.messages.clone()));
+            let messages = function.messages.clone();
+            all.push(message(kernel, messages, policies.targets(kernel, 0)));
         }
     } else if function.identity.interrupt_pin != 0 {
-        all.push(line(kernel, function.line));
+        all.push(line(kernel, function.line, policies.targets(kernel, 0)));
     }
     if let Some(device) = function.system {
         all.push(channel(kernel, device));
@@ -82,7 +100,13 @@ fn channel(kernel: &Kernel, device: SystemDevice) -> Assigned {
         (CM_RESOURCE_DMA_8, Union { Dma: older })
     };
     let both = descriptor(CmResourceTypeDma, CmResourceShareDeviceExclusive, flags, u);
-    Assigned { raw: both, translated: both, lines: Vec::new(), message: false }
+    Assigned {
+        raw: both,
+        translated: both,
+        lines: Vec::new(),
+        message: false,
+        targets: Targets::ANY,
+    }
 }
 
 fn descriptor(
@@ -112,15 +136,22 @@ fn memory(base: u64, size: u64) -> Assigned {
         CM_RESOURCE_MEMORY_READ_WRITE,
         _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1 { Memory: range },
     );
-    Assigned { raw: both, translated: both, lines: Vec::new(), message: false }
+    Assigned {
+        raw: both,
+        translated: both,
+        lines: Vec::new(),
+        message: false,
+        targets: Targets::ANY,
+    }
 }
 
-fn line(kernel: &Kernel, line: LineId) -> Assigned {
+fn line(kernel: &Kernel, line: LineId, targets: Targets) -> Assigned {
+    let affinity = targets.mask(kernel.all_processors());
     let interrupt = |level: u32, vector: u32| {
         let range = _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_3 {
             Level: level,
             Vector: vector,
-            Affinity: affinity(kernel),
+            Affinity: affinity,
         };
         descriptor(
             CmResourceTypeInterrupt,
@@ -132,10 +163,11 @@ fn line(kernel: &Kernel, line: LineId) -> Assigned {
     let (irql, vector) = (kernel.interrupts.irql(line), kernel.interrupts.vector(line));
     // The bus numbers lines in its own way.
     let raw = interrupt(vector & 0xF, vector & 0xF);
-    Assigned { raw, translated: interrupt(irql.into(), vector), lines: vec![line], message: false }
+    let translated = interrupt(irql.into(), vector);
+    Assigned { raw, translated, lines: vec![line], message: false, targets }
 }
 
-fn message(kernel: &Kernel, lines: Vec<LineId>) -> Assigned {
+fn message(kernel: &Kernel, lines: Vec<LineId>, targets: Targets) -> Assigned {
     use _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_4 as Message;
 
     let first = lines.first().copied();
@@ -151,7 +183,7 @@ fn message(kernel: &Kernel, lines: Vec<LineId>) -> Assigned {
             },
         )
     };
-    let affinity = affinity(kernel);
+    let affinity = targets.mask(kernel.all_processors());
     // CAST: a few messages.
     let raw =
         Raw { Group: 0, MessageCount: lines.len() as u16, Vector: vector, Affinity: affinity };
@@ -161,20 +193,22 @@ fn message(kernel: &Kernel, lines: Vec<LineId>) -> Assigned {
         translated: interrupt(Views { Translated: translated }),
         lines,
         message: true,
+        targets,
     }
 }
 
-/// The raw and the translated descriptors of a function.
+/// The raw and the translated descriptors of a function without policies.
 pub(crate) fn descriptors(
     kernel: &Kernel,
     function: &Function,
 ) -> (Vec<CM_PARTIAL_RESOURCE_DESCRIPTOR>, Vec<CM_PARTIAL_RESOURCE_DESCRIPTOR>) {
-    assign(kernel, function).into_iter().map(|both| (both.raw, both.translated)).unzip()
+    let all = assign(kernel, function, &Policies::default());
+    all.into_iter().map(|both| (both.raw, both.translated)).unzip()
 }
 
-/// The interrupts of a function.
+/// The interrupts of a function without policies.
 pub(crate) fn interrupts_of(kernel: &Kernel, function: &Function) -> Vec<Resource> {
-    let all = assign(kernel, function);
+    let all = assign(kernel, function, &Policies::default());
     let nth = |assigned: &Assigned| {
         let lines = 0..assigned.lines.len();
         lines.filter_map(|nth| resource(kernel, assigned, nth)).collect::<Vec<_>>()
@@ -189,7 +223,8 @@ fn resource(kernel: &Kernel, assigned: &Assigned, nth: usize) -> Option<Resource
         irql: kernel.interrupts.irql(line),
         vector: kernel.interrupts.vector(line),
         message: assigned.message,
-        affinity: affinity(kernel),
+        targets: assigned.targets,
+        affinity: assigned.targets.mask(kernel.all_processors()),
         shared: !assigned.message,
     })
 }
@@ -199,7 +234,8 @@ impl Target<'_> {
     /// add, in order of creation.
     pub(super) fn give_resources(&self) {
         let kernel = self.kernel;
-        let all = assign(kernel, &self.node.function);
+        let policies = Policies::of(kernel, self.device);
+        let all = assign(kernel, &self.node.function, &policies);
         let raw: Vec<_> = all.iter().map(|assigned| assigned.raw).collect();
         let translated: Vec<_> = all.iter().map(|assigned| assigned.translated).collect();
         for (list, contents) in [(&self.device.raw, &raw), (&self.device.translated, &translated)] {
@@ -247,7 +283,7 @@ pub(crate) fn interrupt_resource(
     nth: usize,
 ) -> Option<Resource> {
     let function = kernel.bus.function(device.slot())?;
-    let all = assign(kernel, &function);
+    let all = assign(kernel, &function, &Policies::of(kernel, device));
     let assigned = all.get(index)?;
     let before: usize = all[..index].iter().map(|assigned| assigned.lines.len()).sum();
     resource(kernel, assigned, nth.saturating_sub(before).min(assigned.lines.len().max(1) - 1))

@@ -8,7 +8,7 @@ use wdk_lite::*;
 use super::{Wdm, foreign};
 use crate::ddi::callback::{self, Routine, routine};
 use crate::machine::Kernel;
-use crate::machine::interrupts::{Handler, LineId};
+use crate::machine::interrupts::{Handler, LineId, Targets};
 use crate::verifier::Violation;
 use crate::wdf::interrupt::Resource;
 
@@ -39,6 +39,8 @@ struct Wanted {
     synchronize: u8,
     /// Vector and level of a fully specified interrupt.
     line: Option<(u32, u8)>,
+    /// The processors of a fully specified interrupt, a bit for each; 0: any.
+    processors: u64,
 }
 
 /// # Safety
@@ -58,6 +60,7 @@ unsafe fn read(parameters: PIO_CONNECT_INTERRUPT_PARAMETERS) -> Option<Wanted> {
                 lock: full.SpinLock,
                 synchronize: full.SynchronizeIrql,
                 line: Some((full.Vector, full.Irql)),
+                processors: full.ProcessorEnableMask,
             })
         }
         CONNECT_LINE_BASED => {
@@ -71,6 +74,7 @@ unsafe fn read(parameters: PIO_CONNECT_INTERRUPT_PARAMETERS) -> Option<Wanted> {
                 lock: line.SpinLock,
                 synchronize: line.SynchronizeIrql,
                 line: None,
+                processors: 0,
             })
         }
         _ => None,
@@ -119,7 +123,8 @@ pub(super) unsafe fn connect(
     };
     // SAFETY: the driver's variable. The object is there before the first interrupt.
     unsafe { wanted.place.write(std::ptr::without_provenance_mut(OBJECTS + (number << 8))) };
-    kernel.interrupts.connect(granted.line, Handler { run, argument: number });
+    let targets = Targets::of(wanted.processors, kernel.all_processors());
+    kernel.interrupts.connect(granted.line, Handler { run, argument: number }, targets);
     kernel.service();
     Ok(STATUS_SUCCESS)
 }

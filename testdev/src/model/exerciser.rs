@@ -83,6 +83,11 @@ impl Exerciser {
         self.card.commands
     }
 
+    /// The same by queue.
+    pub fn commands_by_queue(&self) -> [u64; QUEUES] {
+        self.queues.each_ref().map(|queue| queue.commands)
+    }
+
     /// Bus-master accesses that failed since power-on.
     pub fn bus_errors(&self) -> u64 {
         self.card.bus_errors

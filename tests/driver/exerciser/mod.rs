@@ -4,6 +4,7 @@ mod cancel;
 mod faults;
 mod many;
 mod pnp;
+mod queues;
 mod transfers;
 
 use dmaproof_protocol::{Direction, Ioctl, Path, VersionRequest};

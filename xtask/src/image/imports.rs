@@ -95,10 +95,12 @@ pub const ALLOWED: &[Import] = &[
     both(KERNEL, "KeFlushIoBuffers", EVER),
     both(KERNEL, "KeFlushQueuedDpcs", EVER),
     Import { name: "KeGetCurrentIrql", x64: Some(KERNEL), arm64: Some(HAL), since: WINDOWS_10 },
+    both(KERNEL, "KeGetCurrentProcessorNumberEx", EVER),
     both(KERNEL, "KeInitializeDpc", EVER),
     both(KERNEL, "KeInitializeEvent", EVER),
     both(KERNEL, "KeInsertQueueDpc", EVER),
     Import { name: "KeLowerIrql", x64: Some(KERNEL), arm64: None, since: EVER },
+    both(KERNEL, "KeQueryActiveProcessorCountEx", EVER),
     both(KERNEL, "KeQueryInterruptTimePrecise", WINDOWS_8_1),
     // The page names no module; an export on every 64-bit system.
     both(KERNEL, "KeReleaseSpinLock", EVER),

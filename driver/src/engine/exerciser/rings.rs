@@ -7,7 +7,8 @@ use wdk_dma::SharedBuffer;
 
 use super::Ended;
 
-/// Entries of each ring: more than there are slots, so that neither is ever full.
+/// Entries of each ring: more than there are slots, so that neither is ever full, whichever ring their
+/// requests are in.
 pub(super) const RING_ENTRIES: u32 = 64;
 const _: () = assert!(super::SLOTS < RING_ENTRIES as usize);
 

@@ -1,5 +1,6 @@
 //! What can happen next.
 
+use crate::machine::interrupts::LineId;
 use crate::machine::policy::Actor;
 
 /// What the scheduler does for a move.
@@ -7,8 +8,8 @@ use crate::machine::policy::Actor;
 pub(crate) enum Action {
     /// A task goes on.
     Resume(usize),
-    /// The most urgent interrupt is taken on a processor.
-    Interrupt(usize),
+    /// An interrupt is taken on a processor.
+    Interrupt(usize, LineId),
     /// A processor's next DPC begins.
     Dpc(usize),
     /// The next timer expires, on a processor.

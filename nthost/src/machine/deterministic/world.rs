@@ -11,6 +11,7 @@ use super::segment::Size;
 use crate::machine::choices::Choices;
 use crate::machine::context::{self, Saved};
 use crate::machine::footprint::{Footprint, Thing};
+use crate::machine::interrupts::LineId;
 use crate::machine::policy::{Actor, Kind};
 use crate::machine::{DISPATCH, Kernel};
 
@@ -32,9 +33,10 @@ impl World for Kernel {
     }
 
     fn moves(&self, processors: &[Vec<usize>], moves: &mut Moves) {
-        let urgent = self.interrupts.most_urgent();
+        let pending = self.interrupts.any_pending();
         let timer = self.clock.is_due();
-        let mut idle = false;
+        // The free processors so far.
+        let mut idle = 0u64;
         for (index, tasks) in processors.iter().enumerate() {
             let processor = &self.processors[index];
             let free = tasks.is_empty();
@@ -43,20 +45,23 @@ impl World for Kernel {
                 continue;
             }
             let irql = processor.irql();
-            // One free processor is like another.
-            let offered = !(free && idle);
-            idle |= free;
-            if offered
-                && let Some((line, level)) = urgent
+            // One free processor is like another, but for interrupts that only one of them takes.
+            let before = if free { idle } else { 0 };
+            if free {
+                // Only an interrupt for any processor reaches one beyond the mask.
+                idle |= 1 << index.min(63);
+            }
+            if pending
+                && let Some((line, level)) = self.interrupts.most_urgent(index, before)
                 && level > irql
             {
-                let number = line * processors.len() + index;
-                moves.add(Actor::new(Kind::Interrupt, number), Action::Interrupt(index));
+                let actor = self.interrupt_actor(line, index);
+                moves.add(actor, Action::Interrupt(index, line));
             }
             if irql < DISPATCH && processor.has_dpc() {
                 moves.add(Actor::new(Kind::Dpc, index), Action::Dpc(index));
             }
-            if irql < DISPATCH && timer && offered {
+            if irql < DISPATCH && timer && before == 0 {
                 moves.add(Actor::new(Kind::Timer, index), Action::Timer(index));
             }
         }
@@ -76,13 +81,13 @@ impl World for Kernel {
     fn begin(&self, action: Action) -> Option<usize> {
         match action {
             Action::Resume(task) => Some(task),
-            Action::Interrupt(processor) => {
-                let line = self.interrupts.most_urgent().map_or(0, |(line, _)| line);
-                self.touch(Thing::Line(line));
-                let number = line * self.processors.len() + processor;
-                let actor = Actor::new(Kind::Interrupt, number);
-                Some(self.begin_on(processor, actor, |kernel| {
-                    kernel.run_interrupt(kernel.irql());
+            Action::Interrupt(processor, line) => {
+                self.touch(Thing::Line(line.number()));
+                let actor = self.interrupt_actor(line, processor);
+                Some(self.begin_on(processor, actor, move |kernel| {
+                    if let Some(taken) = kernel.interrupts.take(line) {
+                        kernel.handle_interrupt(&taken);
+                    }
                 }))
             }
             Action::Dpc(processor) => {
@@ -147,8 +152,13 @@ impl Kernel {
         }
     }
 
+    /// Who takes an interrupt on a processor.
+    fn interrupt_actor(&self, line: LineId, processor: usize) -> Actor {
+        Actor::new(Kind::Interrupt, line.number() * self.processors.len() + processor)
+    }
+
     /// A task at a raised level on top of what is on the processor.
-    fn begin_on(&self, processor: usize, actor: Actor, run: fn(&Self)) -> usize {
+    fn begin_on(&self, processor: usize, actor: Actor, run: impl FnOnce(&Self) + 'static) -> usize {
         let scheduler = self.deterministic();
         let mut context = Saved::new(IDLE + processor, self);
         context.kernel = self;

@@ -151,11 +151,15 @@ pub(super) const RULES: [Rule; 20] = [
         text: "At or below DISPATCH_LEVEL, from device add with both descriptors NULL, or from \
                PrepareHardware with both valid; not later. EvtInterruptIsr is mandatory; DPC or \
                work item, not both; one object per MSI message wanted, though fewer may be \
-               granted. The driver never deletes it.",
+               granted. The driver never deletes it. WdfInterruptSetExtendedPolicy is for \
+               interrupts made in device add, with a priority and with active processors only.",
         verifier: "",
         sources: &[
             "DDI/wdfinterrupt/nf-wdfinterrupt-wdfinterruptcreate.md",
             "DDI/wdfinterrupt/ns-wdfinterrupt-_wdf_interrupt_config.md",
+            "DDI/wdfinterrupt/nf-wdfinterrupt-wdfinterruptsetextendedpolicy.md",
+            "CON/kernel/interrupt-affinity-and-priority.md",
+            "WDF/shared/irphandlers/pnp/fxinterruptapi.cpp",
         ],
         homes: &[Check],
     },

@@ -138,6 +138,38 @@ pub(crate) unsafe fn WdfInterruptGetInfo(
     Ok(())
 }
 
+/// Where an interrupt is to be taken, from the next time its device gets resources on
+/// (KMDF-12).
+pub(crate) unsafe fn WdfInterruptSetExtendedPolicy(
+    kernel: &Kernel,
+    Interrupt: WDFINTERRUPT,
+    PolicyAndGroup: PWDF_INTERRUPT_EXTENDED_POLICY,
+) -> Result<(), Violation> {
+    let (_, interrupt) = kernel.wdf.get::<super::Interrupt>(Interrupt)?;
+    if PolicyAndGroup.is_null() {
+        return Err(null_parameter("WdfInterruptSetExtendedPolicy's PolicyAndGroup"));
+    }
+    // SAFETY: the driver's structure, not NULL.
+    let size = unsafe { (*PolicyAndGroup).Size };
+    if size as usize != size_of::<WDF_INTERRUPT_EXTENDED_POLICY>() {
+        return Err(wrong_policy(format!("a WDF_INTERRUPT_EXTENDED_POLICY of size {size}")));
+    }
+    // SAFETY: of this size, as it says.
+    let policy = unsafe { PolicyAndGroup.read() };
+    let mask = super::policy::named(kernel, &policy).map_err(wrong_policy)?;
+    if interrupt.config.lock().from_prepare {
+        return Err(wrong_policy(
+            "an interrupt made in EvtDevicePrepareHardware, whose resource is given already",
+        ));
+    }
+    interrupt.policy.store(mask, Ordering::Relaxed);
+    Ok(())
+}
+
+fn wrong_policy(what: impl std::fmt::Display) -> Violation {
+    broken(RuleId::Kmdf12, format!("WdfInterruptSetExtendedPolicy was called with {what}"))
+}
+
 /// The interrupt's device.
 pub(crate) unsafe fn WdfInterruptGetDevice(
     kernel: &Kernel,

@@ -4,8 +4,11 @@
 
 mod create;
 pub(crate) mod ddi;
+mod policy;
+#[cfg(test)]
+mod tests;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use wdk_lite::NT_SUCCESS;
@@ -19,7 +22,7 @@ use super::object::{Handle, Kind, Payload};
 use crate::RuleId;
 use crate::ddi::callback::{self, Routine};
 use crate::machine::Kernel;
-use crate::machine::interrupts::{Handler, LineId};
+use crate::machine::interrupts::{Handler, LineId, Targets};
 use crate::verifier::{Violation, broken};
 
 /// What an interrupt was created with.
@@ -44,6 +47,8 @@ pub(crate) struct Resource {
     pub irql: u8,
     pub vector: u32,
     pub message: bool,
+    pub targets: Targets,
+    /// The same as a mask.
     pub affinity: u64,
     pub shared: bool,
 }
@@ -56,6 +61,8 @@ pub(crate) struct Interrupt {
     pub number: AtomicU32,
     pub config: Mutex<Config>,
     pub resource: Mutex<Option<Resource>>,
+    /// The processors that its policy names, a bit for each; 0: any. For its next resource.
+    pub policy: AtomicU64,
     /// The level of the lock: its own, or the highest of those that share it.
     pub synchronize: AtomicU8,
     own: SpinLock,
@@ -73,6 +80,7 @@ impl Payload for Interrupt {
         self.device.set(None);
         *self.config.lock() = Config::default();
         *self.resource.lock() = None;
+        self.policy.store(0, Ordering::Relaxed);
         self.connected.store(false, Ordering::Release);
         self.enabled.store(false, Ordering::Release);
     }
@@ -126,7 +134,7 @@ impl Interrupt {
         self.connected.store(true, Ordering::Release);
         // CAST: a 64-bit machine.
         let handler = Handler { run: interrupt, argument: handle.bits() as usize };
-        kernel.interrupts.connect(resource.line, handler);
+        kernel.interrupts.connect(resource.line, handler, resource.targets);
         let enable = self.config.lock().enable;
         let good = !enable.is_some() || self.call_edge(kernel, handle, enable, true);
         self.enabled.store(good, Ordering::Release);

@@ -51,6 +51,8 @@ pub(super) struct Queue {
     announce: bool,
     /// What the machine calls the transfer that the last doorbell began.
     transfer: u64,
+    /// Commands completed since power-on.
+    pub commands: u64,
 }
 
 impl Queue {
@@ -70,6 +72,7 @@ impl Queue {
             fetched: Vec::new(),
             announce: false,
             transfer: 0,
+            commands: 0,
         }
     }
 
@@ -350,6 +353,7 @@ impl Queue {
         outcome: Outcome,
     ) {
         card.commands = card.commands.saturating_add(1);
+        self.commands = self.commands.saturating_add(1);
         let entry = Completion {
             bytes: u64::from(outcome.bytes),
             detail: outcome.detail,
