@@ -30,6 +30,8 @@ pub(crate) struct Running {
     length: u32,
     /// The device's queue that it is in.
     queue: usize,
+    /// Nothing of its queue was before it when it last got its time.
+    first: bool,
     /// When it counts as late, in interrupt time.
     deadline: u64,
     /// How often it did.
@@ -52,6 +54,8 @@ pub(crate) struct Engine {
     pub(crate) running: u32,
     /// Slots whose run ended, a bit for each.
     finished: u64,
+    /// Runs of each of the device's queues that have not ended.
+    queued: [u32; QUEUES],
     /// Where it is worth looking, a bit for each queue; 0: nowhere.
     pub(crate) check: u32,
     /// The watchdog is set.
@@ -75,6 +79,7 @@ impl Engine {
         abilities: Abilities::EDU,
         running: 0,
         finished: 0,
+        queued: [0; QUEUES],
         check: 0,
         armed: false,
         expired: false,
@@ -88,6 +93,20 @@ impl Engine {
     /// Forgets all runs: what they use is given up.
     pub(crate) fn forget_runs(&mut self) {
         *self = Self { abilities: self.abilities, generation: self.generation, ..Self::IDLE };
+    }
+
+    /// A run enters a queue; whether it is the only one there.
+    fn enter_queue(&mut self, queue: usize) -> bool {
+        let Some(queued) = self.queued.get_mut(queue) else { return true };
+        *queued = queued.saturating_add(1);
+        *queued == 1
+    }
+
+    /// A run of a queue has ended.
+    fn leave_queue(&mut self, queue: usize) {
+        if let Some(queued) = self.queued.get_mut(queue) {
+            *queued = queued.saturating_sub(1);
+        }
     }
 
     /// Whether another run can be started.
@@ -296,13 +315,16 @@ impl State {
         self.engine.generation = self.engine.generation.wrapping_add(1);
         // CAST: less than the mask.
         let tag = self.engine.generation.wrapping_shl(8) | (index as u32 & TAG_SLOT);
+        let queue = run.queue();
+        let first = self.engine.enter_queue(queue);
         if let Some(slot) = self.slots.get_mut(index) {
             slot.stage = stage;
             slot.run = Some(Running {
                 tag,
                 elements: run.elements,
                 length: run.length,
-                queue: run.queue(),
+                queue,
+                first,
                 deadline,
                 expirations: 0,
                 stopping: false,
@@ -318,7 +340,10 @@ impl State {
         let Some(run) = self.slots.get_mut(index).and_then(|slot| slot.run.as_mut()) else {
             return;
         };
-        run.finished = run.finished.or(Some(finish));
+        if run.finished.is_none() {
+            run.finished = Some(finish);
+            self.engine.leave_queue(run.queue);
+        }
         self.engine.finished |= bit_of(index);
     }
 
@@ -396,8 +421,9 @@ impl State {
     }
 
     /// Times out the runs that are late, and gives them until `next`. Returns how often the worst
-    /// of them has been; 0: none is late. What is behind a late run in its queue has only waited
-    /// for it, and gets its time anew.
+    /// of them has been; 0: none is late. A queue works on its runs one after the other, so only its
+    /// oldest can be late, and only if it has been that for all of its time; the others have waited,
+    /// and get their time anew.
     ///
     /// A request stays until its run stops: the device may still write (KMDF-29).
     pub(crate) fn expire(&mut self, now: u64, next: u64) -> u32 {
@@ -406,7 +432,8 @@ impl State {
         for slot in self.unfinished() {
             if let Some(run) = slot.run.as_mut().filter(|run| run.deadline <= now) {
                 run.deadline = next;
-                if oldest.get(run.queue).is_some_and(|oldest| *oldest != Some(run.tag)) {
+                let oldest = oldest.get(run.queue).is_none_or(|oldest| *oldest == Some(run.tag));
+                if !core::mem::replace(&mut run.first, oldest) {
                     continue;
                 }
                 run.expirations = run.expirations.saturating_add(1);

@@ -1,8 +1,9 @@
 //! Looking after runs: which have ended, which are late, and what then.
 //!
 //! A run that is late times its request out and is stopped, where the device can be told to; what is
-//! behind it in its queue has only waited for it, and gets its time anew. Late once more, the device is reset, where it can be, and the runs of others begin again. A device
-//! that cannot, or does not, is failed in the end; its requests stay until it stops or goes.
+//! behind it in its queue has only waited for it, and gets its time anew. Late once more, the device
+//! is reset, where it can be, and the runs of others begin again. A device that cannot, or does not,
+//! is failed in the end; its requests stay until it stops or goes.
 
 use wdk_dma::irql::{AtMostDispatch, Dispatch};
 

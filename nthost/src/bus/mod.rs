@@ -80,23 +80,26 @@ impl Function {
 
     /// The driver writes a register, which may begin a transfer.
     pub(crate) fn command(&self, kernel: &Kernel, bar: u8, offset: u64, size: u8, value: u64) {
-        self.last_write.store(kernel.bus.next_number(), Ordering::Relaxed);
-        self.write(kernel, bar, offset, size, value);
+        self.write(kernel, (bar, offset, size), value, true);
     }
 
     /// A register write; lost when the device is gone.
-    pub(crate) fn write(&self, kernel: &Kernel, bar: u8, offset: u64, size: u8, value: u64) {
+    fn write(&self, kernel: &Kernel, at: (u8, u64, u8), value: u64, begins: bool) {
         if !self.is_present() || !self.config.memory_enabled() {
             return;
         }
-        let mut model = self.model.lock();
+        let ((bar, offset, size), mut model) = (at, self.model.lock());
+        if begins {
+            // With the model, so that it takes this number for its own.
+            self.last_write.store(kernel.bus.next_number(), Ordering::Relaxed);
+        }
         model.write(&mut View::new(kernel, self), bar, offset, size, value);
     }
 
     /// The system's DMA controller puts bytes into the data port: what its FIFO still owed. No lock
     /// of the HAL's is held.
     pub(crate) fn feed(&self, kernel: &Kernel, port: u64, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.write(kernel, 0, port, 1, byte.into()));
+        bytes.iter().for_each(|&byte| self.write(kernel, (0, port, 1), byte.into(), false));
     }
 
     /// Whether the model is still to be called, and so may request DMA by itself. While it runs on

@@ -410,18 +410,24 @@ impl Program {
 
     /// Where so many bytes lie whose last is the one before the next chunk.
     const fn before(&self, count: usize) -> usize {
-        (self.at + self.setup.length - count) % self.setup.length
+        let length = self.setup.length;
+        (self.at + length - count % length) % length
     }
 
-    /// Logical addresses and lengths of bytes of this memory: two where a channel that repeats has
-    /// begun anew.
-    fn places(&self, from: usize, count: usize) -> [(u64, usize); 2] {
-        let first = count.min(self.setup.length - from);
-        [(self.setup.address + from as u64, first), (self.setup.address, count - first)]
+    /// Logical addresses and lengths of bytes of this memory: several where a channel that repeats
+    /// has begun anew, as often as its memory is shorter than they are.
+    fn places(&self, from: usize, count: usize) -> impl Iterator<Item = (u64, usize)> + use<> {
+        let Setup { address, length, .. } = self.setup;
+        let (mut at, mut left) = (from, count);
+        std::iter::from_fn(move || {
+            let place = (address + at as u64, left.min(length - at));
+            (at, left) = (0, left - place.1);
+            (place.1 != 0).then_some(place)
+        })
     }
 
     /// The memory that the FIFO's bytes are for, or come from and are still owed to the device.
-    fn waiting(&self) -> [(u64, usize); 2] {
+    fn waiting(&self) -> impl Iterator<Item = (u64, usize)> + use<> {
         if self.setup.to_device {
             let count = self.owed().length;
             return self.places(self.before(count), count);

@@ -186,7 +186,11 @@ impl State {
 }
 
 /// Bytes at these logical addresses are left in the controller's FIFO for good.
-pub(super) fn leave_in_fifo(kernel: &Kernel, adapter: usize, waiting: [(u64, usize); 2]) {
+pub(super) fn leave_in_fifo(
+    kernel: &Kernel,
+    adapter: usize,
+    waiting: impl Iterator<Item = (u64, usize)>,
+) {
     each_place(kernel, adapter, waiting, |cache, host, bytes| {
         cache.left_behind(host, bytes.len(), kernel.present_call());
     });
@@ -197,7 +201,7 @@ pub(super) fn leave_in_fifo(kernel: &Kernel, adapter: usize, waiting: [(u64, usi
 pub(super) fn record_fifo(
     kernel: &Kernel,
     adapter: usize,
-    places: [(u64, usize); 2],
+    places: impl Iterator<Item = (u64, usize)>,
     data: &[u8],
     cause: Cause,
 ) {
@@ -210,7 +214,7 @@ pub(super) fn record_fifo(
 fn each_place(
     kernel: &Kernel,
     adapter: usize,
-    places: [(u64, usize); 2],
+    places: impl Iterator<Item = (u64, usize)>,
     mut each: impl FnMut(&mut Cache, usize, Range<usize>),
 ) {
     let Some(adapter) = kernel.hal.adapter_at(adapter) else { return };

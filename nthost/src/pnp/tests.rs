@@ -390,7 +390,7 @@ fn interrupts_of_one_dpc_collapse() {
         let function = machine.kernel.bus.function(slot.0).expect("plugged");
         LOG.with_borrow_mut(Vec::clear);
         machine.kernel.kernel_mode(|| {
-            function.write(&machine.kernel, 0, 0, 4, 1);
+            function.command(&machine.kernel, 0, 0, 4, 1);
             machine.kernel.service();
         });
         assert_eq!(machine.device_model(slot, |quiet: &mut Quiet| quiet.raised), Some(true));

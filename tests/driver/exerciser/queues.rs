@@ -269,6 +269,31 @@ fn a_command_that_stalls_costs_no_other_request_its_status() {
     assert_eq!((late, fine), (1, THREADS * EACH - 1), "{:x?}", seen.ends);
 }
 
+/// Commands that take so long that those behind them in a queue wait longer than one may take.
+fn lengthy() -> ExerciserConfig {
+    ExerciserConfig { time_command_ns: 100_000_000, ..ExerciserConfig::default() }
+}
+
+#[test]
+fn a_command_that_has_waited_long_is_not_late() {
+    let seen = run(threads(1), lengthy(), None, |_| {});
+
+    assert!(seen.ends.iter().all(|end| *end == status::SUCCESS), "{:x?}", seen.ends);
+    assert_eq!((seen.statistics.timed_out, seen.statistics.aborts), (0, 0));
+}
+
+#[test]
+fn a_command_that_has_waited_for_one_that_stalls_has_its_time() {
+    let mut config = lengthy();
+    config.faults[0] = Some(Fault::new(FaultKind::Stall, 0).after(2));
+    let seen = run(threads(1), config, None, |_| {});
+
+    let count = |status| seen.ends.iter().filter(|end| **end == status).count();
+    let (late, fine) = (count(status::IO_TIMEOUT), count(status::SUCCESS));
+    assert_eq!((late, fine), (1, THREADS * EACH - 1), "{:x?}", seen.ends);
+    assert_eq!(seen.statistics.aborts, 1);
+}
+
 #[test]
 fn in_any_order_on_machines_that_are_not_coherent() {
     for profile in [Profile::Arm64, Profile::Nt] {

@@ -219,9 +219,15 @@ impl Bench<'_> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves a pattern, and looks where it went without asking the driver.
-    fn transfer(&mut self, path: Path, direction: Direction, shape: Shape) -> Transfer {
-        let tag = Tag { transfer: self.history.next_number(), family: Family::Plain };
+    /// Puts a pattern where it is to come from, and its complement where it is to go to. Returns the
+    /// two and the application's buffer.
+    fn prepare(
+        &mut self,
+        tag: Tag,
+        path: Path,
+        direction: Direction,
+        shape: Shape,
+    ) -> (Vec<u8>, Vec<u8>, Buffer) {
         let mut expected = vec![0; shape.length];
         self.codec.fill(tag, 0, &mut expected);
         let mut buffer = Buffer::at_page_offset(shape.length, shape.page_offset);
@@ -241,6 +247,13 @@ impl Bench<'_> {
                 }
             }
         }
+        (expected, before, buffer)
+    }
+
+    /// Moves a pattern, and looks where it went without asking the driver.
+    fn transfer(&mut self, path: Path, direction: Direction, shape: Shape) -> Transfer {
+        let tag = Tag { transfer: self.history.next_number(), family: Family::Plain };
+        let (expected, before, mut buffer) = self.prepare(tag, path, direction, shape);
         // CAST: lengths.
         let header = TransferHeader::new(path, shape.device_offset as u64, shape.length as u64);
         let code = target::control_code(direction);

@@ -315,6 +315,24 @@ fn one_operation_is_what_the_counter_counts() {
 }
 
 #[test]
+fn a_channel_repeats_memory_that_is_shorter_than_a_chunk() {
+    with_controller(16, |rig| {
+        let repeats = DEVICE_DESCRIPTION { AutoInitialize: 1, ..description(true) };
+        let (adapter, count) = rig.adapter(repeats);
+        let buffer = rig.buffer(6, 0, false);
+        let base = rig.held(adapter, count);
+        rig.map(adapter, base, &buffer, (0, 6), true).expect("it is a proper call");
+        let mut data = [0; 32];
+        let answer = rig.kernel.hal.controller.deliver(rig.kernel, CHANNEL, &mut data);
+        assert_eq!(answer, Acknowledge { bytes: 32, terminal_count: false });
+        assert!(data.iter().zip(buffer.data().iter().cycle()).all(|(got, sent)| got == sent));
+        rig.flush(adapter, base, &buffer, (0, 6), true).expect("it is a proper call");
+        rig.kernel.memory.release_mdl(rig.kernel, buffer.mdl).expect("nothing is mapped");
+        rig.end(adapter);
+    });
+}
+
+#[test]
 fn a_channel_freed_without_a_flush_serves_nobody() {
     let controller = Some(SystemDma { chunk: 16, interrupts: false });
     let machine = Machine::builder(Profile::X64).system_dma(controller).go_on(true).build();
