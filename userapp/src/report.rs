@@ -8,6 +8,8 @@ pub mod page;
 mod tests;
 mod verdict;
 
+use std::ops::Range;
+
 use crate::sweep::{Depth, Outcome};
 use crate::target::{Note, Violation};
 pub use verdict::Verdict;
@@ -28,6 +30,8 @@ pub struct Report {
     pub seed: u64,
     /// How much was to be tried.
     pub depth: Depth,
+    /// The cases that were asked for, if not all of the plan.
+    pub cases: Option<Range<u64>>,
     /// Whether notes count as failures.
     pub strict: bool,
     /// What happened.
@@ -44,7 +48,9 @@ impl Report {
     /// The command that makes the same run again, up to the case with this number.
     #[must_use]
     pub fn replay(&self, last: Option<u64>) -> String {
-        let cases = last.map_or(String::new(), |last| format!(" --cases 0-{last}"));
+        let first = self.cases.as_ref().map_or(0, |cases| cases.start);
+        let last = last.or_else(|| self.cases.as_ref().map(|cases| cases.end.saturating_sub(1)));
+        let cases = last.map_or(String::new(), |last| format!(" --cases {first}-{last}"));
         format!("dmaproof test {} {}{cases}", self.target_options, self.plan_options)
     }
 }

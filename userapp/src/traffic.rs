@@ -15,6 +15,7 @@ use std::ops::Range;
 use dmaproof_protocol::Limits;
 
 use crate::history::History;
+use crate::interrupt;
 use crate::pattern::Codec;
 use crate::random::Random;
 use crate::route::Route;
@@ -131,9 +132,17 @@ impl Traffic {
     /// Begins a transfer in every lane that has none.
     pub fn begin(&mut self, session: &mut dyn Session) {
         for at in 0..self.lanes.len() {
-            if !self.gone && !self.lanes[at].is_busy() {
+            if !self.gone && !self.lanes[at].is_busy() && !interrupt::happened() {
                 self.ask(session, at);
             }
+        }
+    }
+
+    /// Cancels all transfers under way, which are still to be waited for.
+    pub fn cancel(&mut self) {
+        for under_way in self.lanes.iter_mut().filter_map(|lane| lane.under_way.as_mut()) {
+            under_way.pending.cancel();
+            under_way.cancelled = true;
         }
     }
 

@@ -68,6 +68,7 @@ fn loads_that_make_no_sense_end_with_2_and_say_what_is_right() {
     refused(&["test", "--depth", "5000"], 2, &["--depth", "from 1 to 1024"]);
     refused(&["test", "--html", "a.html", "--seeds", "2"], 2, &["--html", "--seeds"]);
     refused(&["test", "--junit", "a.xml", "--faults"], 2, &["--junit", "--faults"]);
+    refused(&["test", "--junit", "a.xml", "--html", "a.xml"], 2, &["same file"]);
     refused(&["bench", "--sizes", "4K,0"], 2, &["--sizes", "64K or 1M"]);
     refused(&["bench", "--sizes", "9G"], 2, &["--sizes", "128M"]);
     refused(&["bench", "--depths", "0"], 2, &["--depths", "from 1 to 1024"]);

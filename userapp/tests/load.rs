@@ -221,6 +221,41 @@ mod signals {
     }
 
     #[test]
+    fn metrics_that_cannot_be_written_any_more_end_no_soak() {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = folder.path().join("soak.prom");
+        let arguments = ["soak", "--duration", "1s", "--interval", "50ms", "--metrics"];
+        let mut soak = command(&[&arguments[..], &[metrics.to_str().unwrap()]].concat());
+        let child = soak.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let begin = Instant::now();
+        while !metrics.exists() {
+            assert!(begin.elapsed() < Duration::from_secs(60), "no metrics");
+            sleep(Duration::from_millis(20));
+        }
+        folder.close().unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.lines().last().unwrap().starts_with("INTACT"), "{text}");
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("soak.prom"));
+    }
+
+    #[test]
+    fn an_interrupted_bench_says_how_far_it_came() {
+        let child = command(&["bench", "--time", "1h"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        sleep(Duration::from_secs(2));
+        signal(&child, "-INT");
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(130), "{text}");
+        assert!(text.lines().last().unwrap().starts_with("INTERRUPTED after 0 of "), "{text}");
+    }
+
+    #[test]
     fn a_killed_soak_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
         let mut child = soak(&folder.path().join("soak.prom"));

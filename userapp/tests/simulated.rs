@@ -382,3 +382,12 @@ fn each_json_object_names_its_schema() {
         assert_eq!((&object["schema"], &object["schema_version"]), (&schema.into(), &1.into()));
     }
 }
+
+#[test]
+fn failing_calls_where_nothing_can_be_moved_are_no_success() {
+    let arguments = ["test", "--faults", "--sim", "x64,device=edu", "--paths", "system"];
+    let output = Command::new(env!("CARGO_BIN_EXE_dmaproof")).args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("NOTHING RAN"), "{text}");
+}

@@ -44,6 +44,14 @@ impl Bench {
             Exit::Intact
         }
     }
+
+    /// How far it came, if the user ended it early.
+    #[must_use]
+    pub fn interruption(&self) -> Option<String> {
+        let (done, planned) = (self.measured.len(), self.planned);
+        (self.exit() == Exit::Interrupted)
+            .then(|| format!("INTERRUPTED after {done} of {planned} lines"))
+    }
 }
 
 /// A time in nanoseconds for people: three digits.

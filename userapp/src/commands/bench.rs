@@ -44,6 +44,9 @@ pub(super) fn run_on(
         write_json(out, &bench)?;
     } else {
         notes::write(out, &bench.notes)?;
+        if let Some(sentence) = bench.interruption() {
+            writeln!(out, "{sentence}")?;
+        }
     }
     if let Some(file) = html {
         file.finish_with(&page::page(&bench))?;

@@ -78,6 +78,8 @@ pub(super) fn run(arguments: &TestArgs, out: &mut dyn Write) -> Result<Exit, App
     let exit = match &tally.failure {
         Some(_) => Exit::Failed,
         None if interrupt::happened() => Exit::Interrupted,
+        // A run that moves nothing without a failing call moves nothing with one.
+        None if tally.transfers == 0 => Exit::Usage,
         None => Exit::Intact,
     };
     if arguments.json {
@@ -144,8 +146,8 @@ fn one(arguments: &TestArgs, simulation: Simulation, seed: u64, tally: &mut Tall
         Came::Unharmed => tally.unharmed += 1,
         Came::Wrong(what) => {
             let (options, plan) = (target.options(), test::plan_options(&arguments));
-            let last = cases.end.saturating_sub(1);
-            let replay = format!("dmaproof test {options} {plan} --cases 0-{last} --faults");
+            let (first, last) = (cases.start, cases.end.saturating_sub(1));
+            let replay = format!("dmaproof test {options} {plan} --cases {first}-{last} --faults");
             tally.failure = Some(Failure { what, replay });
         }
     }
@@ -193,6 +195,16 @@ fn conclude(tally: &Tally, exit: Exit, out: &mut dyn Write) -> io::Result<()> {
         tally.requests_failed,
         tally.unharmed
     )?;
-    let verdict = if exit == Exit::Interrupted { "INTERRUPTED after" } else { "INTACT:" };
+    let verdict = match exit {
+        Exit::Interrupted => "INTERRUPTED after",
+        Exit::Usage => {
+            return writeln!(
+                out,
+                "NOTHING RAN: no transfer was begun; choose paths that `dmaproof info` has, or more \
+                 runs (--seeds)"
+            );
+        }
+        _ => "INTACT:",
+    };
     writeln!(out, "{verdict} {}; no rule broken, no leak", count(tally.transfers, "transfer"))
 }

@@ -58,7 +58,7 @@ pub(super) fn run_on(
         resident_begin_bytes: soak::resident(),
     };
     let meter = Arc::new(Meter::new(settings.threads));
-    let mut teller = Teller { arguments, head, out };
+    let mut teller = Teller { arguments, head, out, unwritten: None };
     // Before anything runs: so that nobody soaks for hours for a file that cannot be written.
     teller.write_metrics(&meter.read())?;
     teller.begin()?;
@@ -82,6 +82,8 @@ struct Teller<'a> {
     arguments: &'a SoakArgs,
     head: Head,
     out: &'a mut dyn Write,
+    /// Why the metrics could not be written the last time.
+    unwritten: Option<AppError>,
 }
 
 impl Teller<'_> {
@@ -134,18 +136,28 @@ impl Teller<'_> {
             writeln!(self.out, "{}", report::sentence(reading))?;
             self.out.flush()?;
         }
-        self.write_metrics(reading)
+        self.try_metrics(reading);
+        Ok(())
+    }
+
+    /// A disk may be full for a while: that ends no soak, and is said at its end if it still is.
+    fn try_metrics(&mut self, reading: &Reading) {
+        self.unwritten = self.write_metrics(reading).err();
     }
 
     fn end(&mut self, reading: &Reading) -> Result<Exit, AppError> {
         let verdict = Verdict::of(reading, soak::resident(), interrupt::happened());
-        self.write_metrics(reading)?;
+        self.try_metrics(reading);
         if self.arguments.json {
             report::write_json(self.out, &self.head, reading, Some(verdict))?;
         } else {
             report::write_summary(self.out, &self.head, reading, verdict)?;
         }
-        Ok(verdict.exit())
+        self.out.flush()?;
+        match self.unwritten.take() {
+            Some(error) if verdict.exit() == Exit::Intact => Err(error),
+            _ => Ok(verdict.exit()),
+        }
     }
 
     fn write_metrics(&self, reading: &Reading) -> Result<(), AppError> {

@@ -39,6 +39,10 @@ fn run_all(
     targets: &[&dyn Target],
     out: &mut dyn Write,
 ) -> Result<Exit, AppError> {
+    if arguments.html.is_some() && arguments.html == arguments.junit {
+        let text = "--html and --junit name the same file; give each its own";
+        return Err(TargetError::Usage(text.to_owned()).into());
+    }
     let html = NewFile::for_report(arguments.html.as_ref())?;
     let junit = NewFile::for_report(arguments.junit.as_ref())?;
     let (mut end, mut reports) = (Exit::Intact, Vec::new());
@@ -120,6 +124,7 @@ pub(super) fn report(
         plan_options: plan_options(arguments),
         seed: arguments.seed,
         depth,
+        cases: arguments.cases.as_ref().map(|range| range.0.clone()),
         strict: arguments.strict,
         outcome,
         notes: ended.notes,

@@ -43,6 +43,7 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         if let (Some(rule), Some(breach)) = (found.rule, &found.breach) {
             writeln!(out, "  broken rule: {rule} (`dmaproof rules {rule}`)\n    {breach}")?;
         }
+        writeln!(out, "  again: {}", report.replay(None))?;
     }
     write_failures(out, report)?;
     if let Some(violation) = &report.violation {

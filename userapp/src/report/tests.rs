@@ -24,6 +24,7 @@ fn report() -> Report {
         plan_options: "--quick --seed 1".to_owned(),
         seed: 1,
         depth: Depth::Quick,
+        cases: None,
         strict: false,
         outcome: Outcome {
             ledger: Some(ledger),
@@ -167,7 +168,11 @@ fn the_object_for_programs_has_schema_verdict_and_ledger() {
     assert_eq!(value["schema_version"], 1);
     assert_eq!(value["verdict"], "intact");
     assert_eq!(value["exit_status"], 0);
-    assert_eq!(value["replay"], "dmaproof test --sim x64,device=edu --quick --seed 1");
+    let again = "dmaproof test --sim x64,device=edu --quick --seed 1";
+    assert_eq!(value["replay"], again);
+    let some = Report { cases: Some(5..9), ..report() };
+    assert_eq!(some.replay(None), format!("{again} --cases 5-8"));
+    assert_eq!(some.replay(Some(6)), format!("{again} --cases 5-6"));
     assert_eq!(value["ledger"].as_array().unwrap().len(), 16);
     assert_eq!(value["ledger"][14]["path"], "file");
     assert_eq!(value["ledger"][14]["state"], "run");

@@ -326,10 +326,10 @@ fn verdict_sentence(reading: &Reading, verdict: Verdict) -> String {
             Some(status) => format!("{word}: the device does not come back: {status}"),
             None => word.to_owned(),
         },
-        Verdict::NothingRan if tally.asked > 0 => {
-            format!("{word}: time was up before a transfer was verified; give it more (--duration)")
-        }
-        Verdict::NothingRan => format!("{word}: the device has no memory to move data to"),
+        Verdict::NothingRan => format!(
+            "{word}: time was up before a transfer was verified, or the device has no memory to move \
+             data to; give it more time (--duration), or look what it has (dmaproof info)"
+        ),
     }
 }
 

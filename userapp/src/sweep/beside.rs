@@ -73,17 +73,30 @@ pub fn accompany(
     if let Some(limits) = session.query().ok().and_then(|reply| reply.limits().ok()) {
         let (_, rest) = divide(&limits, settings.load);
         let mut traffic = traffic(&limits, &rest, settings, thread);
-        while !crew.done.load(Ordering::Acquire) && !traffic.is_empty() {
+        let ends =
+            || crew.done.load(Ordering::Acquire) || settings.interrupted.load(Ordering::Relaxed);
+        while !ends() && !traffic.is_empty() {
             keep(recorder, traffic.step(session));
         }
-        finish(session, recorder, &mut traffic);
+        finish(session, settings, recorder, &mut traffic);
     }
     crew.idle.fetch_add(1, Ordering::AcqRel);
 }
 
-/// Waits for a traffic's transfers and verifies what the device holds.
-pub(super) fn finish(session: &mut dyn Session, recorder: &Recorder, traffic: &mut Traffic) {
-    let found = traffic.settle(session).or_else(|| traffic.verify(session));
+/// Waits for a traffic's transfers and verifies what the device holds. If the user interrupts the
+/// run they are cancelled, and nothing is read back.
+pub(super) fn finish(
+    session: &mut dyn Session,
+    settings: &Settings,
+    recorder: &Recorder,
+    traffic: &mut Traffic,
+) {
+    let interrupted = settings.interrupted.load(Ordering::Relaxed);
+    if interrupted {
+        traffic.cancel();
+    }
+    let found = traffic.settle(session);
+    let found = found.or_else(|| if interrupted { None } else { traffic.verify(session) });
     keep(recorder, found);
     let tally = traffic.tally();
     recorder.update(|outcome| {

@@ -35,7 +35,7 @@ pub fn run(session: &mut dyn Session, settings: &Settings, recorder: &Recorder) 
             let mut runner = Runner::new(session, settings, recorder, limits, &query);
             let end = runner.run_all(&query);
             let mut asked = runner.asked;
-            beside::finish(runner.session, recorder, &mut runner.companions);
+            beside::finish(runner.session, settings, recorder, &mut runner.companions);
             beside::dismiss(session, settings, recorder);
             add_counts(&mut asked, &recorder.outcome().beside);
             if let (Ok(before), Ok(after)) = (before, session.statistics()) {
