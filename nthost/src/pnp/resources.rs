@@ -26,6 +26,19 @@ pub(super) struct Assigned {
     targets: Targets,
 }
 
+impl Assigned {
+    /// A resource that is no interrupt: both views of it are one.
+    fn plain(descriptor: CM_PARTIAL_RESOURCE_DESCRIPTOR) -> Self {
+        Self {
+            raw: descriptor,
+            translated: descriptor,
+            lines: Vec::new(),
+            message: false,
+            targets: Targets::ANY,
+        }
+    }
+}
+
 /// The policies of the interrupts that were made in device add, in order of creation: the n-th is
 /// for the n-th interrupt resource, a message or a range of them, and the first for a line too (KMDF,
 /// FxPkgPnp::FilterResourceRequirements).
@@ -100,13 +113,7 @@ fn channel(kernel: &Kernel, device: SystemDevice) -> Assigned {
         (CM_RESOURCE_DMA_8, Union { Dma: older })
     };
     let both = descriptor(CmResourceTypeDma, CmResourceShareDeviceExclusive, flags, u);
-    Assigned {
-        raw: both,
-        translated: both,
-        lines: Vec::new(),
-        message: false,
-        targets: Targets::ANY,
-    }
+    Assigned::plain(both)
 }
 
 fn descriptor(
@@ -136,13 +143,7 @@ fn memory(base: u64, size: u64) -> Assigned {
         CM_RESOURCE_MEMORY_READ_WRITE,
         _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1 { Memory: range },
     );
-    Assigned {
-        raw: both,
-        translated: both,
-        lines: Vec::new(),
-        message: false,
-        targets: Targets::ANY,
-    }
+    Assigned::plain(both)
 }
 
 fn line(kernel: &Kernel, line: LineId, targets: Targets) -> Assigned {
