@@ -7,7 +7,7 @@ use dmaproof_tests::lab::ddk::{ContextType, MmGetMdlVirtualAddress, YES};
 use wdk_lite::*;
 
 use super::frame::context_type;
-use super::frame::transfer::{Device, Transfer};
+use super::frame::transfer::{Device, Transfer, takes_fragments};
 
 /// The driver, wrong or right.
 pub type Field<const WRONG: bool> = Device<Own<WRONG>>;
@@ -41,17 +41,7 @@ unsafe impl<const WRONG: bool> Transfer for Own<WRONG> {
     const INTERFACE: GUID = super::interface(6);
 
     fn description(&self) -> DEVICE_DESCRIPTION {
-        // A bus master that takes fragments, one after the other, at any address.
-        DEVICE_DESCRIPTION {
-            Version: DEVICE_DESCRIPTION_VERSION2,
-            Master: YES,
-            ScatterGather: YES,
-            Dma32BitAddresses: YES,
-            Dma64BitAddresses: YES,
-            InterfaceType: _INTERFACE_TYPE::PCIBus,
-            MaximumLength: PAGE_SIZE,
-            ..DEVICE_DESCRIPTION::default()
-        }
+        takes_fragments()
     }
 
     unsafe fn begin(device: &Device<Self>) -> NTSTATUS {

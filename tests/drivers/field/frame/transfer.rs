@@ -13,6 +13,27 @@ use wdk_lite::*;
 
 use super::{Driver, Registers, context};
 
+/// A bus master that takes one range at a time, below 16 MiB.
+fn bus_master() -> DEVICE_DESCRIPTION {
+    DEVICE_DESCRIPTION {
+        Version: DEVICE_DESCRIPTION_VERSION2,
+        Master: YES,
+        InterfaceType: _INTERFACE_TYPE::PCIBus,
+        MaximumLength: PAGE_SIZE,
+        ..DEVICE_DESCRIPTION::default()
+    }
+}
+
+/// A bus master that takes fragments, one after the other, at any address.
+pub fn takes_fragments() -> DEVICE_DESCRIPTION {
+    DEVICE_DESCRIPTION {
+        ScatterGather: YES,
+        Dma32BitAddresses: YES,
+        Dma64BitAddresses: YES,
+        ..bus_master()
+    }
+}
+
 /// A driver that moves data: what it keeps beside what all of them do; it begins as zeros.
 ///
 /// The methods are called at the moments of a request, which the driver then owns.
@@ -36,13 +57,7 @@ pub unsafe trait Transfer: Sized + 'static {
     /// What the driver tells the system of its device: by default a bus master that takes one
     /// range at a time, below 16 MiB.
     fn description(&self) -> DEVICE_DESCRIPTION {
-        DEVICE_DESCRIPTION {
-            Version: DEVICE_DESCRIPTION_VERSION2,
-            Master: YES,
-            InterfaceType: _INTERFACE_TYPE::PCIBus,
-            MaximumLength: PAGE_SIZE,
-            ..DEVICE_DESCRIPTION::default()
-        }
+        bus_master()
     }
 
     /// A resource of the device's.
