@@ -54,12 +54,6 @@ impl Default for Load {
 }
 
 impl Load {
-    /// Whether nothing else is under way beside a tested transfer.
-    #[must_use]
-    pub const fn is_alone(self) -> bool {
-        self.threads <= 1 && self.depth <= 1
-    }
-
     /// Whether a tested transfer is alone.
     #[must_use]
     pub const fn is_none(self) -> bool {

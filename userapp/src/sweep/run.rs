@@ -328,7 +328,7 @@ impl<'a> Runner<'a> {
         self.companions.begin(self.session);
         let result = self.session.move_by(route, direction, offset, buffer);
         let (observed, buffer) = (self.session.observe(), start..start + asked);
-        let seen = if self.settings.load.is_alone() {
+        let seen = if self.settings.load.is_none() {
             Seen::of(observed, direction, &buffer)
         } else {
             Seen::among_others(observed, direction, &buffer)
