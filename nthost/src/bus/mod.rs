@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use testdev::bus::{Device, Identity, SystemDevice};
 
-use crate::machine::Kernel;
 use crate::machine::interrupts::LineId;
+use crate::machine::{Kernel, context};
 pub(crate) use config::{Config, Window};
 use silence::Silence;
 use view::View;
@@ -66,7 +66,11 @@ impl Function {
 
     /// A register read; all ones when the device is gone.
     pub(crate) fn read(&self, kernel: &Kernel, bar: u8, offset: u64, size: u8) -> u64 {
-        if !self.is_present() || !self.config.memory_enabled() {
+        let present = self.is_present();
+        if !present {
+            context::with(|c| c.unanswered.set(true));
+        }
+        if !present || !self.config.memory_enabled() {
             return all_ones(size);
         }
         let mut model = self.model.lock();
@@ -158,8 +162,6 @@ pub(crate) struct Bus {
     mappings: registers::Mappings,
     /// Numbers register writes, and flushes of common buffers between them.
     sequence: AtomicU64,
-    /// Register reads so far.
-    reads: AtomicU64,
     /// Bytes read from registers outside of interrupt handlers.
     bytes_read: AtomicU64,
 }
@@ -172,7 +174,6 @@ impl Bus {
             next_window: AtomicU64::new(WINDOWS),
             mappings: registers::Mappings::default(),
             sequence: AtomicU64::new(0),
-            reads: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
         }
     }
@@ -302,11 +303,6 @@ impl Bus {
             deadline.store(u64::MAX, Ordering::SeqCst);
         }
         due
-    }
-
-    /// Register reads so far.
-    pub(crate) fn reads(&self) -> u64 {
-        self.reads.load(Ordering::Relaxed)
     }
 
     /// The number of the last register write to the device in a slot.

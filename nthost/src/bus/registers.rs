@@ -109,7 +109,6 @@ impl Kernel {
     fn read_register(&self, address: u64, size: u8) -> Result<u64, Violation> {
         let (mapping, offset) = self.register(address, size)?;
         self.clock.pass(ACCESS_NS);
-        self.bus.reads.fetch_add(1, Ordering::Relaxed);
         if self.irql() <= DISPATCH {
             self.bus.bytes_read.fetch_add(u64::from(size), Ordering::Relaxed);
         }

@@ -32,6 +32,8 @@ pub(crate) struct Context {
     pub callback: Cell<&'static str>,
     /// Spin locks (of any kind) this thread holds.
     pub locks: Cell<u32>,
+    /// The code that runs here has read a device that is gone.
+    pub unanswered: Cell<bool>,
     /// What the code that runs here may touch, apart from its processor.
     pub about: Cell<Footprint>,
 }
@@ -48,6 +50,7 @@ thread_local! {
             ddi: Cell::new(None),
             callback: Cell::new(""),
             locks: Cell::new(0),
+            unanswered: Cell::new(false),
             about: Cell::new(Footprint::ALL),
         }
     };
@@ -65,6 +68,7 @@ pub(crate) struct Saved {
     ddi: Option<&'static Ddi>,
     callback: &'static str,
     locks: u32,
+    unanswered: bool,
     pub about: Footprint,
 }
 
@@ -81,6 +85,7 @@ impl Saved {
             ddi: None,
             callback: "",
             locks: 0,
+            unanswered: false,
             about: Footprint::of(Thing::Application),
         }
     }
@@ -99,6 +104,7 @@ pub(super) fn save() -> Saved {
         ddi: c.ddi.get(),
         callback: c.callback.get(),
         locks: c.locks.get(),
+        unanswered: c.unanswered.get(),
         about: c.about.get(),
     })
 }
@@ -116,6 +122,7 @@ pub(super) fn restore(saved: Saved) {
         c.ddi.set(saved.ddi);
         c.callback.set(saved.callback);
         c.locks.set(saved.locks);
+        c.unanswered.set(saved.unanswered);
         c.about.set(saved.about);
     });
 }

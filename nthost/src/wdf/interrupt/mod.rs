@@ -21,8 +21,8 @@ use super::helpers::serial::Serialised;
 use super::object::{Handle, Kind, Payload};
 use crate::RuleId;
 use crate::ddi::callback::{self, Routine};
-use crate::machine::Kernel;
 use crate::machine::interrupts::{Handler, LineId, Targets};
+use crate::machine::{Kernel, context};
 use crate::verifier::{Violation, broken};
 
 /// What an interrupt was created with.
@@ -216,13 +216,15 @@ fn interrupt(kernel: &Kernel, argument: usize) -> bool {
     let message = interrupt.number.load(Ordering::Relaxed);
     // SAFETY: the driver's EvtInterruptIsr with its interrupt, at DIRQL under the lock.
     let call = || unsafe { callback::PFN_WDF_INTERRUPT_ISR(kernel, isr, handle.raw(), message) };
-    let reads = kernel.bus.reads();
-    let claimed = interrupt.locked(kernel, call) != 0;
+    let is_gone = || interrupt.device.get().is_some_and(|device| kernel.pnp.is_gone(device));
+    let message_signaled = interrupt.resource.lock().is_some_and(|resource| resource.message);
     // A message that was on its way when the device vanished is nobody else's: an ISR need not ask
-    // the device about it, but one that does must understand the answer.
-    let asked = kernel.bus.reads() != reads;
-    let asks = asked || interrupt.resource.lock().is_some_and(|resource| !resource.message);
-    if claimed && asks && interrupt.device.get().is_some_and(|device| kernel.pnp.is_gone(device)) {
+    // the device about it, but one that does must understand the answer. One for a line must ask.
+    let must_ask = !message_signaled && is_gone();
+    let before = context::with(|c| c.unanswered.replace(false));
+    let claimed = interrupt.locked(kernel, call) != 0;
+    let unanswered = context::with(|c| c.unanswered.replace(before));
+    if claimed && (must_ask || unanswered && is_gone()) {
         let message = "EvtInterruptIsr claimed an interrupt of a device that is gone";
         kernel.stop(broken(RuleId::Sur01, message));
     }

@@ -9,7 +9,9 @@ use parking_lot::{Condvar, Mutex};
 use testdev::bus::{BarInfo, Bus, Device, Identity};
 use wdk_lite::*;
 
-use crate::{Access, Builder, Machine, Policy, Profile, Scheduling};
+use crate::{
+    Access, Builder, Machine, Policy, Profile, RuleId, Running, Scheduling, Slot, Stopped,
+};
 
 const MESSAGES: usize = 4;
 const CLASS: GUID = GUID { Data1: 9, Data2: 0, Data3: 0, Data4: [0; 8] };
@@ -42,6 +44,37 @@ impl Meeting {
     }
 }
 
+/// A story that several threads tell, each the stages that are its own.
+struct Stage(Mutex<usize>, Condvar);
+
+impl Stage {
+    /// No story.
+    const NONE: usize = 0;
+    /// Two requests are to be told of it.
+    const BEGUN: usize = 1;
+    /// The processor that is to be interrupted is in a handler.
+    const HELD: usize = 2;
+    /// The service routine runs.
+    const SERVED: usize = 3;
+    /// The device is gone.
+    const GONE: usize = 4;
+    /// Another processor has read it.
+    const READ: usize = 5;
+
+    fn set(&self, stage: usize) {
+        *self.0.lock() = stage;
+        self.1.notify_all();
+    }
+
+    fn reached(&self, stage: usize) -> bool {
+        *self.0.lock() >= stage
+    }
+
+    fn wait(&self, stage: usize) {
+        self.1.wait_while_for(&mut self.0.lock(), |now| *now < stage, PATIENCE);
+    }
+}
+
 /// The driver's state is the process's: one test at a time.
 static TURN: Mutex<()> = Mutex::new(());
 static POLICIES: Mutex<[u64; MESSAGES]> = Mutex::new([0; MESSAGES]);
@@ -52,6 +85,10 @@ static MEET: AtomicBool = AtomicBool::new(false);
 static HANDLERS: Meeting = Meeting::new();
 static ROUTINES: Meeting = Meeting::new();
 static DPCS: Meeting = Meeting::new();
+/// How far the story of a device that vanishes during its service routine is.
+static VANISHING: Stage = Stage(Mutex::new(0), Condvar::new());
+/// Whether that routine reads its device before it vanishes, and after.
+static ASKS: Mutex<[bool; 2]> = Mutex::new([false; 2]);
 /// The processors on which each message's DPC has run.
 static DONE: [AtomicUsize; MESSAGES] = [const { AtomicUsize::new(0) }; MESSAGES];
 static RAN: Mutex<Vec<Ran>> = Mutex::new(Vec::new());
@@ -128,6 +165,13 @@ fn write(value: u32) {
     unsafe { host::WRITE_REGISTER_ULONG(register, value) };
 }
 
+fn read_register() -> u32 {
+    let registers = REGISTERS.load(Ordering::SeqCst);
+    let register: *mut ULONG = std::ptr::with_exposed_provenance_mut(registers);
+    // SAFETY: the driver's mapped register.
+    unsafe { host::READ_REGISTER_ULONG(register) }
+}
+
 fn ran(dpc: bool, message: usize) {
     let processor = here();
     RAN.lock().push(Ran { dpc, message, processor });
@@ -136,6 +180,13 @@ fn ran(dpc: bool, message: usize) {
 unsafe extern "C" fn isr(interrupt: WDFINTERRUPT, message: ULONG) -> BOOLEAN {
     // CAST: a few.
     ran(false, message as usize);
+    if VANISHING.reached(Stage::HELD) {
+        let [before, after] = ASKS.lock().to_owned();
+        assert!(!before || read_register() == 0);
+        VANISHING.set(Stage::SERVED);
+        VANISHING.wait(Stage::READ);
+        assert!(!after || read_register() == u32::MAX);
+    }
     // Lets a line fall; with messages nothing.
     write(0);
     ROUTINES.meet();
@@ -160,20 +211,41 @@ fn info(interrupt: WDFINTERRUPT) -> WDF_INTERRUPT_INFO {
     info
 }
 
+/// The handlers' part: processor 1 calls the host until it was interrupted, and while its service
+/// routine runs processor 0 reads the device that is gone by then.
+fn vanish(here: usize) {
+    if here == 0 {
+        VANISHING.wait(Stage::HELD);
+        write(0b10);
+        VANISHING.wait(Stage::GONE);
+        assert_eq!(read_register(), u32::MAX);
+        return VANISHING.set(Stage::READ);
+    }
+    VANISHING.set(Stage::HELD);
+    call_until(|| VANISHING.reached(Stage::READ));
+}
+
+/// Calls the host, where interrupts come, until something is so.
+fn call_until(so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !so() && start.elapsed() < PATIENCE {
+        // SAFETY: callable at any level.
+        unsafe { ntddk::KeGetCurrentIrql() };
+    }
+}
+
 /// Has every message sent, or those of two processors that are both in this handler; and waits,
 /// calling the host all the while, until its own has been served.
 unsafe extern "C" fn read(_queue: WDFQUEUE, request: WDFREQUEST, _length: usize) {
-    if MEET.load(Ordering::SeqCst) {
+    if VANISHING.reached(Stage::BEGUN) {
+        vanish(here());
+    } else if MEET.load(Ordering::SeqCst) {
         let here = here();
         HANDLERS.meet();
         if here == 0 {
             write(0b11);
         }
-        let start = Instant::now();
-        while DONE[here].load(Ordering::SeqCst) == 0 && start.elapsed() < PATIENCE {
-            // SAFETY: callable at any level.
-            unsafe { ntddk::KeGetCurrentIrql() };
-        }
+        call_until(|| DONE[here].load(Ordering::SeqCst) != 0);
     } else {
         write(0b1111);
     }
@@ -284,9 +356,10 @@ struct Seen {
     ran: Vec<Ran>,
 }
 
-/// Lets `threads` threads read `times` times from a device with these policies.
-fn run(builder: Builder, policies: [u64; MESSAGES], threads: usize, times: usize) -> Seen {
+/// A machine with a started device with these policies, its slot and its interface.
+fn start(builder: Builder, policies: [u64; MESSAGES]) -> (Machine, Slot, String) {
     *POLICIES.lock() = policies;
+    VANISHING.set(Stage::NONE);
     DONE.iter().for_each(|done| done.store(0, Ordering::SeqCst));
     RAN.lock().clear();
     INTERRUPTS.lock().clear();
@@ -294,27 +367,41 @@ fn run(builder: Builder, policies: [u64; MESSAGES], threads: usize, times: usize
     let machine = builder.build();
     let started = machine.run(|m| {
         m.load("board", entry).expect("the driver loads");
-        m.plug(Box::new(Board)).expect("the device starts");
-        m.interfaces(&CLASS).pop().expect("it has its interface")
+        let slot = m.plug(Box::new(Board)).expect("the device starts");
+        (slot, m.interfaces(&CLASS).pop().expect("it has its interface"))
     });
-    let path = started.unwrap_or_else(|stopped| panic!("{stopped}"));
-    let running: Vec<_> = (0..threads)
+    let (slot, path) = started.unwrap_or_else(|stopped| panic!("{stopped}"));
+    (machine, slot, path)
+}
+
+/// Lets `threads` threads read `times` times each.
+fn spawn(machine: &Machine, path: &str, threads: usize, times: usize) -> Vec<Running<()>> {
+    (0..threads)
         .map(|_| {
-            let path = path.clone();
+            let path = path.to_owned();
             machine.spawn(move |m| {
                 let file = m.open(&path, Access::READ).expect("it opens");
                 let mut data = [0; 8];
                 (0..times).for_each(|_| assert_eq!(file.read_at(0, &mut data), Ok(0)));
             })
         })
-        .collect();
-    for thread in running {
-        thread.join().unwrap_or_else(|stopped| panic!("{stopped}"));
-    }
-    machine.run(Machine::shut_down).unwrap_or_else(|stopped| panic!("{stopped}"));
+        .collect()
+}
+
+/// Lets `threads` threads read `times` times from a device with these policies.
+fn run(builder: Builder, policies: [u64; MESSAGES], threads: usize, times: usize) -> Seen {
+    let (machine, _, path) = start(builder, policies);
+    let ended = end(&machine, spawn(&machine, &path, threads, times));
+    ended.unwrap_or_else(|stopped| panic!("{stopped}"))
+}
+
+/// Waits for the threads, and shuts the machine down.
+fn end(machine: &Machine, running: Vec<Running<()>>) -> Result<Seen, Stopped> {
+    running.into_iter().try_for_each(Running::join)?;
+    machine.run(Machine::shut_down)?;
     let mut told = TOLD.lock().clone();
     told.sort_unstable();
-    Seen { told, ran: RAN.lock().clone() }
+    Ok(Seen { told, ran: RAN.lock().clone() })
 }
 
 fn x64(scheduling: Scheduling) -> Builder {
@@ -420,4 +507,34 @@ fn handlers_service_routines_and_dpcs_run_at_the_same_time() {
     let done = [0, 1].map(|message| DONE[message].load(Ordering::SeqCst));
     assert_eq!(done, [1, 1]);
     assert_eq!([processors(&seen, 0), processors(&seen, 1)], [[0], [1]]);
+}
+
+/// The device vanishes during its service routine, which claims the message; another processor
+/// reads it after that, and the routine before and after that as told.
+fn vanish_during_isr(asks: [bool; 2]) -> Result<Seen, Stopped> {
+    let (machine, slot, path) = start(threads(2), [0b01, 0b10, 0, 0]);
+    *ASKS.lock() = asks;
+    VANISHING.set(Stage::BEGUN);
+    let running = spawn(&machine, &path, 2, 1);
+    VANISHING.wait(Stage::SERVED);
+    machine.unplug_later(slot);
+    VANISHING.set(Stage::GONE);
+    let ended = end(&machine, running);
+    assert!(VANISHING.reached(Stage::READ));
+    ended
+}
+
+#[test]
+fn a_claim_is_judged_by_what_the_routine_itself_was_answered() {
+    let _turn = TURN.lock();
+    for asks in [[false, false], [true, false]] {
+        let seen = vanish_during_isr(asks).unwrap_or_else(|stopped| panic!("{asks:?}: {stopped}"));
+
+        assert_eq!(seen.ran.iter().filter(|ran| !ran.dpc && ran.message == 1).count(), 1);
+    }
+    for asks in [[false, true], [true, true]] {
+        let stopped = vanish_during_isr(asks).err().expect("it was told that the device is gone");
+
+        assert_eq!(stopped.report.rule, RuleId::Sur01, "{asks:?}");
+    }
 }
