@@ -136,7 +136,7 @@ pub(super) fn disconnect(kernel: &Kernel, object: PKINTERRUPT) -> Result<(), Vio
     let entry = number.and_then(|number| all.get_mut(number)).and_then(Option::take);
     drop(all);
     let Some(connected) = entry else { return Err(foreign("interrupt object")) };
-    connected.connected.store(false, Ordering::Release);
+    connected.locked(kernel, || connected.connected.store(false, Ordering::Release));
     kernel.interrupts.disconnect(connected.line);
     Ok(())
 }
@@ -145,24 +145,32 @@ pub(super) fn disconnect(kernel: &Kernel, object: PKINTERRUPT) -> Result<(), Vio
 fn run(kernel: &Kernel, number: usize) -> bool {
     let connected = kernel.wdm.interrupts.lock().get(number).cloned().flatten();
     let Some(connected) = connected else { return false };
-    if !connected.connected.load(Ordering::Acquire) {
-        return false;
-    }
-    let lock = match connected.lock {
-        0 => &connected.own,
-        // SAFETY: the driver's lock, which it keeps while the interrupt is connected.
-        lock => unsafe { AtomicU64::from_ptr(std::ptr::with_exposed_provenance_mut(lock)) },
-    };
     let object = std::ptr::without_provenance_mut(OBJECTS + (number << 8));
     let context = std::ptr::with_exposed_provenance_mut(connected.context);
-    kernel.at_irql(connected.irql.max(kernel.irql()), || {
-        crate::io::must(kernel, kernel.spin_acquire(lock));
+    connected.locked(kernel, || {
+        if !connected.connected.load(Ordering::Acquire) {
+            return false;
+        }
         // SAFETY: the driver's service routine with the object and context it was connected with.
-        let claimed =
-            unsafe { callback::KSERVICE_ROUTINE(kernel, connected.routine, object, context) };
-        crate::io::must(kernel, kernel.spin_release(lock));
-        claimed != 0
+        unsafe { callback::KSERVICE_ROUTINE(kernel, connected.routine, object, context) != 0 }
     })
+}
+
+impl Connected {
+    /// Runs `body` at the interrupt's level under its spin lock, as the service routine runs.
+    fn locked<R>(&self, kernel: &Kernel, body: impl FnOnce() -> R) -> R {
+        let lock = match self.lock {
+            0 => &self.own,
+            // SAFETY: the driver's lock, which it keeps while the interrupt is connected.
+            lock => unsafe { AtomicU64::from_ptr(std::ptr::with_exposed_provenance_mut(lock)) },
+        };
+        kernel.at_irql(self.irql.max(kernel.irql()), || {
+            crate::io::must(kernel, kernel.spin_acquire(lock));
+            let result = body();
+            crate::io::must(kernel, kernel.spin_release(lock));
+            result
+        })
+    }
 }
 
 impl Wdm {

@@ -177,10 +177,13 @@ impl Interrupt {
         good
     }
 
+    /// No ISR is under way afterwards, and none begins.
     fn disconnect(&self, kernel: &Kernel) {
-        if !self.connected.swap(false, Ordering::AcqRel) {
+        if !self.is_connected() {
             return;
         }
+        // Under the lock, as the ISR runs: another processor may be in it.
+        self.locked(kernel, || self.connected.store(false, Ordering::Release));
         if let Some(resource) = *self.resource.lock() {
             kernel.interrupts.disconnect(resource.line);
         }
@@ -209,13 +212,15 @@ impl Interrupt {
 /// The line's interrupt: calls the ISR under the lock.
 fn interrupt(kernel: &Kernel, argument: usize) -> bool {
     let Some((handle, interrupt)) = object::<Interrupt>(kernel, argument) else { return false };
-    if !interrupt.is_connected() {
-        return false;
-    }
     let isr = interrupt.config.lock().isr;
     let message = interrupt.number.load(Ordering::Relaxed);
-    // SAFETY: the driver's EvtInterruptIsr with its interrupt, at DIRQL under the lock.
-    let call = || unsafe { callback::PFN_WDF_INTERRUPT_ISR(kernel, isr, handle.raw(), message) };
+    let call = || {
+        if !interrupt.is_connected() {
+            return 0;
+        }
+        // SAFETY: the driver's EvtInterruptIsr with its interrupt, at DIRQL under the lock.
+        unsafe { callback::PFN_WDF_INTERRUPT_ISR(kernel, isr, handle.raw(), message) }
+    };
     let is_gone = || interrupt.device.get().is_some_and(|device| kernel.pnp.is_gone(device));
     let message_signaled = interrupt.resource.lock().is_some_and(|resource| resource.message);
     // A message that was on its way when the device vanished is nobody else's: an ISR need not ask
