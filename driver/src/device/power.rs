@@ -281,10 +281,8 @@ unsafe extern "C" fn evt_release_hardware(
     };
     let stopped = !running || quiesce(context, &mut passive);
     transfer::pump(context, &mut passive);
-    let rests = || {
-        let state = context.state.lock(&passive);
-        !state.pumping && state.pending.is_none()
-    };
+    // A list that was built meanwhile is put by the pump, which its DPC calls (DMA-80).
+    let rests = || context.state.lock(&passive).has_given_back();
     // An allocation of version 2 cannot be withdrawn, and its routine needs the device: it may
     // wait long for map registers, but unless this device keeps them for good it ends (DMA-98).
     let mut rested = wait_until(&passive, rests);

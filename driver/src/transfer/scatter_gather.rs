@@ -96,10 +96,10 @@ unsafe extern "C" fn adapter_list_control(
         (Some(stage), _) => state.set(index, stage),
         (None, _) => {}
     }
-    let pumping = state.pumping;
-    drop(state);
     context.statistics.pieces_mapped.increment();
-    if !pumping {
+    // Under the lock: who sees the list sees that the pump comes for it, and once nothing is held
+    // any more, the device may go.
+    if !state.pumping {
         context.queue_pump(&dispatch);
     }
 }

@@ -235,7 +235,7 @@ impl State {
             let start = self.waiting_start(index, transfer)?;
             return self.start_waiting(index, start);
         }
-        if !slot.is_startable() || !self.engine.has_room() {
+        if !slot.is_granted() || !self.engine.has_room() {
             return None;
         }
         let slot = self.slots.get_mut(index)?;

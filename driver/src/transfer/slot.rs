@@ -196,8 +196,9 @@ impl Slot {
         self.run.is_none() && !still
     }
 
-    /// Whether it can start the engine, or be mapped for it.
-    pub(crate) fn is_startable(&self) -> bool {
+    /// Whether it has what it asked for, map registers, a list or a channel, and the engine does
+    /// not work for it: it can start the engine, or has to give that back.
+    pub(crate) fn is_granted(&self) -> bool {
         self.run.is_none()
             && matches!(
                 self.stage,

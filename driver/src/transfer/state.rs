@@ -235,6 +235,12 @@ impl State {
         self.end_all(STATUS_DEVICE_REMOVED);
     }
 
+    /// Whether the pump is at rest, no callback of the system's is to come, and no transfer holds
+    /// anything of the adapters, unless the engine works for it.
+    pub(crate) fn has_given_back(&self) -> bool {
+        !self.pumping && self.pending.is_none() && !self.slots.iter().any(Slot::is_granted)
+    }
+
     /// Tells every transfer to end.
     pub(crate) fn end_all(&mut self, status: NTSTATUS) {
         for slot in self.slots.iter_mut().filter(|slot| !slot.handle.is_null()) {
