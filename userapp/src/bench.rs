@@ -14,8 +14,11 @@ use std::time::Duration;
 
 use dmaproof_protocol::Direction;
 use hdrhistogram::Histogram;
+use serde::Serialize;
 
+use crate::exit::{AppError, Exit};
 use crate::route::Route;
+use crate::target::{TargetError, Violation};
 pub use measure::{Flaw, Place, Sample, measure};
 pub use plan::{Selection, cells};
 
@@ -30,6 +33,81 @@ pub struct Cell {
     pub size: usize,
     /// Transfers under way on each handle.
     pub depth: usize,
+}
+
+/// What ended a bench before its plan was done.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// In this cell.
+    pub cell: Cell,
+    /// What it means for the bench.
+    pub verdict: Verdict,
+    /// What happened, in a sentence with the next step.
+    pub text: String,
+    /// The rule that stopped the machine, if one did.
+    pub violation: Option<Violation>,
+    /// The command that measures the cell again.
+    pub replay: String,
+}
+
+/// What a bench ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Everything was measured, and all data is intact.
+    Intact,
+    /// Data was wrong, or a transfer failed.
+    Corrupted,
+    /// A rule was broken.
+    RuleBroken,
+    /// The device never stopped.
+    DeviceNeverStopped,
+    /// The device or the permission is missing.
+    Unavailable,
+    /// The user ended it.
+    Interrupted,
+    /// A failure that was asked for never happened.
+    NotProvoked,
+}
+
+impl Verdict {
+    /// The verdict that an error is.
+    #[must_use]
+    pub const fn of(error: &AppError) -> Self {
+        match error {
+            AppError::Target(TargetError::Stopped(_)) | AppError::RuleBroken(_) => Self::RuleBroken,
+            AppError::Target(TargetError::NeverStopped(_)) => Self::DeviceNeverStopped,
+            AppError::Interrupted(_) => Self::Interrupted,
+            other => match other.exit() {
+                Exit::Failed => Self::Corrupted,
+                _ => Self::Unavailable,
+            },
+        }
+    }
+
+    /// The exit status that goes with it.
+    #[must_use]
+    pub const fn exit(self) -> Exit {
+        match self {
+            Self::Intact => Exit::Intact,
+            Self::Corrupted | Self::RuleBroken | Self::DeviceNeverStopped => Exit::Failed,
+            Self::Unavailable => Exit::Unavailable,
+            Self::Interrupted => Exit::Interrupted,
+            Self::NotProvoked => Exit::Usage,
+        }
+    }
+
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Intact => "INTACT",
+            Self::Corrupted => "CORRUPTED",
+            Self::RuleBroken => "RULE BROKEN",
+            Self::DeviceNeverStopped => "NEVER STOPPED",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::Interrupted => "INTERRUPTED",
+            Self::NotProvoked => "NOT PROVOKED",
+        }
+    }
 }
 
 /// What came of a cell: all threads together.

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, StyledStr, TypedValueParser};
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
 use dmaproof_protocol::{Direction, Path};
 
@@ -346,8 +347,14 @@ pub struct LabArgs {
     /// device, step by step (on arm64 and nt).
     #[arg(long, value_name = "FILE.html")]
     pub html: Option<PathBuf>,
+    /// Print the names of the rows that fit the other options, for --case, and run nothing.
+    #[arg(long, conflicts_with_all = ["json", "html"])]
+    pub list: bool,
     /// Print the whole table in Markdown, and run nothing.
-    #[arg(long, conflicts_with_all = ["json", "html", "skip", "path", "direction", "profile", "case"])]
+    #[arg(
+        long,
+        conflicts_with_all = ["json", "html", "skip", "path", "direction", "profile", "case", "list"]
+    )]
     pub page: bool,
 }
 
@@ -430,6 +437,18 @@ fn machine(text: &str) -> Result<MachineKind, String> {
         .ok_or_else(|| "the machines are x64, x64-dmar, arm64 and nt".to_owned())
 }
 
+/// The name among these that is most like a word, if one is like it.
+pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    /// Words that share less are not alike.
+    const ALIKE: f64 = 0.8;
+    let word = word.to_lowercase();
+    names
+        .map(|name| (strsim::jaro_winkler(&word, &name.to_lowercase()), name))
+        .filter(|(likeness, _)| *likeness > ALIKE)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, name)| name)
+}
+
 /// Offers the calls and rules of the table; the help shows the calls only.
 #[derive(Clone, Copy, Debug)]
 struct SkippedParser;
@@ -453,7 +472,24 @@ impl TypedValueParser for SkippedParser {
         argument: Option<&clap::Arg>,
         value: &OsStr,
     ) -> Result<Self::Value, clap::Error> {
-        let name = Self::values().parse_ref(command, argument, value)?;
+        let name = Self::values().parse_ref(command, argument, value).map_err(|mut error| {
+            let mut tips: Vec<String> = Vec::new();
+            let rules = select::rules();
+            let rules = rules.iter().map(|rule| rule.name());
+            let known = std::iter::once(select::FLUSH).chain(select::calls()).chain(rules);
+            let near = nearest(&value.to_string_lossy(), known);
+            tips.extend(near.map(|name| format!("the most similar name is {name}")));
+            tips.push(
+                "a rule that the table names, such as DMA-85, can be given too; rows with calls \
+                 that are falsified, repeated or moved are chosen with --case NAME, and `dmaproof \
+                 lab --list` lists the names of all rows"
+                    .to_owned(),
+            );
+            error.remove(ContextKind::SuggestedValue);
+            let tips = tips.into_iter().map(StyledStr::from).collect();
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+            error
+        })?;
         Ok(Skipped::named(&name).expect("each value that is offered has a meaning"))
     }
 

@@ -1,6 +1,11 @@
 //! The driver's answer to a query, in words.
 
-use dmaproof_protocol::{AdapterInfo, DeviceKind, InterruptKind, PioKind, QueryReply};
+use std::fmt;
+
+use dmaproof_protocol::{
+    AdapterInfo, DeviceKind, InterruptKind, PioKind, QueryReply, Statistics,
+};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// The device's name.
@@ -125,6 +130,68 @@ pub fn to_json(reply: &QueryReply) -> Value {
     })
 }
 
+/// The driver's counters that belong to no path, with their names for programs.
+#[must_use]
+pub const fn counters(statistics: &Statistics) -> [(&'static str, u64); 15] {
+    [
+        ("errors", statistics.errors),
+        ("cancelled", statistics.cancelled),
+        ("timed_out", statistics.timed_out),
+        ("interrupts", statistics.interrupts),
+        ("interrupts_spurious", statistics.interrupts_spurious),
+        ("dpcs", statistics.dpcs),
+        ("pieces_mapped", statistics.pieces_mapped),
+        ("pieces_flushed", statistics.pieces_flushed),
+        ("flush_failures", statistics.flush_failures),
+        ("refused", statistics.refused),
+        ("slots_abandoned", statistics.slots_abandoned),
+        ("interrupts_lost", statistics.interrupts_lost),
+        ("completions_unknown", statistics.completions_unknown),
+        ("aborts", statistics.aborts),
+        ("resets", statistics.resets),
+    ]
+}
+
+/// Something that the driver counts and that happens to no transfer where all is well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Incident {
+    /// The counter's name for programs.
+    pub counter: &'static str,
+    /// By how much it grew.
+    pub count: u64,
+}
+
+impl fmt::Display for Incident {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.counter.replace('_', " "), self.count)
+    }
+}
+
+/// What happened between two looks at the driver's counters besides what always does.
+#[must_use]
+pub fn incidents(before: &Statistics, after: &Statistics) -> Vec<Incident> {
+    const USUAL: [&str; 4] = ["interrupts", "dpcs", "pieces_mapped", "pieces_flushed"];
+    let counters = counters(after).into_iter().zip(counters(before));
+    counters
+        .map(|((counter, after), (_, before))| Incident {
+            counter,
+            count: after.wrapping_sub(before),
+        })
+        .filter(|incident| incident.count > 0 && !USUAL.contains(&incident.counter))
+        .collect()
+}
+
+/// A word as the shell of this system takes it: in quotes unless it needs none.
+#[must_use]
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=,:@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    // Names of files have no double quotes on Windows.
+    if cfg!(windows) { format!("\"{word}\"") } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 /// A number of things, such as `1 byte` and `2 bytes`.
 #[must_use]
 pub fn count(number: u64, what: &str) -> String {
@@ -135,6 +202,23 @@ pub fn count(number: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_always_happens_is_no_incident() {
+        let (before, mut after) = (Statistics::new(), Statistics::new());
+        (after.interrupts, after.interrupts_lost) = (7, 1);
+        let expected = Incident { counter: "interrupts_lost", count: 1 };
+        assert_eq!(incidents(&before, &after), [expected]);
+    }
+
+    #[test]
+    #[cfg(not(windows))]
+    fn words_are_quoted_where_a_shell_needs_it() {
+        assert_eq!(quoted("a/b-1.sys"), "a/b-1.sys");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
 
     #[test]
     fn what_this_version_does_not_know_is_said_and_not_hidden() {

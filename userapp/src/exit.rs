@@ -80,6 +80,9 @@ pub enum AppError {
     /// The driver broke a rule, and the machine went on: the data was intact nevertheless.
     #[error("rule {0} was broken, by which data can be lost; `dmaproof rules {0}` shows the rule")]
     RuleBroken(String),
+    /// A failure that was asked for never happened: what is intact says nothing about it.
+    #[error("{0}")]
+    NotProvoked(String),
     /// The user ended the command.
     #[error("interrupted; {0}")]
     Interrupted(Fate),
@@ -93,7 +96,7 @@ impl AppError {
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::Output(_) => Exit::Usage,
+            Self::Usage(_) | Self::Output(_) | Self::NotProvoked(_) => Exit::Usage,
             Self::Target(error) => match error {
                 TargetError::Usage(_) => Exit::Usage,
                 TargetError::Unavailable(_) | TargetError::Start { .. } => Exit::Unavailable,

@@ -80,6 +80,21 @@ pub struct Explanation {
     pub diff: Vec<String>,
 }
 
+impl Explanation {
+    /// The same, where the device was told to do something wrong to the transfer: then that is the
+    /// cause, and no rule that the driver follows or breaks.
+    #[must_use]
+    pub fn of_what_was_told(self, seen: &Seen) -> Self {
+        match seen.told() {
+            Some(told) if self.breach.is_none() => {
+                let text = format!("{}; {told}", self.text.trim_end_matches('.'));
+                Self { text, rule: None, call: None, ..self }
+            }
+            _ => self,
+        }
+    }
+}
+
 /// Explains wrong data; `None` if nothing is wrong.
 #[must_use]
 pub fn explain(evidence: &Evidence<'_>) -> Option<Explanation> {
@@ -102,7 +117,7 @@ pub fn explain(evidence: &Evidence<'_>) -> Option<Explanation> {
         || usual_rule(class, evidence.route, evidence.direction),
         |breach| Some(breach.rule),
     );
-    Some(Explanation {
+    let explanation = Explanation {
         class,
         text,
         rule,
@@ -112,7 +127,8 @@ pub fn explain(evidence: &Evidence<'_>) -> Option<Explanation> {
         wrong_bytes: wrong as u64,
         segments: described,
         diff: diff::lines(evidence.expected, evidence.actual, first.start),
-    })
+    };
+    Some(explanation.of_what_was_told(evidence.seen))
 }
 
 /// Explains changed bytes next to a buffer.

@@ -9,6 +9,7 @@
 //! - [`explain`]: from wrong bytes to the kind of mistake and the rule;
 //! - [`ledger`], [`report`]: what ran, what did not, and the verdict;
 //! - [`notes`]: rules that were not followed where it did no harm;
+//! - [`provoked`]: failures that the user asked for, and whether they happened;
 //! - [`soak`], [`mod@bench`]: hours of it, and how fast it is;
 //! - [`html`]: what all pages share;
 //! - [`lab`]: the driver with mistakes made for it, and who notices;
@@ -34,6 +35,7 @@ pub mod notes;
 pub mod output;
 pub mod pattern;
 pub mod progress;
+pub mod provoked;
 pub mod random;
 pub mod report;
 pub mod route;

@@ -10,11 +10,12 @@ mod verdict;
 
 use std::ops::Range;
 
+use crate::provoked::Provoked;
 use crate::sweep::{Depth, Outcome};
 use crate::target::{Note, Violation};
 pub use verdict::Verdict;
 
-pub use human::{write as write_human, write_head};
+pub use human::{write as write_human, write_head, write_violation};
 pub use json::{SCHEMA_VERSION, write as write_json};
 
 /// The result of a test.
@@ -38,6 +39,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// Rules that were not followed where it does no harm.
     pub notes: Vec<Note>,
+    /// The failures that were asked for.
+    pub provoked: Vec<Provoked>,
     /// Devices that were still running when everything was taken down.
     pub never_stopped: Vec<Violation>,
     /// The rule that was broken, if the machine stopped.

@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::target::{Target, TargetError};
-pub use meter::{Meter, Reading, Trouble, resident};
+pub use meter::{Meter, Reading, Replay, Trouble, resident};
 pub use round::{Crew, work};
 
 /// Steps of each thread in a round.
@@ -62,15 +62,13 @@ pub fn run(
                 body
             })
             .collect();
-        let ended = target.run_together(bodies);
-        let replay = || {
-            let (seed, depth) = (settings.seed.wrapping_add(number), settings.depth);
-            let (options, threads) = (target.options(), settings.threads);
-            format!(
-                "dmaproof soak {options} --threads {threads} --depth {depth} --seed {seed} --rounds 1"
-            )
-        };
-        meter.end_round(ended, replay)?;
+        let (seed, depth) = (settings.seed.wrapping_add(number), settings.depth);
+        let (options, threads) = (target.options(), settings.threads);
+        let command = format!(
+            "dmaproof soak {options} --threads {threads} --depth {depth} --seed {seed} --rounds 1"
+        );
+        meter.begin_round(Replay { command, varies: target.varies() });
+        meter.end_round(target.run_together(bodies))?;
         if meter.has_failed() {
             break;
         }

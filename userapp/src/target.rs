@@ -10,6 +10,7 @@ use dmaproof_protocol::{Direction, Path, QueryReply, Statistics};
 
 use crate::catalogue::{DmaDebug, Rule};
 use crate::guard::Arena;
+use crate::provoked::Provoked;
 use crate::route::Route;
 
 mod machine;
@@ -17,6 +18,7 @@ mod machine;
 pub mod memory;
 mod options;
 mod simulated;
+mod simulation;
 mod status;
 #[cfg(any(windows, test))]
 mod win32;
@@ -26,8 +28,9 @@ mod windows;
 
 pub use machine::Machine;
 pub use nthost::cache::{Loss, Lost};
-pub use options::{Choice, Device, Profile, Scheduling, Simulation, TargetOptions};
+pub use options::{Choice, TargetOptions};
 pub(crate) use simulated::{control_code, start};
+pub use simulation::{Device, Injection, Profile, Scheduling, Simulation};
 pub use status::NtStatus;
 
 /// An open handle of the driver.
@@ -109,8 +112,12 @@ pub trait Session {
         }
     }
 
-    /// What the machine itself saw since the last call: only a simulated machine whose caches are
-    /// not coherent can tell.
+    /// Whether the device does what it was told to do wrong; it does at first. Nothing where it was
+    /// told nothing.
+    fn arm(&mut self, _armed: bool) {}
+
+    /// What the machine itself saw since the last call: only a simulated machine can tell, one
+    /// whose caches are not coherent or whose device is told to do something wrong.
     fn observe(&mut self) -> Observed {
         Observed::default()
     }
@@ -172,6 +179,8 @@ pub struct Observed {
     pub losses: Vec<Loss>,
     /// Rules that were broken, on a machine that goes on.
     pub breaches: Vec<BrokenRule>,
+    /// The options by which the device was told to do something wrong, and did.
+    pub injected: Vec<String>,
 }
 
 /// A rule that was broken.
@@ -245,12 +254,14 @@ pub enum TargetError {
     #[error("{0}")]
     Unavailable(String),
     /// A step of starting the target failed.
-    #[error("{step} failed with {status}")]
+    #[error("{}", not_started(step, *status, reason.as_deref()))]
     Start {
         /// The step, as the beginning of a sentence.
         step: &'static str,
         /// Its status.
         status: NtStatus,
+        /// Why, where the machine knows better than the status.
+        reason: Option<String>,
     },
     /// The driver broke a rule and the machine stopped.
     #[error("rule {} was broken: {} (at {})", .0.rule, .0.text, .0.call_site)]
@@ -258,6 +269,13 @@ pub enum TargetError {
     /// The device never stopped, so that the driver could give nothing back.
     #[error("the device never stopped: {} ({})", .0.text, .0.rule)]
     NeverStopped(Violation),
+}
+
+fn not_started(step: &str, status: NtStatus, reason: Option<&str>) -> String {
+    match reason {
+        None => format!("{step} failed with {status}"),
+        Some(reason) => format!("{step} failed: {reason}; the driver said {}", status.short()),
+    }
 }
 
 /// How a target ended, and what was seen until everything was taken down.
@@ -272,11 +290,19 @@ pub struct Ended {
     pub never_stopped: Vec<Violation>,
     /// The driver's calls that could have been made to fail, on a machine with faults.
     pub fallible: Vec<nthost::FallibleCall>,
+    /// The failures that were asked for.
+    pub provoked: Vec<Provoked>,
 }
 
 impl From<Result<(), TargetError>> for Ended {
     fn from(result: Result<(), TargetError>) -> Self {
-        Self { result, notes: Vec::new(), never_stopped: Vec::new(), fallible: Vec::new() }
+        Self {
+            result,
+            notes: Vec::new(),
+            never_stopped: Vec::new(),
+            fallible: Vec::new(),
+            provoked: Vec::new(),
+        }
     }
 }
 
@@ -289,8 +315,12 @@ pub trait Target {
     /// What is tested, as the first line of every report says it.
     fn describe(&self) -> String;
 
-    /// The options that choose this target on the command line.
+    /// The options that choose this target on the command line, as a shell takes them.
     fn options(&self) -> String;
+
+    /// Who decides the order of what happens together here, if the same command can make another
+    /// one; nobody does where it repeats a run exactly.
+    fn varies(&self) -> Option<&'static str>;
 
     /// What the system around a real device says about it; a simulated machine has nothing to
     /// add to what [`describe`](Self::describe) says.
@@ -318,33 +348,33 @@ pub fn with_target<R: Send + 'static>(
     target: &dyn Target,
     body: impl FnOnce(&mut dyn Session) -> R + Send + 'static,
 ) -> Result<R, TargetError> {
-    with_notes(target, body).map(|(result, _)| result)
+    with_end(target, body).map(|(result, _)| result)
 }
 
-/// The same, with the rules that were not followed until everything was taken down.
+/// The same, with what was seen until everything was taken down.
 ///
 /// # Errors
 ///
 /// As [`with_target`].
-pub fn with_notes<R: Send + 'static>(
+pub fn with_end<R: Send + 'static>(
     target: &dyn Target,
     body: impl FnOnce(&mut dyn Session) -> R + Send + 'static,
-) -> Result<(R, Vec<Note>), TargetError> {
+) -> Result<(R, Ended), TargetError> {
     let slot = Arc::new(Mutex::new(None));
     let inner = Arc::clone(&slot);
-    let ended = target.run(Box::new(move |session| {
+    let mut ended = target.run(Box::new(move |session| {
         let result = body(session);
         *inner.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
     }));
-    ended.result?;
-    if let Some(device) = ended.never_stopped.into_iter().next() {
-        return Err(TargetError::NeverStopped(device));
+    std::mem::replace(&mut ended.result, Ok(()))?;
+    if let Some(device) = ended.never_stopped.first() {
+        return Err(TargetError::NeverStopped(device.clone()));
     }
     let result =
         slot.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or_else(|| {
             TargetError::Unavailable("the target ended without a result".to_owned())
         })?;
-    Ok((result, ended.notes))
+    Ok((result, ended))
 }
 
 /// Finds the target that the command line names.

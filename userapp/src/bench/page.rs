@@ -7,6 +7,8 @@ use super::report::{Bench, digits, mebibytes, rate, size, time};
 use super::{Measured, PERCENTILES, plot};
 use crate::html::{Page, facts, scroll};
 use crate::notes;
+use crate::provoked;
+use crate::report::page::{verdict_class, violation};
 use crate::route::Route;
 
 const STYLE: &str = include_str!("style.css");
@@ -16,6 +18,7 @@ const STYLE: &str = include_str!("style.css");
 pub fn page(bench: &Bench) -> String {
     let device = bench.device.as_ref().map(crate::describe::summary).unwrap_or_default();
     let head = html! {
+        p class=(verdict_class(bench.verdict().exit())) { (bench.sentence()) }
         (facts(&[
             ("Driver and device", device),
             ("Threads", bench.threads.to_string()),
@@ -33,6 +36,7 @@ pub fn page(bench: &Bench) -> String {
     let depths = distinct(bench, |row| row.cell.depth);
     let body = html! {
         main {
+            (trouble(bench))
             (key(bench))
             details open {
                 summary { "Throughput by size" }
@@ -49,10 +53,27 @@ pub fn page(bench: &Bench) -> String {
             }
             section.panel aria-label="All values" { h2 { "All values" } (table(bench)) }
             (notes::panel(&bench.notes))
+            (provoked::panel(&bench.provoked))
         }
     };
     let kicker = "dmaproof bench: throughput and latency";
     Page { kicker, heading: &bench.tested, style: STYLE, script: None }.render(&head, &body)
+}
+
+/// What ended the bench early.
+fn trouble(bench: &Bench) -> Markup {
+    html! {
+        @if let Some(trouble) = &bench.trouble {
+            @if let Some(found) = &trouble.violation { (violation(found, &trouble.replay)) }
+            @else {
+                section.panel {
+                    h2 { "The bench ended early" }
+                    p.alarm { (trouble.text) }
+                    p { "Again: " code { (trouble.replay) } }
+                }
+            }
+        }
+    }
 }
 
 fn distinct(bench: &Bench, of: impl Fn(&Measured) -> usize) -> Vec<usize> {

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Measured, PERCENTILES};
-use crate::exit::Exit;
+use super::{Measured, PERCENTILES, Trouble, Verdict};
 use crate::notes;
+use crate::provoked::{self, Provoked};
+use crate::report::write_violation;
 use crate::target::Note;
 
 /// The version of the object's layout.
@@ -30,28 +31,64 @@ pub struct Bench {
     pub measured: Vec<Measured>,
     /// Rules that were not followed meanwhile.
     pub notes: Vec<Note>,
+    /// The failures that were asked for, in all cells.
+    pub provoked: Vec<Provoked>,
+    /// What ended it early.
+    pub trouble: Option<Trouble>,
 }
 
 impl Bench {
-    /// Whether a rule was broken by which data can be lost, or the user ended it early.
+    /// What it ends with.
     #[must_use]
-    pub fn exit(&self) -> Exit {
-        if notes::broken(&self.notes).is_some() {
-            Exit::Failed
-        } else if self.measured.len() < self.planned {
-            Exit::Interrupted
-        } else {
-            Exit::Intact
+    pub fn verdict(&self) -> Verdict {
+        match &self.trouble {
+            Some(trouble) => trouble.verdict,
+            None if notes::broken(&self.notes).is_some() => Verdict::RuleBroken,
+            None if self.measured.len() < self.planned => Verdict::Interrupted,
+            None if provoked::missed(&self.provoked).is_some() => Verdict::NotProvoked,
+            None => Verdict::Intact,
         }
     }
 
-    /// How far it came, if the user ended it early.
+    /// The verdict in a sentence.
     #[must_use]
-    pub fn interruption(&self) -> Option<String> {
-        let (done, planned) = (self.measured.len(), self.planned);
-        (self.exit() == Exit::Interrupted)
-            .then(|| format!("INTERRUPTED after {done} of {planned} lines"))
+    pub fn sentence(&self) -> String {
+        let verdict = self.verdict();
+        let (word, done, planned) = (verdict.word(), self.measured.len(), self.planned);
+        match (verdict, &self.trouble, notes::broken(&self.notes)) {
+            (_, Some(trouble), _) => {
+                let rule = trouble.violation.as_ref().map(|violation| violation.rule.as_str());
+                let what = rule.unwrap_or_else(|| trouble.text.lines().next().unwrap_or_default());
+                format!("{word} after {done} of {planned} lines: {what}")
+            }
+            (Verdict::RuleBroken, _, Some(note)) => {
+                format!("{word}: {}; the machine went on, {done} of {planned} lines", note.rule)
+            }
+            (Verdict::NotProvoked, ..) => {
+                format!("{word}: {}", provoked::missed(&self.provoked).unwrap_or_default())
+            }
+            (Verdict::Interrupted, ..) => format!("{word} after {done} of {planned} lines"),
+            _ => format!("{word}: all data of {planned} lines is right"),
+        }
     }
+}
+
+/// Writes what follows the table: what was not followed, what went wrong, and the verdict.
+///
+/// # Errors
+///
+/// Those of the output.
+pub fn write_end(out: &mut dyn Write, bench: &Bench) -> io::Result<()> {
+    notes::write(out, &bench.notes)?;
+    provoked::write(out, &bench.provoked)?;
+    if let Some(trouble) = &bench.trouble {
+        match &trouble.violation {
+            Some(violation) => write_violation(out, violation)?,
+            None => writeln!(out, "\n{}", trouble.text)?,
+        }
+        writeln!(out, "  again: {}", trouble.replay)?;
+    }
+    writeln!(out, "\n{}", bench.sentence())
 }
 
 /// A time in nanoseconds for people: three digits.
@@ -172,6 +209,10 @@ struct Document<'a> {
     cells_planned: usize,
     cells: Vec<Value>,
     notes: &'a [Note],
+    provoked: &'a [Provoked],
+    verdict: Verdict,
+    summary: String,
+    trouble: Option<Value>,
     exit_status: u8,
 }
 
@@ -192,10 +233,27 @@ pub fn write_json(out: &mut dyn Write, bench: &Bench) -> io::Result<()> {
         cells_planned: bench.planned,
         cells: bench.measured.iter().map(cell).collect(),
         notes: &bench.notes,
-        exit_status: bench.exit().into(),
+        provoked: &bench.provoked,
+        verdict: bench.verdict(),
+        summary: bench.sentence(),
+        trouble: bench.trouble.as_ref().map(trouble),
+        exit_status: bench.verdict().exit().into(),
     };
     serde_json::to_writer_pretty(&mut *out, &document)?;
     writeln!(out)
+}
+
+fn trouble(trouble: &Trouble) -> Value {
+    let cell = &trouble.cell;
+    json!({
+        "path": cell.route.option(),
+        "direction": cell.direction.title(),
+        "size_bytes": cell.size,
+        "depth": cell.depth,
+        "text": trouble.text,
+        "violation": trouble.violation,
+        "replay": trouble.replay,
+    })
 }
 
 fn cell(row: &Measured) -> Value {

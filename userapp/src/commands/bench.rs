@@ -7,15 +7,15 @@ use dmaproof_protocol::{Direction, Limits, QueryReply, status};
 
 use super::busy;
 use super::files::NewFile;
-use crate::bench::report::{Bench, write_head, write_json, write_row};
+use crate::bench::report::{Bench, write_end, write_head, write_json, write_row};
 use crate::bench::{
-    Cell, Flaw, Measured, Place, Sample, Selection, baseline, cells, measure, page,
+    Cell, Flaw, Measured, Place, Sample, Selection, Trouble, Verdict, baseline, cells, measure, page,
 };
 use crate::cli::BenchArgs;
-use crate::exit::{AppError, Exit};
+use crate::exit::{AppError, Exit, Fate};
 use crate::route::Route;
-use crate::target::{self, Body, Note, NtStatus, Target, TargetError, with_target};
-use crate::{interrupt, notes, progress};
+use crate::target::{self, Body, NtStatus, Target, TargetError, with_target};
+use crate::{describe, interrupt, notes, progress, provoked};
 
 pub(super) fn run(arguments: &BenchArgs, out: &mut dyn Write) -> Result<Exit, AppError> {
     let change = |simulation| busy::with_threads(simulation, arguments.threads);
@@ -29,29 +29,31 @@ pub(super) fn run_on(
     out: &mut dyn Write,
 ) -> Result<Exit, AppError> {
     let html = NewFile::for_report(arguments.html.as_ref())?;
-    let reply = with_target(target, |session| session.query())?.map_err(asking)?;
+    let reply = asked(target)?;
     let mismatch = |_| asking(NtStatus(status::REVISION_MISMATCH));
     let limits = reply.limits().map_err(mismatch)?;
     let plan = cells(&limits, &selection(arguments));
     if plan.is_empty() {
-        return Err(AppError::Usage(
-            "nothing of what was selected is available here; `dmaproof info` shows the paths"
-                .to_owned(),
-        ));
+        return Err(AppError::Usage(format!(
+            "nothing of what was selected is available here; `dmaproof info {}` shows the paths",
+            target.options()
+        )));
     }
     let bench = measure_all(arguments, target, (reply, limits), &plan, out)?;
     if arguments.json {
         write_json(out, &bench)?;
     } else {
-        notes::write(out, &bench.notes)?;
-        if let Some(sentence) = bench.interruption() {
-            writeln!(out, "{sentence}")?;
-        }
+        write_end(out, &bench)?;
     }
     if let Some(file) = html {
         file.finish_with(&page::page(&bench))?;
     }
-    Ok(bench.exit())
+    Ok(bench.verdict().exit())
+}
+
+/// What the driver says about itself and its device.
+fn asked(target: &dyn Target) -> Result<QueryReply, AppError> {
+    with_target(target, |session| session.query())?.map_err(asking)
 }
 
 fn asking(status: NtStatus) -> AppError {
@@ -89,6 +91,8 @@ fn measure_all(
         planned: plan.len(),
         measured: Vec::new(),
         notes: Vec::new(),
+        provoked: Vec::new(),
+        trouble: None,
     };
     if !arguments.json {
         write_head(out, &bench)?;
@@ -107,9 +111,14 @@ fn measure_all(
             _ => baseline::memcpy(cell.size, cell.depth),
         };
         copied = Some((shape, memcpy));
-        let (samples, notes) = sample(arguments, target, &limits, *cell)?;
-        notes::add(&mut bench.notes, notes);
-        let Some(samples) = samples else { break };
+        let samples = match sample(arguments, target, &limits, *cell, &mut bench) {
+            Ok(samples) => samples,
+            Err(AppError::Interrupted(_)) => break,
+            Err(error) => {
+                bench.trouble = Some(trouble(arguments, target, *cell, error));
+                break;
+            }
+        };
         let Some(measured) = Measured::of(*cell, &samples, memcpy) else { break };
         if !arguments.json {
             bar.suspend(|| write_row(out, bench.measured.last(), &measured))?;
@@ -121,13 +130,14 @@ fn measure_all(
     Ok(bench)
 }
 
-/// Measures a cell in each thread; no samples if the user ended it. What was noted meanwhile.
+/// Measures a cell in each thread; what was seen meanwhile goes to the bench.
 fn sample(
     arguments: &BenchArgs,
     target: &dyn Target,
     limits: &Limits,
     cell: Cell,
-) -> Result<(Option<Vec<Sample>>, Vec<Note>), AppError> {
+    bench: &mut Bench,
+) -> Result<Vec<Sample>, AppError> {
     let results = Arc::new(Mutex::new(Vec::new()));
     let (limits, time, threads) = (*limits, arguments.time, arguments.threads);
     let interrupted = interrupt::flag();
@@ -140,27 +150,47 @@ fn sample(
         })
     };
     let ended = target.run_together((0..threads).map(body).collect());
+    notes::add(&mut bench.notes, ended.notes);
+    provoked::add(&mut bench.provoked, ended.provoked);
     ended.result?;
     if let Some(device) = ended.never_stopped.into_iter().next() {
         return Err(TargetError::NeverStopped(device).into());
     }
     let results = std::mem::take(&mut *results.lock().unwrap_or_else(PoisonError::into_inner));
     let samples: Result<Vec<Sample>, Flaw> = results.into_iter().collect();
-    match samples {
-        Ok(samples) => Ok((Some(samples), ended.notes)),
-        Err(Flaw::Interrupted) => Ok((None, ended.notes)),
-        Err(Flaw::Status(status)) => Err(AppError::Request { what: "a transfer", status }),
-        Err(flaw) => Err(AppError::Corrupted(corrupted(&cell, flaw))),
-    }
+    samples.map_err(|flaw| {
+        let what = match flaw {
+            Flaw::Interrupted => return AppError::Interrupted(Fate::Dropped),
+            Flaw::Status(status) => return AppError::Request { what: "a transfer", status },
+            Flaw::Wrong(at) => format!("byte {at} of a transfer is wrong"),
+            _ => "the driver moved fewer bytes than it was asked for".to_owned(),
+        };
+        let (options, threads) = (target.options(), arguments.threads);
+        let Cell { route, direction, size, depth } = cell;
+        AppError::Corrupted(format!(
+            "{what}: {route}, {direction}, {size} bytes, {depth} under way; `dmaproof test {options} \
+             --paths {} --threads {threads} --depth {depth}` finds out more",
+            route.option()
+        ))
+    })
 }
 
-fn corrupted(cell: &Cell, flaw: Flaw) -> String {
-    let what = match flaw {
-        Flaw::Wrong(at) => format!("byte {at} of a transfer is wrong"),
-        _ => "the driver moved fewer bytes than it was asked for".to_owned(),
+/// What ended the bench in this cell, and how to come there again.
+fn trouble(arguments: &BenchArgs, target: &dyn Target, cell: Cell, error: AppError) -> Trouble {
+    let replay = format!(
+        "dmaproof bench {} --paths {} --directions {} --sizes {} --depths {} --threads {} --time {}",
+        target.options(),
+        cell.route.option(),
+        cell.direction.title(),
+        cell.size,
+        cell.depth,
+        arguments.threads,
+        describe::quoted(&humantime::format_duration(arguments.time).to_string())
+    );
+    let (verdict, text) = (Verdict::of(&error), error.to_string());
+    let violation = match error {
+        AppError::Target(TargetError::Stopped(violation)) => Some(violation),
+        _ => None,
     };
-    format!(
-        "{what}: {}, {}, {} bytes, {} under way; `dmaproof test --depth {}` finds out more",
-        cell.route, cell.direction, cell.size, cell.depth, cell.depth
-    )
+    Trouble { cell, verdict, text, violation, replay }
 }

@@ -5,10 +5,12 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dmaproof_protocol::{Direction, Path};
+use dmaproof_protocol::Direction;
 use indicatif::ProgressBar;
 
-use super::files::{NewFile, Way, carry_out, check_end, file_error, intact, open, read_piece};
+use super::files::{
+    NewFile, Way, Wish, carry_out, check_end, file_error, intact, open, read_piece,
+};
 use crate::cli::CopyArgs;
 use crate::describe::count;
 use crate::exit::{AppError, Exit, Fate};
@@ -36,17 +38,17 @@ pub(super) fn run(
         bar: progress::bytes(length),
     };
     writeln!(out, "{}", target.describe())?;
-    let chosen = arguments.path.path;
+    let wish = Wish { path: arguments.path.path, target: target.options() };
     let bar = copier.bar.clone();
-    let body = move |session: &mut dyn Session| copier.run(session, chosen);
-    let (route, notes) = carry_out(target, body, &bar, out)?;
+    let body = move |session: &mut dyn Session| copier.run(session, wish);
+    let (route, ended) = carry_out(target, body, &bar, out)?;
     new_file.finish()?;
     writeln!(
         out,
         "copied {} through the device by {route}; every byte is intact",
         count(length, "byte")
     )?;
-    intact(&notes)
+    intact(&ended)
 }
 
 /// Copies a file piece by piece.
@@ -61,14 +63,9 @@ struct Copier {
 }
 
 impl Copier {
-    fn run(mut self, session: &mut dyn Session, chosen: Option<Route>) -> Result<Route, AppError> {
-        let way = Way::find(session, chosen)?;
-        if way.route.path() == Path::Pio {
-            return Err(AppError::Usage(
-                "copy needs a path that reaches the device's memory; choose another --path"
-                    .to_owned(),
-            ));
-        }
+    fn run(mut self, session: &mut dyn Session, wish: Wish) -> Result<Route, AppError> {
+        let way = Way::find(session, wish)?;
+        way.check_memory()?;
         let longest = way.piece_max().min(self.length);
         way.check(Direction::ToDevice, 0, longest)?;
         way.check(Direction::FromDevice, 0, longest)?;
@@ -85,7 +82,7 @@ impl Copier {
             sent.place(0, piece);
             read_piece(&mut self.source, &self.arguments.0, sent.buffer_mut(), Fate::Dropped)?;
             round_trip(session, &way, &mut sent, &mut received, &codec)
-                .map_err(|found| self.corrupted(done, way.route, found))?;
+                .map_err(|found| self.corrupted(done, &way, found))?;
             self.copy
                 .write_all(received.buffer())
                 .map_err(|error| file_error("write", &self.arguments.1, &error, Fate::Dropped))?;
@@ -96,18 +93,20 @@ impl Copier {
         Ok(way.route)
     }
 
-    fn corrupted(&self, at: u64, route: Route, found: Found) -> AppError {
+    fn corrupted(&self, at: u64, way: &Way, found: Found) -> AppError {
         let explanation = match found {
             Found::Request(error) => return error,
             Found::Data(explanation) => explanation,
         };
         let rule = explanation.rule.map_or(String::new(), |rule| format!("; usual cause: {rule}"));
         AppError::Corrupted(format!(
-            "the data was corrupted on its way through the device by {route}, in the piece at file \
-             offset {at}: {}: {}{rule}\n  {}\nnothing was kept; `dmaproof test` finds out more",
+            "the data was corrupted on its way through the device by {}, in the piece at file \
+             offset {at}: {}: {}{rule}\n  {}\nnothing was kept; `{}` finds out more",
+            way.route,
             explanation.class,
             explanation.text,
-            explanation.diff.join("\n  ")
+            explanation.diff.join("\n  "),
+            way.test()
         ))
     }
 }
@@ -135,6 +134,7 @@ fn round_trip(
         .map_err(Found::Request)?;
     way.carry(session, Direction::FromDevice, 0, received.buffer_mut(), dropped)
         .map_err(Found::Request)?;
+    let seen = Seen { injected: session.observe().injected, ..Seen::NOTHING };
     let history = History::default();
     for (arena, direction) in [(sent, Direction::ToDevice), (received, Direction::FromDevice)] {
         let position = arena.position();
@@ -149,7 +149,7 @@ fn round_trip(
             device_offset: 0,
             codec,
             history: &history,
-            seen: &Seen::NOTHING,
+            seen: &seen,
         };
         if let Some(explanation) = explain(&evidence) {
             return Err(Found::Data(Box::new(explanation)));

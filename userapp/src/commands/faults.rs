@@ -13,6 +13,7 @@ use crate::describe::count;
 use crate::exit::{AppError, Exit};
 use crate::explain::Class;
 use crate::interrupt;
+use crate::provoked::{self, Provoked};
 use crate::sweep::{End, Outcome};
 use crate::target::{self, Ended, Simulation, TargetError, TargetOptions};
 
@@ -23,6 +24,9 @@ const ONE_IN: u32 = 30;
 #[derive(Default, Serialize)]
 struct Tally {
     tested: String,
+    /// The options that choose the machine again.
+    #[serde(skip)]
+    options: String,
     runs: u64,
     /// Runs in which the device did not start.
     not_started: u64,
@@ -31,6 +35,8 @@ struct Tally {
     /// Runs in which nothing was to be seen.
     unharmed: u64,
     transfers: u64,
+    /// The failures that the user chose, if any: then there is one run.
+    provoked: Option<Vec<Provoked>>,
     failure: Option<Failure>,
 }
 
@@ -65,19 +71,32 @@ enum Came {
 
 pub(super) fn run(arguments: &TestArgs, out: &mut dyn Write) -> Result<Exit, AppError> {
     let simulation = seeds::simulation(arguments)?;
-    let mut tally = Tally { tested: simulation.to_string(), ..Tally::default() };
+    let (tested, options) = (simulation.to_string(), format!("--sim {}", simulation.option()));
+    let mut tally = Tally { tested, options, ..Tally::default() };
     if !arguments.json {
         writeln!(out, "{simulation}")?;
         out.flush()?;
     }
     match (&simulation.faults, arguments.seeds) {
         (Faults::Off, None) => each_call(arguments, &simulation, &mut tally),
-        (Faults::Off, Some(count)) => at_random(arguments, &simulation, count, &mut tally),
-        _ => drop(one(arguments, simulation, arguments.seed, &mut tally)),
+        (Faults::Off, Some(count)) => {
+            let faults = Faults::Random(ONE_IN);
+            at_random(arguments, &Simulation { faults, ..simulation }, count, &mut tally);
+        }
+        (Faults::Random(_), Some(count)) => at_random(arguments, &simulation, count, &mut tally),
+        // The user chose what fails: this run, judged as each of the others would be.
+        (Faults::At(_) | Faults::Random(_), _) => {
+            let ended = one(arguments, simulation, arguments.seed, &mut tally);
+            tally.provoked = Some(ended.provoked);
+        }
     }
+    let missed = tally.provoked.as_deref().and_then(provoked::missed);
     let exit = match &tally.failure {
         Some(_) => Exit::Failed,
         None if interrupt::happened() => Exit::Interrupted,
+        None if missed.is_some() => Exit::Usage,
+        // A device that does not start then does what it should.
+        None if tally.provoked.is_some() => Exit::Intact,
         // A run that moves nothing without a failing call moves nothing with one.
         None if tally.transfers == 0 => Exit::Usage,
         None => Exit::Intact,
@@ -117,8 +136,7 @@ fn at_random(arguments: &TestArgs, simulation: &Simulation, count: u64, tally: &
             return;
         }
         let seed = arguments.seed.wrapping_add(number);
-        let faults = Faults::Random(ONE_IN);
-        let simulation = Simulation { seed, faults, ..simulation.clone() };
+        let simulation = Simulation { seed, ..simulation.clone() };
         one(arguments, simulation, seed, tally);
     }
 }
@@ -186,6 +204,9 @@ fn conclude(tally: &Tally, exit: Exit, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "FAILED after {}", count(tally.runs, "run"))?;
         return writeln!(out, "again: {}", failure.replay);
     }
+    if let Some(provoked) = &tally.provoked {
+        return conclude_one(tally, provoked, out);
+    }
     writeln!(
         out,
         "{} with a failing call each: in {} the device did not start, in {} requests failed, {} \
@@ -200,11 +221,29 @@ fn conclude(tally: &Tally, exit: Exit, out: &mut dyn Write) -> io::Result<()> {
         Exit::Usage => {
             return writeln!(
                 out,
-                "NOTHING RAN: no transfer was begun; choose paths that `dmaproof info` has, or more \
-                 runs (--seeds)"
+                "NOTHING RAN: no transfer was begun; choose paths that `dmaproof info {}` has, or \
+                 more runs (--seeds)",
+                tally.options
             );
         }
         _ => "INTACT:",
     };
     writeln!(out, "{verdict} {}; no rule broken, no leak", count(tally.transfers, "transfer"))
+}
+
+/// Concludes the run whose failures the user chose.
+fn conclude_one(tally: &Tally, provoked: &[Provoked], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "one run, with the failing calls that --sim names")?;
+    provoked::write(out, provoked)?;
+    let transfers = count(tally.transfers, "transfer");
+    if let Some(missed) = provoked::missed(provoked) {
+        return writeln!(out, "\nNOT PROVOKED: {missed}; {transfers}, no rule broken, no leak");
+    }
+    let came = match (tally.not_started, tally.requests_failed) {
+        (1.., _) => "the device did not start",
+        (_, 1..) => "requests failed",
+        _ => "the driver went on as if nothing had happened",
+    };
+    let verdict = if interrupt::happened() { "INTERRUPTED:" } else { "INTACT:" };
+    writeln!(out, "\n{verdict} {came}; {transfers}, no rule broken, no leak")
 }

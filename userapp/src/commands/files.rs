@@ -14,8 +14,9 @@ use tempfile::NamedTempFile;
 use crate::describe::count;
 use crate::exit::{AppError, Exit, Fate};
 use crate::route::Route;
-use crate::target::{Note, NtStatus, Session, Target, with_notes};
-use crate::{interrupt, notes};
+use crate::sweep::reaches_memory;
+use crate::target::{Ended, NtStatus, Session, Target, with_end};
+use crate::{interrupt, notes, provoked};
 
 /// The longest piece moved at once, in bytes, so that the progress bar moves too.
 const PIECE_MAX: u64 = 1 << 20;
@@ -212,49 +213,65 @@ pub(super) fn file_error(what: &str, path: &FilePath, error: &io::Error, fate: F
     AppError::Usage(format!("cannot {what} {}: {error}; {fate}", path.display()))
 }
 
-/// Runs what moves a file, and lists the rules that were not followed meanwhile, whatever came of
-/// the file.
+/// Runs what moves a file, and lists the rules that were not followed meanwhile and the failures
+/// that were asked for, whatever came of the file.
 pub(super) fn carry_out<R: Send + 'static>(
     target: &dyn Target,
     body: impl FnOnce(&mut dyn Session) -> Result<R, AppError> + Send + 'static,
     bar: &ProgressBar,
     out: &mut dyn io::Write,
-) -> Result<(R, Vec<Note>), AppError> {
-    let ended = with_notes(target, body);
+) -> Result<(R, Ended), AppError> {
+    let ended = with_end(target, body);
     bar.finish_and_clear();
-    let (result, notes) = ended?;
-    notes::write(out, &notes)?;
-    Ok((result?, notes))
+    let (result, ended) = ended?;
+    notes::write(out, &ended.notes)?;
+    provoked::write(out, &ended.provoked)?;
+    Ok((result?, ended))
 }
 
 /// How a command ends whose data is intact.
-pub(super) fn intact(notes: &[Note]) -> Result<Exit, AppError> {
-    match notes::broken(notes) {
+pub(super) fn intact(ended: &Ended) -> Result<Exit, AppError> {
+    if let Some(note) = notes::broken(&ended.notes) {
+        return Err(AppError::RuleBroken(note.rule.clone()));
+    }
+    match provoked::missed(&ended.provoked) {
         None => Ok(Exit::Intact),
-        Some(note) => Err(AppError::RuleBroken(note.rule.clone())),
+        Some(text) => Err(AppError::NotProvoked(text)),
     }
 }
 
 /// What the device offers to a command that moves files.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Way {
     /// How to ask for transfers.
     pub(super) route: Route,
     limits: Limits,
+    /// The options that choose the device, for messages.
+    target: String,
+}
+
+/// What the user asked for that concerns the way of the data.
+#[derive(Clone, Debug)]
+pub(super) struct Wish {
+    /// The path, if one was named.
+    pub(super) path: Option<Route>,
+    /// The options that choose the device.
+    pub(super) target: String,
 }
 
 impl Way {
     /// Asks the driver, and chooses a path if the user did not.
-    pub(super) fn find(session: &mut dyn Session, chosen: Option<Route>) -> Result<Self, AppError> {
+    pub(super) fn find(session: &mut dyn Session, wish: Wish) -> Result<Self, AppError> {
+        let Wish { path, target } = wish;
         let request = |status| AppError::Request { what: "asking the driver", status };
         let reply = session.query().map_err(request)?;
         let limits = reply.limits().map_err(|_| request(NtStatus(status::REVISION_MISMATCH)))?;
-        let route = match chosen {
+        let route = match path {
             Some(route) if limits.is_available(route.path()) => route,
             Some(route) => {
                 return Err(AppError::Usage(format!(
-                    "this device does not offer the path {}; `dmaproof info` shows those that it \
-                     offers",
+                    "this device does not offer the path {}; `dmaproof info {target}` shows those \
+                     that it offers",
                     route.option()
                 )));
             }
@@ -262,7 +279,28 @@ impl Way {
                 AppError::Usage("this device offers no path that reaches its memory".to_owned())
             })?,
         };
-        Ok(Self { route, limits })
+        Ok(Self { route, limits, target })
+    }
+
+    /// Checks that what is written by the path can be read back by it: registers keep nothing.
+    pub(super) fn check_memory(&self) -> Result<(), AppError> {
+        if reaches_memory(&self.limits, self.route) {
+            return Ok(());
+        }
+        let others: Vec<_> =
+            Route::ALL.into_iter().filter(|other| reaches_memory(&self.limits, *other)).collect();
+        let others: Vec<_> = others.into_iter().map(Route::option).collect();
+        Err(AppError::Usage(format!(
+            "a copy needs memory that keeps it, and the path {} reaches only registers of this \
+             device; its paths to memory are {} (--path)",
+            self.route.option(),
+            others.join(", ")
+        )))
+    }
+
+    /// The command that tests the path on this device.
+    pub(super) fn test(&self) -> String {
+        format!("dmaproof test {} --paths {}", self.target, self.route.option())
     }
 
     /// The length of what the path reaches on the device, in bytes.
@@ -319,10 +357,11 @@ impl Way {
         };
         result.map(|_| ()).map_err(|refusal| {
             AppError::Usage(format!(
-                "{} at offset {offset} cannot be moved by the path {}: {refusal}; `dmaproof info` \
-                 shows what the device allows",
+                "{} at offset {offset} cannot be moved by the path {}: {refusal}; `dmaproof info \
+                 {}` shows what the device allows",
                 count(length, "byte"),
-                self.route.option()
+                self.route.option(),
+                self.target
             ))
         })
     }

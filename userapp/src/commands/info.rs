@@ -29,7 +29,7 @@ pub(super) fn run(
             "tested": target.describe(),
             "device": describe::to_json(&reply),
             "machine": machine.as_ref().map(Machine::to_json),
-            "statistics": counters(&statistics),
+            "statistics": statistics_json(&statistics),
         });
         writeln!(out, "{document:#}")?;
     } else {
@@ -69,33 +69,13 @@ fn write(
             }
         }
     }
-    for (name, value) in scalars(statistics) {
+    for (name, value) in describe::counters(statistics) {
         writeln!(out, "  {:<24} {value}", name.replace('_', " "))?;
     }
     Ok(())
 }
 
-const fn scalars(statistics: &Statistics) -> [(&'static str, u64); 15] {
-    [
-        ("errors", statistics.errors),
-        ("cancelled", statistics.cancelled),
-        ("timed_out", statistics.timed_out),
-        ("interrupts", statistics.interrupts),
-        ("interrupts_spurious", statistics.interrupts_spurious),
-        ("dpcs", statistics.dpcs),
-        ("pieces_mapped", statistics.pieces_mapped),
-        ("pieces_flushed", statistics.pieces_flushed),
-        ("flush_failures", statistics.flush_failures),
-        ("refused", statistics.refused),
-        ("slots_abandoned", statistics.slots_abandoned),
-        ("interrupts_lost", statistics.interrupts_lost),
-        ("completions_unknown", statistics.completions_unknown),
-        ("aborts", statistics.aborts),
-        ("resets", statistics.resets),
-    ]
-}
-
-fn counters(statistics: &Statistics) -> Value {
+fn statistics_json(statistics: &Statistics) -> Value {
     let mut transfers = Vec::new();
     for &path in Path::ALL {
         for &direction in Direction::ALL {
@@ -109,7 +89,7 @@ fn counters(statistics: &Statistics) -> Value {
         }
     }
     let mut document = json!({ "transfers": transfers });
-    for (name, value) in scalars(statistics) {
+    for (name, value) in describe::counters(statistics) {
         document[name] = value.into();
     }
     document

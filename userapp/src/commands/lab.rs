@@ -3,14 +3,14 @@
 use std::io::Write;
 
 use super::files::NewFile;
-use crate::cli::LabArgs;
+use crate::cli::{LabArgs, nearest};
 use crate::exit::{AppError, Exit};
 use crate::lab::page;
 use crate::lab::picture::frames::frames;
 use crate::lab::picture::{self, can_draw, html};
 use crate::lab::report::{Total, write_human, write_json};
 use crate::lab::select::Selection;
-use crate::lab::table::Cell;
+use crate::lab::table::{self, Cell};
 use crate::lab::verdict::{Outcome, judge};
 use crate::{interrupt, progress};
 
@@ -28,10 +28,13 @@ pub(super) fn run(arguments: &LabArgs, out: &mut dyn Write) -> Result<Exit, AppE
     };
     let cells: Vec<Cell> = selection.cells().collect();
     if cells.is_empty() {
-        return Err(AppError::Usage(
-            "no row of the table fits all of these options; `dmaproof lab --page` shows the rows"
-                .to_owned(),
-        ));
+        return Err(AppError::Usage(no_row(arguments)));
+    }
+    if arguments.list {
+        for cell in &cells {
+            writeln!(out, "{cell}")?;
+        }
+        return Ok(Exit::Intact);
     }
     if arguments.html.is_some() && !cells.iter().any(can_draw) {
         return Err(AppError::Usage(
@@ -65,6 +68,21 @@ pub(super) fn run(arguments: &LabArgs, out: &mut dyn Write) -> Result<Exit, AppE
         }
     }
     Ok(exit)
+}
+
+/// Why no row fits, with the name that was perhaps meant.
+fn no_row(arguments: &LabArgs) -> String {
+    let names: Vec<String> = table::cells().map(|cell| cell.to_string()).collect();
+    let (case, names) = (arguments.case.as_deref(), names.iter().map(String::as_str));
+    match case.filter(|case| names.clone().all(|name| name != *case)) {
+        None => "no row of the table fits all of these options; `dmaproof lab --list` lists the rows"
+            .to_owned(),
+        Some(case) => {
+            let near = nearest(case, names);
+            let near = near.map_or(String::new(), |name| format!("; the most similar is {name}"));
+            format!("no row is called {case}{near}; `dmaproof lab --list` lists them all")
+        }
+    }
 }
 
 /// Draws the outcome that is worth it most, if one can be drawn; the page, and what it shows.

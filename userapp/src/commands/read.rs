@@ -4,7 +4,7 @@ use std::io::Write;
 
 use dmaproof_protocol::Direction;
 
-use super::files::{NewFile, Way, carry_out, file_error, intact};
+use super::files::{NewFile, Way, Wish, carry_out, file_error, intact};
 use crate::cli::ReadArgs;
 use crate::describe::count;
 use crate::exit::{AppError, Exit, Fate};
@@ -19,13 +19,14 @@ pub(super) fn run(
     let new_file = NewFile::begin(&arguments.out, arguments.force, None)?;
     let mut file = new_file.handle()?;
     writeln!(out, "{}", target.describe())?;
-    let (path, offset, chosen) = (arguments.out.clone(), arguments.offset, arguments.path.path);
+    let (path, offset) = (arguments.out.clone(), arguments.offset);
+    let wish = Wish { path: arguments.path.path, target: target.options() };
     let asked = arguments.length;
     let interrupted = interrupt::flag();
     let bar = progress::bytes(0);
     let body_bar = bar.clone();
     let body = move |session: &mut dyn Session| -> Result<(Way, u64), AppError> {
-        let way = Way::find(session, chosen)?;
+        let way = Way::find(session, wish)?;
         let length = asked.unwrap_or(way.window().saturating_sub(offset));
         way.check(Direction::FromDevice, offset, length)?;
         body_bar.set_length(length);
@@ -46,8 +47,8 @@ pub(super) fn run(
         }
         Ok((way, length))
     };
-    let ((way, length), notes) = carry_out(target, body, &bar, out)?;
+    let ((way, length), ended) = carry_out(target, body, &bar, out)?;
     new_file.finish()?;
     writeln!(out, "read {} at device offset {offset} by {}", count(length, "byte"), way.route)?;
-    intact(&notes)
+    intact(&ended)
 }

@@ -8,6 +8,7 @@ use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
 
 use indicatif::ProgressBar;
+use nthost::Faults;
 use serde::Serialize;
 
 use super::{busy, test};
@@ -120,14 +121,25 @@ pub(super) fn run_on(
 
 /// The machine to vary.
 pub(super) fn simulation(arguments: &TestArgs) -> Result<Simulation, AppError> {
+    let refused = |text: String| Err(AppError::Target(TargetError::Usage(text)));
     let simulation = match arguments.target.choice() {
         Choice::Default => Simulation::default(),
         Choice::Simulation(simulation) => simulation,
         Choice::Image(..) | Choice::Device(_) => {
-            let text = "--seeds needs a simulated machine; choose one with --sim";
-            return Err(AppError::Target(TargetError::Usage(text.to_owned())));
+            let option = if arguments.faults { "--faults" } else { "--seeds" };
+            return refused(format!(
+                "{option} needs a simulated machine with the driver that is built in; choose one \
+                 with --sim, without --image or --device"
+            ));
         }
     };
+    if arguments.seeds.is_some() && matches!(&simulation.faults, Faults::At(_)) {
+        return refused(format!(
+            "fail={} names crossings of one run, and each seed makes another one; leave out \
+             --seeds, or let calls fail at random with fail=random:N",
+            simulation.faults
+        ));
+    }
     Ok(busy::repeatable(simulation, arguments.threads)?)
 }
 
@@ -182,7 +194,12 @@ impl Sweep<'_> {
         let target = (self.open)(simulation)?;
         let mut settings = test::settings(&arguments);
         settings.progress = ProgressBar::hidden();
-        RUNNING.set(format!("dmaproof test {} --seed {seed}", target.options()));
+        let (options, plan) = (target.options(), test::plan_options(&arguments));
+        let last = settings.cases.end.saturating_sub(1);
+        RUNNING.set(format!(
+            "dmaproof test {options} {plan} --cases {}-{last}",
+            settings.cases.start
+        ));
         test::report(&arguments, settings, &*target)
     }
 

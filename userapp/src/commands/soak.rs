@@ -50,8 +50,10 @@ pub(super) fn run_on(
         rounds: arguments.rounds.unwrap_or(u64::MAX),
         interrupted: interrupt::flag(),
     };
+    let target = open(0)?;
     let head = Head {
-        tested: open(0)?.describe(),
+        tested: target.describe(),
+        target_options: target.options(),
         threads: settings.threads,
         depth: settings.depth,
         seed: settings.seed,

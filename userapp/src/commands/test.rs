@@ -128,6 +128,7 @@ pub(super) fn report(
         strict: arguments.strict,
         outcome,
         notes: ended.notes,
+        provoked: ended.provoked,
         never_stopped: ended.never_stopped,
         violation,
     })
@@ -171,6 +172,9 @@ pub(super) fn plan_options(arguments: &TestArgs) -> String {
     }
     if arguments.depth > 1 {
         let _ = write!(options, " --depth {}", arguments.depth);
+    }
+    if arguments.strict {
+        options.push_str(" --strict");
     }
     options
 }

@@ -193,6 +193,10 @@ impl Target for RealTarget {
         self.0.options()
     }
 
+    fn varies(&self) -> Option<&'static str> {
+        Some("the device permits")
+    }
+
     fn machine(&self) -> Option<Machine> {
         Some(Machine {
             dma_remapping_policy: Ok(Some(2)),

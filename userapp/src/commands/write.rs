@@ -4,7 +4,7 @@ use std::io::Write;
 
 use dmaproof_protocol::Direction;
 
-use super::files::{Way, carry_out, check_end, intact, open, read_piece};
+use super::files::{Way, Wish, carry_out, check_end, intact, open, read_piece};
 use crate::cli::WriteArgs;
 use crate::describe::count;
 use crate::exit::{AppError, Exit, Fate};
@@ -18,12 +18,13 @@ pub(super) fn run(
 ) -> Result<Exit, AppError> {
     let (mut file, length) = open(&arguments.file)?;
     writeln!(out, "{}", target.describe())?;
-    let (path, offset, chosen) = (arguments.file.clone(), arguments.offset, arguments.path.path);
+    let (path, offset) = (arguments.file.clone(), arguments.offset);
+    let wish = Wish { path: arguments.path.path, target: target.options() };
     let interrupted = interrupt::flag();
     let bar = progress::bytes(length);
     let body_bar = bar.clone();
     let body = move |session: &mut dyn Session| -> Result<Way, AppError> {
-        let way = Way::find(session, chosen)?;
+        let way = Way::find(session, wish)?;
         way.check(Direction::ToDevice, offset, length)?;
         let mut buffer = vec![0; way.piece_max().min(length) as usize];
         let mut done = 0;
@@ -44,17 +45,18 @@ pub(super) fn run(
         check_end(&mut file, &path, length, Fate::Reached(done))?;
         Ok(way)
     };
-    let (way, notes) = carry_out(target, body, &bar, out)?;
+    let (way, ended) = carry_out(target, body, &bar, out)?;
     let bytes = count(length, "byte");
     writeln!(out, "wrote {bytes} at device offset {offset} by {}", way.route)?;
-    if target.options().starts_with("--sim ") {
+    if !target.options().starts_with("--device ") {
         writeln!(
             out,
-            "the simulated device's memory ends with this command; `dmaproof copy` moves a file \
-             there and back"
+            "the simulated device's memory ends with this command; `dmaproof copy FILE OUT {}` \
+             moves a file there and back",
+            target.options()
         )?;
     }
-    intact(&notes)
+    intact(&ended)
 }
 
 /// A cancelled request is the user's wish, and what was sent before it stays sent.

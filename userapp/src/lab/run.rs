@@ -275,7 +275,7 @@ impl Bench<'_> {
             Direction::FromDevice => buffer.to_vec(),
         };
         let losses = self.machine.take_cache_losses();
-        let observed = Observed { losses: losses.clone(), breaches: Vec::new() };
+        let observed = Observed { losses: losses.clone(), ..Observed::default() };
         let evidence = Evidence {
             expected: &expected,
             actual: &actual,

@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 
 use super::{Report, Verdict};
-use crate::describe::count;
+use crate::describe::{Incident, count};
 use crate::ledger::{Alignment, Cell, Ledger, Row, Size, State};
 use crate::notes;
+use crate::provoked;
 use crate::sweep::{End, Failure};
+use crate::target::Violation;
 
 /// Writes what is known before the run.
 ///
@@ -47,18 +49,15 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     }
     write_failures(out, report)?;
     if let Some(violation) = &report.violation {
-        writeln!(out, "\nrule {} was broken at {}", violation.rule, violation.call_site)?;
-        writeln!(out, "  {}", violation.text)?;
-        for line in violation.details.lines() {
-            writeln!(out, "    {line}")?;
-        }
-        writeln!(out, "  `dmaproof rules {}` shows the rule", violation.rule)?;
+        write_violation(out, violation)?;
         writeln!(out, "  again: {}", report.replay(Some(outcome.done)))?;
     }
     if let Some(ledger) = &outcome.ledger {
         write_ledger(out, ledger)?;
     }
     notes::write(out, &report.notes)?;
+    provoked::write(out, &report.provoked)?;
+    write_incidents(out, report)?;
     write_never_stopped(out, report)?;
     write_accounts(out, report)?;
     if outcome.end == End::TooManyFailures {
@@ -69,6 +68,20 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         )?;
     }
     writeln!(out, "\n{}", Verdict::of(report).sentence(report))
+}
+
+/// Writes the rule that stopped a machine.
+///
+/// # Errors
+///
+/// Those of the output.
+pub fn write_violation(out: &mut dyn Write, violation: &Violation) -> io::Result<()> {
+    writeln!(out, "\nrule {} was broken at {}", violation.rule, violation.call_site)?;
+    writeln!(out, "  {}", violation.text)?;
+    for line in violation.details.lines() {
+        writeln!(out, "    {line}")?;
+    }
+    writeln!(out, "  `dmaproof rules {}` shows the rule", violation.rule)
 }
 
 fn write_failures(out: &mut dyn Write, report: &Report) -> io::Result<()> {
@@ -166,6 +179,15 @@ fn write_row(out: &mut dyn Write, row: &Row) -> io::Result<()> {
         write!(out, "{cells:<10}")?;
     }
     writeln!(out, "{:>7}{:>7}", row.intact(), row.failed())
+}
+
+fn write_incidents(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+    let incidents = &report.outcome.incidents;
+    if !incidents.is_empty() {
+        let counts = incidents.iter().map(Incident::to_string).collect::<Vec<_>>();
+        writeln!(out, "\nthe driver counted: {}", counts.join(", "))?;
+    }
+    Ok(())
 }
 
 fn write_never_stopped(out: &mut dyn Write, report: &Report) -> io::Result<()> {

@@ -7,8 +7,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Report, Verdict};
+use crate::describe::Incident;
 use crate::explain::Explanation;
 use crate::ledger::{Ledger, Row, State};
+use crate::provoked::Provoked;
 use crate::sweep::{Account, Failure};
 use crate::target::{Note, Violation};
 
@@ -40,6 +42,8 @@ struct Document<'a> {
     never_stopped: &'a [Violation],
     ledger: Vec<RowDocument>,
     notes: &'a [Note],
+    provoked: &'a [Provoked],
+    incidents: &'a [Incident],
     count_disagreements: &'a [Account],
 }
 
@@ -105,6 +109,8 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         never_stopped: &report.never_stopped,
         ledger: ledger.map_or_else(Vec::new, |ledger| ledger.rows.iter().map(row).collect()),
         notes: &report.notes,
+        provoked: &report.provoked,
+        incidents: &outcome.incidents,
         count_disagreements: &outcome.accounts,
     };
     serde_json::to_writer_pretty(&mut *out, &document)?;

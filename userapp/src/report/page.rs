@@ -7,7 +7,9 @@ use crate::exit::Exit;
 use crate::html::{Page, facts, scroll};
 use crate::ledger::{Alignment, Cell, Ledger, Row, Size, State};
 use crate::notes;
+use crate::provoked;
 use crate::sweep::Failure;
+use crate::target::Violation;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -25,16 +27,11 @@ pub fn page(reports: &[Report]) -> String {
 
 fn one(report: &Report, named: bool) -> Markup {
     let verdict = Verdict::of(report);
-    let class = match verdict.exit() {
-        Exit::Intact => "verdict",
-        Exit::Failed => "verdict bad",
-        _ => "verdict other",
-    };
     let outcome = &report.outcome;
     let device = outcome.query.as_ref().map(crate::describe::summary).unwrap_or_default();
     html! {
         @if named { h2 { (report.tested) } }
-        p class=(class) { (verdict.sentence(report)) }
+        p class=(verdict_class(verdict.exit())) { (verdict.sentence(report)) }
         (facts(&[
             ("Driver and device", device),
             ("Plan", format!("{}, seed {}", report.depth.name(), report.seed)),
@@ -56,6 +53,8 @@ fn one(report: &Report, named: bool) -> Markup {
         (failures(report))
         @if let Some(ledger) = &outcome.ledger { (coverage(ledger)) }
         (notes::panel(&report.notes))
+        (provoked::panel(&report.provoked))
+        (incidents(report))
         (accounts(report))
         footer { p { "The same run again: " code { (report.replay(None)) } } }
     }
@@ -63,19 +62,37 @@ fn one(report: &Report, named: bool) -> Markup {
 
 fn broken(report: &Report) -> Markup {
     html! {
-        @if let Some(violation) = &report.violation {
-            section.panel {
-                h2 { "Rule " (violation.rule) " was broken" }
-                p.alarm { (violation.text) }
-                p { "At " code { (violation.call_site) } ". "
-                    code { "dmaproof rules " (violation.rule) } " shows the rule." }
-                pre tabindex="0" { (violation.details) }
-                p { "Again: " code { (report.replay(Some(report.outcome.done))) } }
-            }
+        @if let Some(found) = &report.violation {
+            (violation(found, &report.replay(Some(report.outcome.done))))
         }
         @for device in &report.never_stopped {
             section.panel { h2 { "The device never stopped" } p.alarm { (device.text) } }
         }
+    }
+}
+
+/// A panel of the rule that stopped a machine, with the command that breaks it again.
+#[must_use]
+pub fn violation(violation: &Violation, again: &str) -> Markup {
+    html! {
+        section.panel {
+            h2 { "Rule " (violation.rule) " was broken" }
+            p.alarm { (violation.text) }
+            p { "At " code { (violation.call_site) } ". "
+                code { "dmaproof rules " (violation.rule) } " shows the rule." }
+            pre tabindex="0" { (violation.details) }
+            p { "Again: " code { (again) } }
+        }
+    }
+}
+
+/// How a verdict with this exit status looks.
+#[must_use]
+pub const fn verdict_class(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Intact => "verdict",
+        Exit::Failed => "verdict bad",
+        _ => "verdict other",
     }
 }
 
@@ -171,6 +188,18 @@ fn cell_of(cell: &Cell, alignment: Alignment) -> Markup {
     html! {
         span class=(class) title={ (alignment.name()) ": " (word) ", " (cell.intact) " intact, "
             (cell.failed) " failed" } { (symbol) }
+    }
+}
+
+/// What the driver counted that is not usual.
+fn incidents(report: &Report) -> Markup {
+    html! {
+        @if !report.outcome.incidents.is_empty() {
+            section.panel {
+                h2 { "The driver counted" }
+                ul { @for incident in &report.outcome.incidents { li { (incident) } } }
+            }
+        }
     }
 }
 

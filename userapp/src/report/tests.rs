@@ -33,6 +33,7 @@ fn report() -> Report {
             end: End::Complete,
             ..Outcome::default()
         },
+        provoked: Vec::new(),
         notes: Vec::new(),
         never_stopped: Vec::new(),
         violation: None,

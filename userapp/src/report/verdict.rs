@@ -7,6 +7,7 @@ use crate::describe::count;
 use crate::exit::Exit;
 use crate::ledger::State;
 use crate::notes;
+use crate::provoked;
 use crate::sweep::{Account, End};
 
 /// What a test ends with.
@@ -23,6 +24,8 @@ pub enum Verdict {
     DeviceNeverStopped,
     /// The driver counted fewer transfers on a path than it was asked for.
     WrongPath,
+    /// All is well, but a failure that was asked for never happened.
+    NotProvoked,
     /// A note or an odd count, and they were asked to count.
     NotFollowed,
     /// The device or the permission is missing.
@@ -53,8 +56,12 @@ impl Verdict {
             Self::Unavailable
         } else if outcome.end == End::Interrupted {
             Self::Interrupted
+        } else if outcome.preparation_counts {
+            Self::Corrupted
         } else if intact == 0 {
             Self::NothingRan
+        } else if provoked::missed(&report.provoked).is_some() {
+            Self::NotProvoked
         } else if report.strict && !(report.notes.is_empty() && outcome.accounts.is_empty()) {
             Self::NotFollowed
         } else {
@@ -72,7 +79,7 @@ impl Verdict {
             | Self::DeviceNeverStopped
             | Self::WrongPath
             | Self::NotFollowed => Exit::Failed,
-            Self::NothingRan => Exit::Usage,
+            Self::NothingRan | Self::NotProvoked => Exit::Usage,
             Self::Unavailable => Exit::Unavailable,
             Self::Interrupted => Exit::Interrupted,
         }
@@ -105,6 +112,10 @@ impl Verdict {
             Self::Corrupted if outcome.end == End::NotPrepared => {
                 "FAILED: the device's memory could not be filled by any path".to_owned()
             }
+            Self::Corrupted if outcome.failures_total == 0 => format!(
+                "FAILED: a transfer failed that was to fill the device's memory; {} after it",
+                data_intact(intact)
+            ),
             Self::Corrupted => format!(
                 "CORRUPTED: {} failed, {intact} {} intact",
                 count(outcome.failures_total, "transfer"),
@@ -116,6 +127,11 @@ impl Verdict {
             Self::WrongPath => "FAILED: the data is intact, but the driver did not take the paths \
                                 that it was asked for"
                 .to_owned(),
+            Self::NotProvoked => format!(
+                "NOT PROVOKED: {}; {}",
+                provoked::missed(&report.provoked).unwrap_or_default(),
+                data_intact(intact)
+            ),
             Self::NotFollowed => format!(
                 "{}: {}, with {} (--strict)",
                 if report.notes.is_empty() { "COUNTERS DISAGREE" } else { "NOT FOLLOWED" },
@@ -137,9 +153,11 @@ impl Verdict {
                 "NOTHING RAN: the plan has cases 0 to {}; choose --cases among them",
                 outcome.planned - 1
             ),
-            Self::NothingRan => "NOTHING RAN: nothing of what was selected is available here; \
-                                 `dmaproof info` shows the paths"
-                .to_owned(),
+            Self::NothingRan => format!(
+                "NOTHING RAN: nothing of what was selected is available here; `dmaproof info {}` \
+                 shows the paths",
+                report.target_options
+            ),
         }
     }
 }

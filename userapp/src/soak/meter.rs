@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::describe::count;
 use crate::explain::Explanation;
 use crate::notes;
+use crate::provoked::{self, Provoked};
 use crate::target::{Disturbance, Ended, Note, NtStatus, TargetError};
 use crate::traffic::{Found, Tally};
 
@@ -47,8 +48,25 @@ struct State {
     broken: Option<String>,
     notes: Vec<Note>,
     lost: Option<NtStatus>,
-    replay: Option<String>,
+    provoked: Vec<Provoked>,
+    /// How to make the round that runs again.
+    round: Option<Replay>,
     resident_settled: Option<u64>,
+}
+
+impl State {
+    fn has_failed(&self) -> bool {
+        self.failures > 0 || self.broken.is_some() || self.lost.is_some()
+    }
+}
+
+/// The command that makes a round again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// The command line.
+    pub command: String,
+    /// Who may make another round of it, see [`Target::varies`](crate::target::Target::varies).
+    pub varies: Option<&'static str>,
 }
 
 /// What the meter shows at one moment.
@@ -72,8 +90,10 @@ pub struct Reading {
     pub notes: Vec<Note>,
     /// The device is gone for good, or the permission.
     pub lost: Option<NtStatus>,
+    /// The failures that were asked for, of all rounds.
+    pub provoked: Vec<Provoked>,
     /// The command that makes the failed round again.
-    pub replay: Option<String>,
+    pub replay: Option<Replay>,
     /// The most memory that the process had after one of the first rounds, in bytes.
     pub resident_settled: Option<u64>,
 }
@@ -114,7 +134,8 @@ impl Meter {
             broken: state.broken.clone(),
             notes: state.notes.clone(),
             lost: state.lost,
-            replay: state.replay.clone(),
+            provoked: state.provoked.clone(),
+            replay: state.round.clone().filter(|_| state.has_failed()),
             resident_settled: state.resident_settled,
         }
     }
@@ -122,8 +143,7 @@ impl Meter {
     /// Whether something is wrong, so that the soak should end.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        let state = self.state();
-        state.failures > 0 || state.broken.is_some() || state.lost.is_some()
+        self.state().has_failed()
     }
 
     /// What a thread of the round has done so far.
@@ -195,16 +215,17 @@ impl Meter {
         self.state().lost.get_or_insert(status);
     }
 
+    /// A round begins that this makes again.
+    pub(super) fn begin_round(&self, replay: Replay) {
+        self.state().round = Some(replay);
+    }
+
     /// Everything was taken down.
     ///
     /// # Errors
     ///
     /// Why there was no target.
-    pub(super) fn end_round(
-        &self,
-        ended: Ended,
-        replay: impl FnOnce() -> String,
-    ) -> Result<(), TargetError> {
+    pub(super) fn end_round(&self, ended: Ended) -> Result<(), TargetError> {
         let (mut broken, mut told) = (None, Vec::new());
         match ended.result {
             Ok(()) => {}
@@ -233,6 +254,7 @@ impl Meter {
         let mut state = self.state();
         state.rounds += 1;
         notes::add(&mut state.notes, harmless);
+        provoked::add(&mut state.provoked, ended.provoked);
         state.broken = broken.or(state.broken.take());
         let State { past, now, .. } = &mut *state;
         for thread in now {
@@ -240,10 +262,6 @@ impl Meter {
         }
         if state.rounds <= SETTLED_AFTER {
             state.resident_settled = state.resident_settled.max(resident());
-        }
-        let failed = state.failures > 0 || state.broken.is_some() || state.lost.is_some();
-        if failed && state.replay.is_none() {
-            state.replay = Some(replay());
         }
         Ok(())
     }

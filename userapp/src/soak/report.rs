@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::meter::resident;
-use super::{Reading, Trouble, whole_seconds};
+use super::{Reading, Replay, Trouble, whole_seconds};
 use crate::describe::count;
 use crate::exit::Exit;
 use crate::notes;
+use crate::provoked::{self, Provoked};
 use crate::target::{Disturbance, Note};
 use crate::traffic::PathCount;
 
@@ -38,6 +39,8 @@ pub enum Verdict {
     Interrupted,
     /// No transfer completed.
     NothingRan,
+    /// All is well, but a failure that was asked for never happened.
+    NotProvoked,
 }
 
 impl Verdict {
@@ -60,6 +63,8 @@ impl Verdict {
             Self::Interrupted
         } else if reading.tally.intact == 0 {
             Self::NothingRan
+        } else if provoked::missed(&reading.provoked).is_some() {
+            Self::NotProvoked
         } else {
             Self::Intact
         }
@@ -73,7 +78,7 @@ impl Verdict {
             Self::Failed | Self::RuleBroken | Self::Grew => Exit::Failed,
             Self::Unavailable => Exit::Unavailable,
             Self::Interrupted => Exit::Interrupted,
-            Self::NothingRan => Exit::Usage,
+            Self::NothingRan | Self::NotProvoked => Exit::Usage,
         }
     }
 
@@ -86,6 +91,7 @@ impl Verdict {
             Self::Unavailable => "UNAVAILABLE",
             Self::Interrupted => "INTERRUPTED",
             Self::NothingRan => "NOTHING RAN",
+            Self::NotProvoked => "NOT PROVOKED",
         }
     }
 }
@@ -95,6 +101,9 @@ impl Verdict {
 pub struct Head {
     /// What is tested.
     pub tested: String,
+    /// The options that choose the same target again.
+    #[serde(skip)]
+    pub target_options: String,
     /// Threads.
     pub threads: usize,
     /// Transfers under way on each thread's handle.
@@ -143,6 +152,7 @@ struct End<'a> {
     troubles: &'a [Trouble],
     rule: Option<&'a str>,
     notes: &'a [Note],
+    provoked: &'a [Provoked],
     lost: Option<String>,
     replay: Option<&'a str>,
 }
@@ -203,8 +213,9 @@ pub fn write_json(
             troubles: &reading.troubles,
             rule: reading.broken.as_deref(),
             notes: &reading.notes,
+            provoked: &reading.provoked,
             lost: reading.lost.map(|status| status.to_string()),
-            replay: reading.replay.as_deref(),
+            replay: reading.replay.as_ref().map(|replay| replay.command.as_str()),
         }),
     };
     serde_json::to_writer(&mut *out, &line)?;
@@ -270,16 +281,18 @@ pub fn write_summary(
             writeln!(out, "    {line}")?;
         }
     }
-    if let Some(replay) = &reading.replay {
-        writeln!(out, "again, as far as the scheduler permits: {replay}")?;
+    if let Some(Replay { command, varies }) = &reading.replay {
+        let limits = varies.map_or(String::new(), |varies| format!(", as far as {varies}"));
+        writeln!(out, "again{limits}: {command}")?;
     }
     notes::write(out, &reading.notes)?;
+    provoked::write(out, &reading.provoked)?;
     writeln!(out, "\n{}", sentence(reading))?;
     for [to_device, from_device, path] in paths(reading) {
         writeln!(out, "  {path:<16} {to_device:>12} to the device {from_device:>12} from it")?;
     }
     writeln!(out, "  {}", memory(head, reading))?;
-    writeln!(out, "{}", verdict_sentence(reading, verdict))
+    writeln!(out, "{}", verdict_sentence(head, reading, verdict))
 }
 
 /// The paths that moved something.
@@ -304,7 +317,7 @@ fn memory(head: &Head, reading: &Reading) -> String {
     )
 }
 
-fn verdict_sentence(reading: &Reading, verdict: Verdict) -> String {
+fn verdict_sentence(head: &Head, reading: &Reading, verdict: Verdict) -> String {
     let word = verdict.word();
     let tally = &reading.tally;
     let verified = count(tally.intact, "verified transfer");
@@ -328,7 +341,12 @@ fn verdict_sentence(reading: &Reading, verdict: Verdict) -> String {
         },
         Verdict::NothingRan => format!(
             "{word}: time was up before a transfer was verified, or the device has no memory to move \
-             data to; give it more time (--duration), or look what it has (dmaproof info)"
+             data to; give it more time (--duration), or look what it has (`dmaproof info {}`)",
+            head.target_options
+        ),
+        Verdict::NotProvoked => format!(
+            "{word}: {}; every byte of {verified} is right",
+            provoked::missed(&reading.provoked).unwrap_or_default()
         ),
     }
 }

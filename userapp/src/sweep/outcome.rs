@@ -9,6 +9,7 @@ use indicatif::ProgressBar;
 
 use super::accounts::Account;
 use super::plan::{Case, Depth, Selection};
+use crate::describe::Incident;
 use crate::explain::Explanation;
 use crate::ledger::Ledger;
 use crate::route::Route;
@@ -119,8 +120,12 @@ pub struct Outcome {
     pub failures_total: u64,
     /// Where the driver's counters disagree.
     pub accounts: Vec<Account>,
+    /// What the driver counted meanwhile that happens to no transfer where all is well.
+    pub incidents: Vec<Incident>,
     /// Why the first transfer failed that was to give the device's memory a known content.
     pub preparation: Option<Explanation>,
+    /// Whether that was by a path that is to be tested.
+    pub preparation_counts: bool,
     /// How it ended.
     pub end: End,
 }

@@ -18,6 +18,7 @@ use crate::ledger::Ledger;
 use crate::pattern::{Codec, Family, LENGTH_MAX, Tag};
 use crate::route::Route;
 use crate::target::{NtStatus, Session};
+use crate::describe::incidents;
 use crate::traffic::{Traffic, add_counts};
 
 /// How many numbers are tried to find a pattern that differs from what the device holds.
@@ -40,7 +41,10 @@ pub fn run(session: &mut dyn Session, settings: &Settings, recorder: &Recorder) 
             add_counts(&mut asked, &recorder.outcome().beside);
             if let (Ok(before), Ok(after)) = (before, session.statistics()) {
                 let accounts = disagreements(&asked, &before, &after);
-                recorder.update(|outcome| outcome.accounts = accounts);
+                recorder.update(|outcome| {
+                    outcome.accounts = accounts;
+                    outcome.incidents = incidents(&before, &after);
+                });
             }
             end
         }
@@ -157,7 +161,10 @@ impl<'a> Runner<'a> {
         self.recorder.update(|outcome| outcome.planned = planned);
         self.settings.progress.set_length(planned);
         if !plan.cases.is_empty() {
+            // What is to go wrong goes wrong in a case, where it is looked for.
+            self.session.arm(false);
             let filled = self.fill_device();
+            self.session.arm(true);
             if self.cancelled {
                 return End::Interrupted;
             }
@@ -224,9 +231,11 @@ impl<'a> Runner<'a> {
             let tag = Tag { transfer: self.history.next_number(), family: Family::Plain };
             if let Err(problem) = self.send(writer, tag, range, 0) {
                 let explanation = self.answer(problem, writer, Direction::ToDevice);
+                let tested = self.settings.selection.routes.contains(&writer) && !self.cancelled;
                 self.recorder.update(|outcome| {
                     if outcome.done == 0 {
                         outcome.preparation.get_or_insert(explanation);
+                        outcome.preparation_counts |= tested;
                     }
                 });
                 continue;
@@ -261,7 +270,7 @@ impl<'a> Runner<'a> {
             Direction::FromDevice => &self.seen_back,
         };
         let (Some(why), Some(breach)) = (seen.unheard(), seen.breaches.first()) else {
-            return found;
+            return found.of_what_was_told(seen);
         };
         Explanation {
             text: format!("{why}; {}", found.text),

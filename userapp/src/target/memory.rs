@@ -371,6 +371,10 @@ impl Target for MemoryTarget {
         "--sim memory".to_owned()
     }
 
+    fn varies(&self) -> Option<&'static str> {
+        None
+    }
+
     fn run_together(&self, bodies: Vec<Body>) -> Ended {
         let start = |body: Body| {
             let mut session = MemorySession(self.clone());
@@ -396,6 +400,6 @@ impl Target for MemoryTarget {
             details: String::new(),
         };
         let never_stopped = if state.never_stops { vec![running] } else { Vec::new() };
-        Ended { result, notes: state.notes.clone(), never_stopped, fallible: Vec::new() }
+        Ended { notes: state.notes.clone(), never_stopped, ..Ended::from(result) }
     }
 }

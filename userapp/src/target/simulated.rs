@@ -13,12 +13,15 @@ use testdev::model::exerciser::{Exerciser, ExerciserConfig};
 use testdev::model::slave::{Slave, SlaveConfig};
 
 use super::{
-    Body, Device, Ended, Note, NtStatus, Profile, Scheduling, Simulation, Target, TargetError,
-    Violation,
+    Body, Device, Ended, Injection, Note, NtStatus, Profile, Scheduling, Simulation, Target,
+    TargetError, Violation,
 };
 use crate::catalogue::{DmaDebug, Rule};
+use crate::describe::quoted;
+use provoked::Hits;
 use session::{SimulatedSession, Site};
 
+mod provoked;
 mod session;
 
 /// The driver's name, as a service is named.
@@ -77,6 +80,7 @@ impl SimulatedTarget {
             leave_out,
             go_on,
             system_dma: _,
+            injection: _,
         } = self.simulation.clone();
         let profile = match profile {
             Profile::X64 => nthost::Profile::X64,
@@ -122,9 +126,16 @@ impl Target for SimulatedTarget {
     fn options(&self) -> String {
         let simulation = format!("--sim {}", self.simulation.option());
         match &self.image {
-            Some(image) => format!("--image {} {simulation}", image.path.display()),
+            Some(image) => {
+                format!("--image {} {simulation}", quoted(&image.path.display().to_string()))
+            }
             None => simulation,
         }
+    }
+
+    fn varies(&self) -> Option<&'static str> {
+        matches!(self.simulation.scheduling, Some(Scheduling::Threads { .. }))
+            .then_some("real threads permit")
     }
 
     fn run_together(&self, bodies: Vec<Body>) -> Ended {
@@ -132,7 +143,12 @@ impl Target for SimulatedTarget {
             return Ended::from(Err(TargetError::Usage(refusal.to_owned())));
         }
         let machine = self.build();
-        let result = self.run_on(&machine, bodies);
+        let hits = Arc::new(Hits::default());
+        let mut result = self.run_on(&machine, bodies, &hits);
+        let provoked = provoked::all(&self.simulation, &machine, &hits);
+        if let Err(TargetError::Start { reason, .. }) = &mut result {
+            *reason = provoked::reason(&self.simulation, &provoked);
+        }
         // Whatever was noticed until the very end, also when the machine stopped on the way. A line
         // of the driver's is one place, however it was reached.
         let mut notes = Vec::new();
@@ -142,6 +158,7 @@ impl Target for SimulatedTarget {
             notes,
             never_stopped: machine.outcomes().iter().map(violation).collect(),
             fallible: machine.fallible_calls(),
+            provoked,
         }
     }
 }
@@ -158,16 +175,23 @@ impl SimulatedTarget {
         }
     }
 
-    fn run_on(&self, machine: &Machine, bodies: Vec<Body>) -> Result<(), TargetError> {
+    fn run_on(
+        &self,
+        machine: &Machine,
+        bodies: Vec<Body>,
+        hits: &Arc<Hits>,
+    ) -> Result<(), TargetError> {
         let stopped = |end: nthost::Stopped| TargetError::Stopped(violation(&end.report));
-        let (device, image) = (self.simulation.device, self.image.clone());
+        let (simulation, image) = (self.simulation.clone(), self.image.clone());
+        let site_hits = Arc::clone(hits);
         let observes = !self.simulation.profile.is_coherent();
         let started = machine
             .run(move |machine| {
                 load(machine, image.as_ref())?;
-                Site::new(machine, device).map(Arc::new)
+                Site::new(machine, simulation, site_hits).map(Arc::new)
             })
             .map_err(stopped)?;
+        let site = started.as_ref().ok().cloned();
         let ended = match started {
             Err(error) => Err(error),
             Ok(site) => {
@@ -180,17 +204,20 @@ impl SimulatedTarget {
                 running.into_iter().try_for_each(|thread| thread.join().map_err(stopped)?)
             }
         };
+        let count = || site.as_ref().map(|site| site.count_hits(machine));
+        count();
         if matches!(ended, Err(TargetError::Stopped(_))) {
             return ended;
         }
         // What the driver leaves behind is a violation like any other.
         machine.run(Machine::shut_down).map_err(stopped)?;
+        count();
         ended
     }
 }
 
 fn failed(step: &'static str) -> impl Fn(nthost::NtStatus) -> TargetError {
-    move |status| TargetError::Start { step, status: NtStatus(status.0) }
+    move |status| TargetError::Start { step, status: NtStatus(status.0), reason: None }
 }
 
 /// Loads the image, or the driver that is built in.
@@ -206,10 +233,17 @@ fn load(machine: &Machine, image: Option<&Image>) -> Result<(), TargetError> {
 }
 
 /// Plugs the device in; where it is, and the path to open it by.
-fn plug(machine: &Machine, device: Device) -> Result<(Slot, String), TargetError> {
+fn plug(
+    machine: &Machine,
+    device: Device,
+    injection: &Injection,
+) -> Result<(Slot, String), TargetError> {
     let model: Box<dyn testdev::bus::Device> = match device {
         Device::Edu => Box::new(Edu::new(EduConfig::default())),
-        Device::Exerciser => Box::new(Exerciser::new(ExerciserConfig::default())),
+        Device::Exerciser => {
+            let faults = injection.slots();
+            Box::new(Exerciser::new(ExerciserConfig { faults, ..ExerciserConfig::default() }))
+        }
         Device::Slave => Box::new(Slave::new(SlaveConfig::default())),
     };
     let slot = machine.plug(model).map_err(failed("starting the device"))?;
@@ -225,7 +259,7 @@ fn plug(machine: &Machine, device: Device) -> Result<(Slot, String), TargetError
 
 /// Plugs the device in and opens it.
 pub(crate) fn start(machine: &Machine, device: Device) -> Result<(Slot, File), TargetError> {
-    let (slot, path) = plug(machine, device)?;
+    let (slot, path) = plug(machine, device, &Injection::default())?;
     let file = machine.open(&path, Access::READ_WRITE).map_err(failed("opening the device"))?;
     Ok((slot, file))
 }

@@ -15,6 +15,15 @@ impl NtStatus {
         status::describe(self.0).map(|(name, _)| name)
     }
 
+    /// Name and number, without advice.
+    #[must_use]
+    pub fn short(self) -> String {
+        match self.name() {
+            Some(name) => format!("{name} ({:#010X})", self.0),
+            None => format!("{:#010X}", self.0),
+        }
+    }
+
     /// What it means and what to do next, if the protocol knows the status.
     #[must_use]
     pub fn advice(self) -> Option<&'static str> {

@@ -125,7 +125,8 @@ pub(super) fn check_version(answer: Result<QueryReply, NtStatus>) -> Result<(), 
         Ok(reply) => format!("the driver speaks version {}", reply.version),
         Err(NtStatus(status::REVISION_MISMATCH)) => "the driver refuses this version".to_owned(),
         Err(status) => {
-            return Err(TargetError::Start { step: "asking the driver for its version", status });
+            let step = "asking the driver for its version";
+            return Err(TargetError::Start { step, status, reason: None });
         }
     };
     Err(TargetError::Unavailable(format!(

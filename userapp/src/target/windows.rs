@@ -119,6 +119,10 @@ impl Target for WindowsTarget {
         format!("--device \"{}\"", self.path)
     }
 
+    fn varies(&self) -> Option<&'static str> {
+        Some("the device and the system permit")
+    }
+
     fn machine(&self) -> Option<Machine> {
         Some(machine::ask(&self.path))
     }

@@ -8,13 +8,17 @@ use dmaproof_protocol::{
     TransferHeader, status as known,
 };
 use nthost::{Access, Buffer, File, Machine, Request, Slot};
+use testdev::model::exerciser::Exerciser;
 use zerocopy::{FromBytes, IntoBytes};
 
+use std::sync::Arc;
+
+use super::provoked::Hits;
 use super::{control_code, failed, plug};
 use crate::guard::Arena;
 use crate::route::Route;
 use crate::target::{
-    Body, BrokenRule, Device, Disturbance, NtStatus, Observed, Pending, Session, TargetError,
+    Body, BrokenRule, Disturbance, NtStatus, Observed, Pending, Session, Simulation, TargetError,
     Transfer,
 };
 
@@ -28,8 +32,9 @@ const OBJECT_NAME_NOT_FOUND: i32 = 0xC000_0034_u32.cast_signed();
 
 /// Where the device is now, for all threads.
 pub(super) struct Site {
-    device: Device,
+    simulation: Simulation,
     now: Mutex<(Slot, String)>,
+    hits: Arc<Hits>,
 }
 
 impl Site {
@@ -38,8 +43,39 @@ impl Site {
     /// # Errors
     ///
     /// Why it does not start.
-    pub(super) fn new(machine: &Machine, device: Device) -> Result<Self, TargetError> {
-        Ok(Self { device, now: Mutex::new(plug(machine, device)?) })
+    pub(super) fn new(
+        machine: &Machine,
+        simulation: Simulation,
+        hits: Arc<Hits>,
+    ) -> Result<Self, TargetError> {
+        let now = plug(machine, simulation.device, &simulation.injection)?;
+        Ok(Self { simulation, now: Mutex::new(now), hits })
+    }
+
+    /// Tells the device, or no longer, what to do wrong.
+    fn arm(&self, machine: &Machine, armed: bool) {
+        if self.simulation.injection.is_none() {
+            return;
+        }
+        let slot = self.now().0;
+        self.hits.look(machine, slot);
+        let faults = self.simulation.injection.slots();
+        let set = |device: &mut Exerciser| {
+            for (at, fault) in faults.into_iter().enumerate() {
+                device.inject(at, fault.filter(|_| armed));
+            }
+        };
+        // A slot that is armed counts its hits anew.
+        if machine.device_model(slot, set).is_some() {
+            self.hits.keep();
+        }
+    }
+
+    /// Looks how often the device has done what it was told to do wrong.
+    pub(super) fn count_hits(&self, machine: &Machine) {
+        if !self.simulation.injection.is_none() {
+            self.hits.look(machine, self.now().0);
+        }
     }
 
     fn now(&self) -> (Slot, String) {
@@ -48,8 +84,10 @@ impl Site {
 
     /// The device vanishes, and another one is plugged in.
     fn replace(&self, machine: &Machine) -> Result<(), NtStatus> {
+        self.count_hits(machine);
         machine.surprise_remove(self.now().0);
-        let placed = plug(machine, self.device).map_err(|error| match error {
+        self.hits.keep();
+        let placed = plug(machine, self.simulation.device, &self.simulation.injection).map_err(|error| match error {
             TargetError::Start { status, .. } => status,
             _ => NtStatus(known::DEVICE_NOT_READY),
         })?;
@@ -68,6 +106,8 @@ pub(super) struct SimulatedSession<'a> {
     observes: bool,
     /// How often each note had happened when somebody looked last.
     counts: Vec<u64>,
+    /// How often the device had done each thing that it was told to do wrong.
+    hits: Vec<u64>,
 }
 
 impl<'a> SimulatedSession<'a> {
@@ -79,7 +119,7 @@ impl<'a> SimulatedSession<'a> {
         body: Body,
     ) -> Result<(), TargetError> {
         let machine = machine.clone();
-        let mut session = Self { machine, site, file: None, observes, counts: Vec::new() };
+        let mut session = Self { machine, site, file: None, observes, counts: Vec::new(), hits: Vec::new() };
         let mut opened = session.reopen();
         for _ in 0..ATTEMPTS {
             // Another body may have removed the device and not plugged in the next one yet.
@@ -109,6 +149,22 @@ impl<'a> SimulatedSession<'a> {
             .device_io_control(code.code(), request.as_bytes(), reply.as_mut_bytes())
             .map_err(status)?;
         Ok(reply)
+    }
+
+    /// The options by which the device did something wrong since the last call.
+    fn injected(&mut self) -> Vec<String> {
+        let injection = &self.site.simulation.injection;
+        if injection.is_none() {
+            return Vec::new();
+        }
+        self.site.count_hits(&self.machine);
+        let now = self.site.hits.counts();
+        self.hits.resize(now.len(), 0);
+        let news = injection.options().zip(now.iter().zip(&self.hits));
+        let news = news.filter(|(_, (now, before))| now > before).map(|(option, _)| option);
+        let news = news.collect();
+        self.hits = now;
+        news
     }
 
     /// Does one thing to the device and, after a while, another that takes it back.
@@ -211,9 +267,14 @@ impl Session for SimulatedSession<'_> {
         }
     }
 
+    fn arm(&mut self, armed: bool) {
+        self.site.arm(&self.machine, armed);
+    }
+
     fn observe(&mut self) -> Observed {
+        let injected = self.injected();
         if !self.observes {
-            return Observed::default();
+            return Observed { injected, ..Observed::default() };
         }
         let notes = self.machine.notes();
         self.counts.resize(notes.len(), 0);
@@ -227,7 +288,7 @@ impl Session for SimulatedSession<'_> {
             BrokenRule { rule: note.rule.name(), text: note.message.clone(), call_site }
         });
         let breaches = breaches.collect();
-        Observed { losses: self.machine.take_cache_losses(), breaches }
+        Observed { losses: self.machine.take_cache_losses(), breaches, injected }
     }
 }
 
