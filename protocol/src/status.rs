@@ -43,7 +43,7 @@ statuses! {
          sure that app and driver come from the same release.";
     /// [`Refusal::OutOfRange`](crate::Refusal::OutOfRange).
     NONEXISTENT_SECTOR = 0xC000_0015_u32, "STATUS_NONEXISTENT_SECTOR",
-        "The transfer leaves the device's memory or register window. `dmaproof info` shows the \
+        "The transfer leaves the device's memory or register window. Its `info` shows the \
          lengths; choose a smaller offset or length.";
     /// The handle, or the user, lacks the access.
     ACCESS_DENIED = 0xC000_0022_u32, "STATUS_ACCESS_DENIED",
@@ -68,7 +68,7 @@ statuses! {
          happens again suspect the device or the platform's DMA.";
     /// [`Refusal::DirectionNotAvailable`](crate::Refusal::DirectionNotAvailable).
     MEDIA_WRITE_PROTECTED = 0xC000_00A2_u32, "STATUS_MEDIA_WRITE_PROTECTED",
-        "The processor may not write that part of the device. `dmaproof info` shows the writable \
+        "The processor may not write that part of the device. Its `info` shows the writable \
          part of the PIO window.";
     /// The device has power or a driver problem at the moment.
     DEVICE_NOT_READY = 0xC000_00A3_u32, "STATUS_DEVICE_NOT_READY",
@@ -111,18 +111,18 @@ statuses! {
     /// [`Refusal::TooLong`](crate::Refusal::TooLong).
     INVALID_BUFFER_SIZE = 0xC000_0206_u32, "STATUS_INVALID_BUFFER_SIZE",
         "The length in the transfer header is not that of the data buffer, or it is longer than \
-         the driver takes at once. Make the two equal, and at most the maximum that `dmaproof \
-         info` shows.";
+         the driver takes at once. Make the two equal, and at most the maximum that the device's \
+         `info` shows.";
     /// The device is gone.
     DEVICE_REMOVED = 0xC000_02B6_u32, "STATUS_DEVICE_REMOVED",
         "The device was removed while the request was under way. Do not use the data; close the \
          handle and look for the device again.";
     /// [`Refusal::Misaligned`](crate::Refusal::Misaligned).
     DATATYPE_MISALIGNMENT_ERROR = 0xC000_02C5_u32, "STATUS_DATATYPE_MISALIGNMENT_ERROR",
-        "Offset or length of a PIO transfer is no multiple of the register width. `dmaproof info` \
-         shows the width.";
+        "Offset or length of a PIO transfer is no multiple of the register width. The device's \
+         `info` shows the width.";
     /// [`Refusal::PathNotAvailable`](crate::Refusal::PathNotAvailable).
     DEVICE_FEATURE_NOT_SUPPORTED = 0xC000_0463_u32, "STATUS_DEVICE_FEATURE_NOT_SUPPORTED",
-        "This device, or this machine, does not offer the path. `dmaproof info` shows those that \
+        "This device, or this machine, does not offer the path. Its `info` shows those that \
          it offers.";
 }

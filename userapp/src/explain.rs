@@ -81,17 +81,23 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// The same, where the device was told to do something wrong to the transfer: then that is the
-    /// cause, and no rule that the driver follows or breaks.
+    /// The same, where the device did by the options `now` what it was told to do wrong: then that
+    /// is the cause, and no rule that the driver follows or breaks. What it did `before` to other
+    /// transfers may have left something.
     #[must_use]
-    pub fn of_what_was_told(self, seen: &Seen) -> Self {
-        match seen.told() {
-            Some(told) if self.breach.is_none() => {
-                let text = format!("{}; {told}", self.text.trim_end_matches('.'));
-                Self { text, rule: None, call: None, ..self }
-            }
-            _ => self,
+    pub fn of_injected(self, now: &[String], before: &[String]) -> Self {
+        if self.breach.is_some() || (now.is_empty() && before.is_empty()) {
+            return self;
         }
+        let text = self.text.trim_end_matches('.');
+        let text = match (now, before) {
+            ([], before) => format!(
+                "{text}; it may come of what the device was told to do to an earlier transfer: {}",
+                before.join(", ")
+            ),
+            (now, _) => format!("{text}; the device did what it was told to: {}", now.join(", ")),
+        };
+        Self { text, rule: None, call: None, ..self }
     }
 }
 
@@ -117,7 +123,7 @@ pub fn explain(evidence: &Evidence<'_>) -> Option<Explanation> {
         || usual_rule(class, evidence.route, evidence.direction),
         |breach| Some(breach.rule),
     );
-    let explanation = Explanation {
+    Some(Explanation {
         class,
         text,
         rule,
@@ -127,8 +133,7 @@ pub fn explain(evidence: &Evidence<'_>) -> Option<Explanation> {
         wrong_bytes: wrong as u64,
         segments: described,
         diff: diff::lines(evidence.expected, evidence.actual, first.start),
-    };
-    Some(explanation.of_what_was_told(evidence.seen))
+    })
 }
 
 /// Explains changed bytes next to a buffer.

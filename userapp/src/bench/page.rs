@@ -127,30 +127,52 @@ fn latency(bench: &Bench, direction: Direction, bytes: usize) -> Markup {
     }
 }
 
+/// The columns of numbers.
+const COLUMNS: [&str; 11] = [
+    "size",
+    "depth",
+    "transfers/s",
+    "MiB/s",
+    "memcpy MiB/s",
+    "ratio",
+    "p50",
+    "p99",
+    "p99.9",
+    "max",
+    "transfers",
+];
+
+/// The values in them.
+fn values(row: &Measured) -> impl Iterator<Item = String> {
+    let figures = [
+        size(row.cell.size),
+        row.cell.depth.to_string(),
+        rate(row.rate),
+        digits(mebibytes(row.throughput())),
+        digits(mebibytes(row.memcpy)),
+        format!("{:.3}", row.ratio()),
+    ];
+    let times = PERCENTILES.map(|(_, percent)| time(row.percentile(percent)));
+    figures.into_iter().chain(times).chain([row.transfers.to_string()])
+}
+
 fn table(bench: &Bench) -> Markup {
     let before = |at: usize| at.checked_sub(1).and_then(|at| bench.measured.get(at));
     let group = |row: &Measured| (row.cell.route, row.cell.direction);
     let table = html! {
-        table {
+        table.stack {
             thead { tr {
                 th.text scope="col" { "path" }
                 th.text scope="col" { "direction" }
-                @for name in ["size", "depth", "transfers/s", "MiB/s", "memcpy MiB/s", "ratio", "p50", "p99", "p99.9", "max", "transfers"] {
-                    th scope="col" { (name) }
-                }
+                @for name in COLUMNS { th scope="col" { (name) } }
             } }
             tbody { @for (at, row) in bench.measured.iter().enumerate() {
                 tr.first[before(at).map(group) != Some(group(row))] {
                     th scope="row" { (row.cell.route.option()) }
                     td.text { (row.cell.direction) }
-                    td { (size(row.cell.size)) }
-                    td { (row.cell.depth) }
-                    td { (rate(row.rate)) }
-                    td { (digits(mebibytes(row.throughput()))) }
-                    td { (digits(mebibytes(row.memcpy))) }
-                    td { (format!("{:.3}", row.ratio())) }
-                    @for (_, percent) in PERCENTILES { td { (time(row.percentile(percent))) } }
-                    td { (row.transfers) }
+                    @for (name, value) in COLUMNS.iter().zip(values(row)) {
+                        td data-label=(name) { (value) }
+                    }
                 }
             } }
         }

@@ -127,7 +127,7 @@ fn number(route: Route) -> usize {
 /// Latency of one size in one direction: a line for each path and depth.
 pub(super) fn latency(rows: &[&Measured], label: &str) -> Markup {
     const ROW: f64 = 19.0;
-    const NAMES: f64 = 138.0;
+    const NAMES: f64 = 160.0;
     // CAST: a few rows.
     let bottom = TOP + ROW * rows.len() as f64;
     let height = bottom + 28.0;

@@ -134,7 +134,7 @@ fn round_trip(
         .map_err(Found::Request)?;
     way.carry(session, Direction::FromDevice, 0, received.buffer_mut(), dropped)
         .map_err(Found::Request)?;
-    let seen = Seen { injected: session.observe().injected, ..Seen::NOTHING };
+    let injected = session.observe().injected;
     let history = History::default();
     for (arena, direction) in [(sent, Direction::ToDevice), (received, Direction::FromDevice)] {
         let position = arena.position();
@@ -149,10 +149,10 @@ fn round_trip(
             device_offset: 0,
             codec,
             history: &history,
-            seen: &seen,
+            seen: &Seen::NOTHING,
         };
         if let Some(explanation) = explain(&evidence) {
-            return Err(Found::Data(Box::new(explanation)));
+            return Err(Found::Data(Box::new(explanation.of_injected(&injected, &[]))));
         }
         if let Some(breach) = arena.breaches().first() {
             let buffer = position..position + data.len();

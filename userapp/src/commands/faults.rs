@@ -179,6 +179,9 @@ fn judge(outcome: &Outcome, ended: &Ended) -> Came {
         Err(TargetError::Stopped(violation)) => {
             return failed(&format!("rule {} was broken", violation.rule), &violation.details);
         }
+        Err(TargetError::NeverStopped(device)) => {
+            return failed("the device never stopped", &device.text);
+        }
         Err(error) => return failed("the machine could not be used", &error.to_string()),
         Ok(()) => {}
     }

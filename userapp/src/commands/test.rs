@@ -113,11 +113,13 @@ pub(super) fn report(
 ) -> Result<Report, AppError> {
     let depth = settings.depth;
     let (outcome, ended) = collect(settings, target);
-    let violation = match ended.result {
-        Ok(()) => None,
-        Err(TargetError::Stopped(violation)) => Some(violation),
+    let (mut violation, mut never_stopped) = (None, ended.never_stopped);
+    match ended.result {
+        Ok(()) => {}
+        Err(TargetError::Stopped(broken)) => violation = Some(broken),
+        Err(TargetError::NeverStopped(device)) => never_stopped.push(device),
         Err(error) => return Err(error.into()),
-    };
+    }
     Ok(Report {
         tested: target.describe(),
         target_options: target.options(),
@@ -129,7 +131,7 @@ pub(super) fn report(
         outcome,
         notes: ended.notes,
         provoked: ended.provoked,
-        never_stopped: ended.never_stopped,
+        never_stopped,
         violation,
     })
 }

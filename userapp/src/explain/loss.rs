@@ -90,14 +90,11 @@ pub struct Seen {
     /// Bytes outside of the buffer, in a common buffer for example, that the device read before
     /// what the processor had stored came to memory.
     pub unread: usize,
-    /// The options by which the device was told to do something wrong to it, and did.
-    pub injected: Vec<String>,
 }
 
 impl Seen {
     /// Nothing.
-    pub const NOTHING: Self =
-        Self { missing: Vec::new(), breaches: Vec::new(), unread: 0, injected: Vec::new() };
+    pub const NOTHING: Self = Self { missing: Vec::new(), breaches: Vec::new(), unread: 0 };
 
     /// What was observed, as a transfer in this direction of the buffer with these addresses sees
     /// it. What cannot be lost in this direction is an earlier transfer's, in a common buffer.
@@ -113,8 +110,7 @@ impl Seen {
                 missing.push(lost);
             }
         }
-        let Observed { breaches, injected, .. } = observed;
-        Self { missing, breaches, unread, injected }
+        Self { missing, breaches: observed.breaches, unread }
     }
 
     /// What was observed while other transfers were under way too: only what is surely this one's.
@@ -123,13 +119,6 @@ impl Seen {
         let Self { mut missing, .. } = Self::of(observed, direction, buffer);
         missing.retain(|lost| lost.at.is_some());
         Self { missing, ..Self::NOTHING }
-    }
-
-    /// What the device was told to do wrong, and did to this transfer, in words.
-    #[must_use]
-    pub fn told(&self) -> Option<String> {
-        (!self.injected.is_empty())
-            .then(|| format!("the device did what it was told to: {}", self.injected.join(", ")))
     }
 
     /// Why the device may have done nothing at all, if the machine saw it.

@@ -80,7 +80,7 @@ pub fn violation(violation: &Violation, again: &str) -> Markup {
             p.alarm { (violation.text) }
             p { "At " code { (violation.call_site) } ". "
                 code { "dmaproof rules " (violation.rule) } " shows the rule." }
-            pre tabindex="0" { (violation.details) }
+            pre.wrap { (violation.details) }
             p { "Again: " code { (again) } }
         }
     }
@@ -136,7 +136,7 @@ fn failure_of(report: &Report, failure: &Failure) -> Markup {
 
 fn coverage(ledger: &Ledger) -> Markup {
     let table = html! {
-        table {
+        table.stack {
             thead { tr {
                 th.text scope="col" { "path" }
                 th.text scope="col" { "direction" }
@@ -167,12 +167,12 @@ fn row_of(row: &Row) -> Markup {
                 td.text colspan=(Size::ALL.len() + 2) { span.soft { "not available: " (reason) } }
             } @else {
                 @for size in Size::ALL {
-                    td.text.cells { @for alignment in Alignment::ALL {
+                    td.text.cells data-label=(size.name()) { @for alignment in Alignment::ALL {
                         (cell_of(row.cell(size, alignment), alignment))
                     } }
                 }
-                td { (row.intact()) }
-                td { (row.failed()) }
+                td data-label="intact" { (row.intact()) }
+                td data-label="failed" { (row.failed()) }
             }
         }
     }

@@ -42,7 +42,8 @@ impl Verdict {
     pub fn of(report: &Report) -> Self {
         let outcome = &report.outcome;
         let intact = outcome.ledger.as_ref().map_or(0, |ledger| ledger.intact());
-        if report.violation.is_some() || outcome.end == End::Stopped {
+        let stopped = outcome.end == End::Stopped && report.never_stopped.is_empty();
+        if report.violation.is_some() || stopped {
             Self::RuleBroken
         } else if outcome.failures_total > 0 || outcome.end == End::NotPrepared {
             Self::Corrupted

@@ -236,6 +236,9 @@ impl Meter {
                 ));
                 broken = Some(violation.rule);
             }
+            Err(TargetError::NeverStopped(device)) => {
+                told.push(format!("the device never stopped: {}", device.text));
+            }
             Err(error) => return Err(error),
         }
         let (harmless, harmful): (Vec<_>, Vec<_>) =

@@ -104,6 +104,10 @@ pub(super) struct Runner<'a> {
     /// What the machine saw of the last transfers to and from the device.
     pub(super) seen_there: Seen,
     pub(super) seen_back: Seen,
+    /// What the device was told to do wrong, and did in the case that runs.
+    injected: Vec<String>,
+    /// The same, in the cases before it.
+    injected_before: Vec<String>,
     /// What else is under way on the handle.
     companions: Traffic,
     /// Set when the device is gone.
@@ -142,6 +146,8 @@ impl<'a> Runner<'a> {
             asked: Statistics::new(),
             seen_there: Seen::default(),
             seen_back: Seen::default(),
+            injected: Vec::new(),
+            injected_before: Vec::new(),
             companions,
             unavailable: None,
             cancelled: false,
@@ -270,7 +276,7 @@ impl<'a> Runner<'a> {
             Direction::FromDevice => &self.seen_back,
         };
         let (Some(why), Some(breach)) = (seen.unheard(), seen.breaches.first()) else {
-            return found.of_what_was_told(seen);
+            return found;
         };
         Explanation {
             text: format!("{why}; {}", found.text),
@@ -285,6 +291,9 @@ impl<'a> Runner<'a> {
         // CAST: a length of memory fits in 64 bits.
         let range = case.device_offset..case.device_offset + case.length as u64;
         let tag = self.choose_tag(case.family, &range);
+        let before = self.injected.drain(..);
+        self.injected_before.extend(before);
+        self.injected_before.dedup();
         let failure = match case.direction {
             Direction::ToDevice => self.test_sending(case, tag, &range),
             Direction::FromDevice => self.test_receiving(case, tag, &range),
@@ -294,7 +303,7 @@ impl<'a> Runner<'a> {
             _ if self.cancelled => {}
             None => self.count(case.route, case.direction, case.length, case.page_offset, true),
             Some((route, direction, blame, explanation)) => {
-                let case = *case;
+                let (case, explanation) = (*case, explanation.of_injected(&self.injected, &self.injected_before));
                 self.fail(Failure { number, case, route, direction, blame, explanation });
             }
         }
@@ -336,7 +345,12 @@ impl<'a> Runner<'a> {
         let start = buffer.as_ptr().addr();
         self.companions.begin(self.session);
         let result = self.session.move_by(route, direction, offset, buffer);
-        let (observed, buffer) = (self.session.observe(), start..start + asked);
+        let (mut observed, buffer) = (self.session.observe(), start..start + asked);
+        if self.settings.load.is_none() {
+            // Otherwise it may have been done to another transfer.
+            self.injected.append(&mut observed.injected);
+            self.injected.dedup();
+        }
         let seen = if self.settings.load.is_none() {
             Seen::of(observed, direction, &buffer)
         } else {

@@ -38,7 +38,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// Plugs the device in.
+    /// Plugs the device in; when it has started, it does wrong what it is told to.
     ///
     /// # Errors
     ///
@@ -48,8 +48,10 @@ impl Site {
         simulation: Simulation,
         hits: Arc<Hits>,
     ) -> Result<Self, TargetError> {
-        let now = plug(machine, simulation.device, &simulation.injection)?;
-        Ok(Self { simulation, now: Mutex::new(now), hits })
+        let now = Mutex::new(plug(machine, simulation.device)?);
+        let site = Self { simulation, now, hits };
+        site.arm(machine, true);
+        Ok(site)
     }
 
     /// Tells the device, or no longer, what to do wrong.
@@ -87,11 +89,12 @@ impl Site {
         self.count_hits(machine);
         machine.surprise_remove(self.now().0);
         self.hits.keep();
-        let placed = plug(machine, self.simulation.device, &self.simulation.injection).map_err(|error| match error {
+        let placed = plug(machine, self.simulation.device).map_err(|error| match error {
             TargetError::Start { status, .. } => status,
             _ => NtStatus(known::DEVICE_NOT_READY),
         })?;
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = placed;
+        self.arm(machine, true);
         Ok(())
     }
 }
