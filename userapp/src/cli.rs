@@ -20,8 +20,9 @@ const AFTER_HELP: &str = "\
 Exit status:
   0    all data that was verified is intact; rules not followed are listed as notes
   1    data was corrupted, or a rule was broken
-  2    wrong usage, or a file cannot be used
-  3    no device, driver or permission (run as administrator)
+  2    wrong usage, a file cannot be used, nothing of what was selected is available, or a failure
+       that was asked for never happened
+  3    no device, driver or permission (run as administrator), or the device does not start
   130  interrupted (Ctrl-C, SIGTERM, SIGHUP)
 
 Without a target option the first real device is used on Windows, and where there is none the
@@ -135,7 +136,8 @@ pub struct TestArgs {
     /// its call stacks, in a run of its own; with --seeds at random instead.
     ///
     /// Requests may fail then. No rule may be broken, nothing may leak or hang, and no byte that
-    /// is said to have been moved may be wrong.
+    /// is said to have been moved may be wrong. Where --sim names the calls (fail=), there is one
+    /// run with them, judged so.
     #[arg(long)]
     pub faults: bool,
     /// Threads, each with a handle of its own: the first one runs the plan, the others keep the

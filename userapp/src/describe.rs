@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use dmaproof_protocol::{
-    AdapterInfo, DeviceKind, InterruptKind, PioKind, QueryReply, Statistics,
-};
+use dmaproof_protocol::{AdapterInfo, DeviceKind, InterruptKind, PioKind, QueryReply, Statistics};
 use serde::Serialize;
 use serde_json::{Value, json};
 

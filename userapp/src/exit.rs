@@ -15,9 +15,10 @@ pub enum Exit {
     Intact = 0,
     /// Data was corrupted, or a rule was broken.
     Failed = 1,
-    /// The command line is wrong, or a file cannot be used.
+    /// The command line is wrong, a file cannot be used, nothing of what was asked for is available,
+    /// or a failure that was asked for never happened.
     Usage = 2,
-    /// No device, driver or permission.
+    /// No device, driver or permission, or the device does not start.
     Unavailable = 3,
     /// Interrupted by the user.
     Interrupted = 130,

@@ -113,7 +113,10 @@ mod tests {
     #[test]
     fn what_never_happened_is_missed_unless_chance_decides() {
         assert_eq!(missed(&[]), None);
-        assert_eq!(missed(&[provoked("fail=1", 1, false), provoked("fail=random:9", 0, true)]), None);
+        assert_eq!(
+            missed(&[provoked("fail=1", 1, false), provoked("fail=random:9", 0, true)]),
+            None
+        );
         let text = missed(&[provoked("fail=1", 1, false), provoked("fail=2", 0, false)]).unwrap();
         assert_eq!(text, "fail=2 never happened: try another");
     }

@@ -172,3 +172,29 @@ fn a_full_disk_is_an_error_with_a_sentence() {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(message.contains("cannot write the report"), "{message}");
 }
+
+#[test]
+fn what_the_lab_does_not_know_is_answered_with_what_it_does() {
+    let list = "`dmaproof lab --list`";
+    refused(&["lab", "--skip", "KeFlushIoBuffer"], 2, &["is KeFlushIoBuffers", "--case", list]);
+    refused(&["lab", "--skip", "DMA-58"], 2, &["is DMA-85", list]);
+    let name = "x64/pio/to-device/KeFlushIoBuffers/left-out";
+    refused(&["lab", "--case", &name[1..]], 2, &[name, list]);
+    let output = app(&["lab", "--list", "--path", "pio", "--profile", "x64"]);
+    assert_eq!(output.status.code(), Some(0));
+    let rows = String::from_utf8(output.stdout).unwrap();
+    assert!(rows.lines().any(|row| row == name) && !rows.contains("x64/packet"), "{rows}");
+}
+
+#[test]
+fn a_machine_that_contradicts_itself_is_refused() {
+    for (machine, words) in [
+        ("x64,seed=1,seed=2", "seed is given twice"),
+        ("nt,device=slave,system-dma=off", "system-dma=off"),
+        ("x64,processors=2,scheduling=straight", "processors means nothing"),
+        ("x64,device=edu,inject=stall", "device=exerciser"),
+        ("x64,inject=gremlin", "short-transfer, corrupt-byte, wrong-offset"),
+    ] {
+        refused(&["info", "--sim", machine], 2, &[words]);
+    }
+}

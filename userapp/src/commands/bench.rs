@@ -9,7 +9,8 @@ use super::busy;
 use super::files::NewFile;
 use crate::bench::report::{Bench, write_end, write_head, write_json, write_row};
 use crate::bench::{
-    Cell, Flaw, Measured, Place, Sample, Selection, Trouble, Verdict, baseline, cells, measure, page,
+    Cell, Flaw, Measured, Place, Sample, Selection, Trouble, Verdict, baseline, cells, measure,
+    page,
 };
 use crate::cli::BenchArgs;
 use crate::exit::{AppError, Exit, Fate};

@@ -75,8 +75,10 @@ fn no_row(arguments: &LabArgs) -> String {
     let names: Vec<String> = table::cells().map(|cell| cell.to_string()).collect();
     let (case, names) = (arguments.case.as_deref(), names.iter().map(String::as_str));
     match case.filter(|case| names.clone().all(|name| name != *case)) {
-        None => "no row of the table fits all of these options; `dmaproof lab --list` lists the rows"
-            .to_owned(),
+        None => {
+            "no row of the table fits all of these options; `dmaproof lab --list` lists the rows"
+                .to_owned()
+        }
         Some(case) => {
             let near = nearest(case, names);
             let near = near.map_or(String::new(), |name| format!("; the most similar is {name}"));

@@ -196,10 +196,8 @@ impl Sweep<'_> {
         settings.progress = ProgressBar::hidden();
         let (options, plan) = (target.options(), test::plan_options(&arguments));
         let last = settings.cases.end.saturating_sub(1);
-        RUNNING.set(format!(
-            "dmaproof test {options} {plan} --cases {}-{last}",
-            settings.cases.start
-        ));
+        RUNNING
+            .set(format!("dmaproof test {options} {plan} --cases {}-{last}", settings.cases.start));
         test::report(&arguments, settings, &*target)
     }
 

@@ -195,6 +195,7 @@ fn write_never_stopped(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         let rule = &device.rule;
         writeln!(out, "\nthe device never stopped (`dmaproof rules {rule}`)")?;
         writeln!(out, "  {}", device.text)?;
+        writeln!(out, "  again: {}", report.replay(Some(report.outcome.done)))?;
     }
     Ok(())
 }

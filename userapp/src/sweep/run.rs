@@ -11,6 +11,7 @@ use super::outcome::{End, Failure, Recorder, Settings};
 use super::plan::{Case, Plan, reaches_memory};
 use super::registers;
 use super::shadow::Shadow;
+use crate::describe::incidents;
 use crate::explain::{Class, Explanation, Seen, explain_breach, missing_call, usual_rule};
 use crate::guard::Arena;
 use crate::history::{History, Record};
@@ -18,7 +19,6 @@ use crate::ledger::Ledger;
 use crate::pattern::{Codec, Family, LENGTH_MAX, Tag};
 use crate::route::Route;
 use crate::target::{NtStatus, Session};
-use crate::describe::incidents;
 use crate::traffic::{Traffic, add_counts};
 
 /// How many numbers are tried to find a pattern that differs from what the device holds.
@@ -303,7 +303,8 @@ impl<'a> Runner<'a> {
             _ if self.cancelled => {}
             None => self.count(case.route, case.direction, case.length, case.page_offset, true),
             Some((route, direction, blame, explanation)) => {
-                let (case, explanation) = (*case, explanation.of_injected(&self.injected, &self.injected_before));
+                let (case, explanation) =
+                    (*case, explanation.of_injected(&self.injected, &self.injected_before));
                 self.fail(Failure { number, case, route, direction, blame, explanation });
             }
         }

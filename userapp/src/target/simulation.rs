@@ -444,9 +444,9 @@ fn check_scheduling(said: &[(&str, &str)]) -> Result<(), String> {
     };
     match meaningless.iter().find(|name| value(name).is_some()) {
         None => Ok(()),
-        Some(name) => Err(format!(
-            "{name} means nothing with scheduling={scheduling}; leave one of them out"
-        )),
+        Some(name) => {
+            Err(format!("{name} means nothing with scheduling={scheduling}; leave one of them out"))
+        }
     }
 }
 

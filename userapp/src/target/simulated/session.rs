@@ -122,7 +122,8 @@ impl<'a> SimulatedSession<'a> {
         body: Body,
     ) -> Result<(), TargetError> {
         let machine = machine.clone();
-        let mut session = Self { machine, site, file: None, observes, counts: Vec::new(), hits: Vec::new() };
+        let mut session =
+            Self { machine, site, file: None, observes, counts: Vec::new(), hits: Vec::new() };
         let mut opened = session.reopen();
         for _ in 0..ATTEMPTS {
             // Another body may have removed the device and not plugged in the next one yet.

@@ -108,8 +108,7 @@ fn fault(text: &str) -> Result<Fault, String> {
     let mut fields = text.split(':');
     let kind = fields.next().unwrap_or_default();
     let known = FaultKind::ALL.into_iter().find(|known| name(*known) == kind);
-    let known =
-        known.ok_or_else(|| super::unknown("fault", kind, &FaultKind::ALL.map(name)))?;
+    let known = known.ok_or_else(|| super::unknown("fault", kind, &FaultKind::ALL.map(name)))?;
     let mut next = |what: &str, else_: u64, most: u64| match fields.next() {
         None => Ok(else_),
         Some(ALL) if what == "COUNT" => Ok(u64::from(u32::MAX)),
