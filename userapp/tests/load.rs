@@ -89,6 +89,11 @@ fn the_page_of_a_bench_is_self_contained_and_has_every_value() {
     assert_eq!(page.matches("<figure").count(), 4 + 4);
     let body = page.split("<tbody>").nth(1).unwrap();
     assert_eq!(body.matches("<tr").count(), 16);
+    // Where the page is narrow, each value stands beside the name of its column.
+    assert!(page.contains("table.stack") && page.contains("@media (max-width"));
+    for column in ["size", "ratio", "p99.9", "transfers"] {
+        assert_eq!(page.matches(&format!("data-label=\"{column}\"")).count(), 16, "{column}");
+    }
     // The table can be moved by keyboard.
     assert!(page.contains("tabindex=\"0\""));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dmaproof_protocol::{Direction, Limits, QueryReply, status};
 
 use super::busy;
-use super::files::NewFile;
+use super::files::{NewFile, end_with};
 use crate::bench::report::{Bench, write_end, write_head, write_json, write_row};
 use crate::bench::{
     Cell, Flaw, Measured, Place, Sample, Selection, Trouble, Verdict, baseline, cells, measure,
@@ -46,10 +46,8 @@ pub(super) fn run_on(
     } else {
         write_end(out, &bench)?;
     }
-    if let Some(file) = html {
-        file.finish_with(&page::page(&bench))?;
-    }
-    Ok(bench.verdict().exit())
+    let written = html.map_or(Ok(()), |file| file.finish_with(&page::page(&bench)));
+    end_with(bench.verdict().exit(), written)
 }
 
 /// What the driver says about itself and its device.

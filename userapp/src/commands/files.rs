@@ -191,7 +191,21 @@ impl NewFile {
     }
 
     fn error(&self, error: &io::Error) -> AppError {
-        AppError::Usage(format!("cannot write {}: {error}", self.path.display()))
+        let hint = "free some space, or choose another place";
+        AppError::Usage(format!("cannot write {}: {error}; {hint}", self.path.display()))
+    }
+}
+
+/// How a command ends whose report is told, where a file with it could be written or not: that it
+/// could not hides nothing that is worse.
+pub(super) fn end_with(end: Exit, written: Result<(), AppError>) -> Result<Exit, AppError> {
+    match written {
+        Err(error) if end != Exit::Intact => {
+            // If nobody can read standard error, the exit status has to do.
+            let _ = writeln!(io::stderr(), "dmaproof: {error}");
+            Ok(end)
+        }
+        written => written.map(|()| end),
     }
 }
 

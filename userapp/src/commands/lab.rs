@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::files::NewFile;
+use super::files::{NewFile, end_with};
 use crate::cli::{LabArgs, nearest};
 use crate::exit::{AppError, Exit};
 use crate::lab::page;
@@ -56,16 +56,16 @@ pub(super) fn run(arguments: &LabArgs, out: &mut dyn Write) -> Result<Exit, AppE
     }
     if let (Some(file), Some(path)) = (picture, &arguments.html) {
         let path = path.display();
-        let said = match draw(&outcomes) {
-            Some((page, shown)) => {
-                file.finish_with(&page)?;
-                format!("{path} shows {shown}")
+        let (said, written) = match draw(&outcomes) {
+            Some((page, shown)) => (format!("{path} shows {shown}"), file.finish_with(&page)),
+            None => {
+                (format!("{path} was not written: no row that can be drawn was judged"), Ok(()))
             }
-            None => format!("{path} was not written: no row that can be drawn was judged"),
         };
-        if !arguments.json {
+        if !arguments.json && written.is_ok() {
             writeln!(out, "{said}")?;
         }
+        return end_with(exit, written);
     }
     Ok(exit)
 }

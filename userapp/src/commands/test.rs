@@ -5,7 +5,7 @@ use std::io::Write;
 
 use dmaproof_protocol::Direction;
 
-use super::files::NewFile;
+use super::files::{NewFile, end_with};
 use crate::cli::TestArgs;
 use crate::exit::{AppError, Exit};
 use crate::report::{Report, Verdict, junit, page, write_head, write_human, write_json};
@@ -60,15 +60,13 @@ fn run_all(
             break;
         }
     }
-    if let Some(file) = html {
-        file.finish_with(&page::page(&reports))?;
-    }
-    if let Some(file) = junit {
+    let html = html.map_or(Ok(()), |file| file.finish_with(&page::page(&reports)));
+    let junit = junit.map_or(Ok(()), |file| {
         let text = junit::text(&reports)
             .map_err(|error| AppError::Output(std::io::Error::other(error)))?;
-        file.finish_with(&text)?;
-    }
-    Ok(end)
+        file.finish_with(&text)
+    });
+    end_with(end, html.and(junit))
 }
 
 fn run_one(

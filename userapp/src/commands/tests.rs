@@ -512,3 +512,34 @@ fn a_sweep_needs_a_simulated_machine() {
     let (exit, _) = sweep(&["--seeds", "1", "--device", "x"], |_| MemoryTarget::new());
     assert_eq!(exit, Exit::Usage);
 }
+
+#[test]
+#[cfg(unix)]
+fn a_page_that_cannot_be_written_at_the_end_hides_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("gone").join("page.html");
+    // The folder vanishes while the test runs.
+    struct Vanishing(MemoryTarget, std::path::PathBuf);
+    impl Target for Vanishing {
+        fn describe(&self) -> String {
+            self.0.describe()
+        }
+        fn options(&self) -> String {
+            self.0.options()
+        }
+        fn varies(&self) -> Option<&'static str> {
+            None
+        }
+        fn run_together(&self, bodies: Vec<Body>) -> Ended {
+            let _ = fs::remove_dir_all(&self.1);
+            self.0.run_together(bodies)
+        }
+    }
+    let bad = MemoryTarget::new().with_defect(Path::Packet, Direction::ToDevice, DefectKind::Lost);
+    for (target, expected) in [(bad, Exit::Failed), (MemoryTarget::new(), Exit::Usage)] {
+        fs::create_dir(page.parent().unwrap()).unwrap();
+        let target = Vanishing(target, page.parent().unwrap().to_owned());
+        let (result, _) = app(&target, &["test", "--html", page.to_str().unwrap()]);
+        assert_eq!(exit(result), expected);
+    }
+}
