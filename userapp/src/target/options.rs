@@ -22,7 +22,8 @@ pub struct TargetOptions {
     /// nothing), go-on=on (go on after a broken rule that loses nothing but data), fail=N+N+...
     /// (the driver's calls at these crossings fail for lack of resources) or random:N (one in N
     /// does), inject=KIND[:ARGUMENT[:SKIP[:COUNT]]]+... (what the exerciser does wrong, to COUNT
-    /// commands, or all, after SKIP others; docs/exerciser.md, Fault injection).
+    /// commands, or all, after SKIP others: KIND is short-transfer, stall or another fault of its
+    /// manual; one that is none is answered with all).
     #[arg(long, value_name = "PROFILE[,OPTION=VALUE]...")]
     pub sim: Option<Simulation>,
 

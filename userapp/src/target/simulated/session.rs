@@ -1,6 +1,6 @@
 //! Handles on a simulated machine, and what can be done to its device.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dmaproof_protocol::{
@@ -10,8 +10,6 @@ use dmaproof_protocol::{
 use nthost::{Access, Buffer, File, Machine, Request, Slot};
 use testdev::model::exerciser::Exerciser;
 use zerocopy::{FromBytes, IntoBytes};
-
-use std::sync::Arc;
 
 use super::provoked::Hits;
 use super::{control_code, failed, plug};
