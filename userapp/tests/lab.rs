@@ -465,7 +465,7 @@ fn wrong_usage_says_what_is_right() {
         (&["lab", "--skip", "keflush"][..], &["KeFlushIoBuffers", "FLUSH"][..]),
         (&["lab", "--path", "teleport"], &["packet", "sg"]),
         (&["lab", "--profile", "vax"], &["arm64", "nt"]),
-        (&["lab", "--case", "x64/none"], &["--page"]),
+        (&["lab", "--case", "x64/none"], &["no row is called x64/none", "--list"]),
         (
             &["lab", "--skip", "FLUSH", "--path", "pio", "--direction", "to-device", "--html", "a"],
             &["nt"],
