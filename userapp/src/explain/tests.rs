@@ -477,3 +477,20 @@ fn a_loss_knows_its_place_in_the_buffer() {
     assert_eq!((missing.at, missing.bytes), (Some(0x88..0x90), 8));
     assert_eq!(Missing::of(&loss, &(0x2000..0x2100)).at, None);
 }
+
+#[test]
+fn what_the_device_was_told_to_do_is_the_cause_and_no_rule() {
+    let found = Scene::new(0, 1000).keep(448..512).explanation();
+    assert!(found.rule.is_some());
+    assert_eq!(found.clone().of_injected(&[], &[]), found);
+    let option = ["inject=wrong-offset:64".to_owned()];
+    let told = found.clone().of_injected(&option, &[]);
+    assert!(told.text.ends_with("; the device did what it was told to: inject=wrong-offset:64"));
+    assert_eq!((told.rule, told.call), (None, None));
+    let later = found.of_injected(&[], &option);
+    assert!(
+        later.text.contains("to an earlier transfer: inject=wrong-offset:64"),
+        "{}",
+        later.text
+    );
+}

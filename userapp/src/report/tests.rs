@@ -179,3 +179,40 @@ fn the_object_for_programs_has_schema_verdict_and_ledger() {
     assert_eq!(value["ledger"][14]["state"], "run");
     assert_eq!(value["ledger"][0]["state"], "not-available");
 }
+
+#[test]
+fn a_tested_path_that_fails_while_the_memory_is_filled_is_no_success() {
+    let failed = |counts, end| {
+        verdict(|report| {
+            report.outcome.preparation_counts = counts;
+            report.outcome.end = end;
+        })
+    };
+    assert_eq!(failed(true, End::Complete), (Verdict::Corrupted, Exit::Failed));
+    assert_eq!(failed(false, End::Complete), (Verdict::Intact, Exit::Intact));
+    assert_eq!(failed(true, End::Interrupted), (Verdict::Interrupted, Exit::Interrupted));
+    let mut report = report();
+    report.outcome.preparation_counts = true;
+    assert!(human(&report).contains("FAILED: a transfer failed that was to fill the device's"));
+}
+
+#[test]
+fn a_failure_that_never_happened_is_less_than_one_that_did() {
+    let missed = |failures, strict| {
+        verdict(|report| {
+            report.provoked.push(Provoked {
+                option: "fail=7".to_owned(),
+                what: "call",
+                happened: 0,
+                places: Vec::new(),
+                by_chance: false,
+                hint: "try another".to_owned(),
+            });
+            report.outcome.failures_total = failures;
+            report.strict = strict;
+        })
+    };
+    assert_eq!(missed(0, false), (Verdict::NotProvoked, Exit::Usage));
+    assert_eq!(missed(1, false), (Verdict::Corrupted, Exit::Failed));
+    assert_eq!(missed(0, true), (Verdict::NotProvoked, Exit::Usage));
+}

@@ -24,10 +24,10 @@ pub enum Verdict {
     DeviceNeverStopped,
     /// The driver counted fewer transfers on a path than it was asked for.
     WrongPath,
-    /// All is well, but a failure that was asked for never happened.
-    NotProvoked,
     /// A note or an odd count, and they were asked to count.
     NotFollowed,
+    /// All is well, but a failure that was asked for never happened.
+    NotProvoked,
     /// The device or the permission is missing.
     Unavailable,
     /// The user ended the run.
@@ -61,10 +61,10 @@ impl Verdict {
             Self::Corrupted
         } else if intact == 0 {
             Self::NothingRan
-        } else if provoked::missed(&report.provoked).is_some() {
-            Self::NotProvoked
         } else if report.strict && !(report.notes.is_empty() && outcome.accounts.is_empty()) {
             Self::NotFollowed
+        } else if provoked::missed(&report.provoked).is_some() {
+            Self::NotProvoked
         } else {
             Self::Intact
         }
