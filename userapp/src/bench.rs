@@ -38,8 +38,8 @@ pub struct Cell {
 /// What ended a bench before its plan was done.
 #[derive(Clone, Debug)]
 pub struct Trouble {
-    /// In this cell.
-    pub cell: Cell,
+    /// In this cell; `None` before the first one.
+    pub cell: Option<Cell>,
     /// What it means for the bench.
     pub verdict: Verdict,
     /// What happened, in a sentence with the next step.

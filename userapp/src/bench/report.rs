@@ -59,7 +59,10 @@ impl Bench {
             (_, Some(trouble), _) => {
                 let rule = trouble.violation.as_ref().map(|violation| violation.rule.as_str());
                 let what = rule.unwrap_or_else(|| trouble.text.lines().next().unwrap_or_default());
-                format!("{word} after {done} of {planned} lines: {what}")
+                match planned {
+                    0 => format!("{word} before the first line: {what}"),
+                    _ => format!("{word} after {done} of {planned} lines: {what}"),
+                }
             }
             (Verdict::RuleBroken, _, Some(note)) => {
                 format!("{word}: {}; the machine went on, {done} of {planned} lines", note.rule)
@@ -244,12 +247,12 @@ pub fn write_json(out: &mut dyn Write, bench: &Bench) -> io::Result<()> {
 }
 
 fn trouble(trouble: &Trouble) -> Value {
-    let cell = &trouble.cell;
+    let cell = trouble.cell.as_ref();
     json!({
-        "path": cell.route.option(),
-        "direction": cell.direction.title(),
-        "size_bytes": cell.size,
-        "depth": cell.depth,
+        "path": cell.map(|cell| cell.route.option()),
+        "direction": cell.map(|cell| cell.direction.title()),
+        "size_bytes": cell.map(|cell| cell.size),
+        "depth": cell.map(|cell| cell.depth),
         "text": trouble.text,
         "violation": trouble.violation,
         "replay": trouble.replay,

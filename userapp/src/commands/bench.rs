@@ -30,7 +30,17 @@ pub(super) fn run_on(
     out: &mut dyn Write,
 ) -> Result<Exit, AppError> {
     let html = NewFile::for_report(arguments.html.as_ref())?;
-    let reply = asked(target)?;
+    let reply = match asked(target) {
+        Err(error @ AppError::Target(TargetError::Stopped(_) | TargetError::NeverStopped(_))) => {
+            let mut bench = begun(arguments, target);
+            if !arguments.json {
+                write_head(out, &bench)?;
+            }
+            bench.trouble = Some(trouble(arguments, target, None, error));
+            return tell(arguments, &bench, html, out);
+        }
+        other => other?,
+    };
     let mismatch = |_| asking(NtStatus(status::REVISION_MISMATCH));
     let limits = reply.limits().map_err(mismatch)?;
     let plan = cells(&limits, &selection(arguments));
@@ -41,13 +51,38 @@ pub(super) fn run_on(
         )));
     }
     let bench = measure_all(arguments, target, (reply, limits), &plan, out)?;
+    tell(arguments, &bench, html, out)
+}
+
+/// Writes what a bench came to.
+fn tell(
+    arguments: &BenchArgs,
+    bench: &Bench,
+    html: Option<NewFile>,
+    out: &mut dyn Write,
+) -> Result<Exit, AppError> {
     if arguments.json {
-        write_json(out, &bench)?;
+        write_json(out, bench)?;
     } else {
-        write_end(out, &bench)?;
+        write_end(out, bench)?;
     }
-    let written = html.map_or(Ok(()), |file| file.finish_with(&page::page(&bench)));
+    let written = html.map_or(Ok(()), |file| file.finish_with(&page::page(bench)));
     end_with(bench.verdict().exit(), written)
+}
+
+/// A bench of which nothing is known yet.
+fn begun(arguments: &BenchArgs, target: &dyn Target) -> Bench {
+    Bench {
+        tested: target.describe(),
+        device: None,
+        threads: arguments.threads,
+        seconds: arguments.time.as_secs_f64(),
+        planned: 0,
+        measured: Vec::new(),
+        notes: Vec::new(),
+        provoked: Vec::new(),
+        trouble: None,
+    }
 }
 
 /// What the driver says about itself and its device.
@@ -82,17 +117,8 @@ fn measure_all(
     plan: &[Cell],
     out: &mut dyn Write,
 ) -> Result<Bench, AppError> {
-    let mut bench = Bench {
-        tested: target.describe(),
-        device: Some(reply),
-        threads: arguments.threads,
-        seconds: arguments.time.as_secs_f64(),
-        planned: plan.len(),
-        measured: Vec::new(),
-        notes: Vec::new(),
-        provoked: Vec::new(),
-        trouble: None,
-    };
+    let begun = begun(arguments, target);
+    let mut bench = Bench { device: Some(reply), planned: plan.len(), ..begun };
     if !arguments.json {
         write_head(out, &bench)?;
     }
@@ -114,7 +140,7 @@ fn measure_all(
             Ok(samples) => samples,
             Err(AppError::Interrupted(_)) => break,
             Err(error) => {
-                bench.trouble = Some(trouble(arguments, target, *cell, error));
+                bench.trouble = Some(trouble(arguments, target, Some(*cell), error));
                 break;
             }
         };
@@ -160,6 +186,9 @@ fn sample(
     samples.map_err(|flaw| {
         let what = match flaw {
             Flaw::Interrupted => return AppError::Interrupted(Fate::Dropped),
+            Flaw::Status(status) if status.is_cancelled() && interrupt::happened() => {
+                return AppError::Interrupted(Fate::Dropped);
+            }
             Flaw::Status(status) => return AppError::Request { what: "a transfer", status },
             Flaw::Wrong(at) => format!("byte {at} of a transfer is wrong"),
             _ => "the driver moved fewer bytes than it was asked for".to_owned(),
@@ -174,15 +203,20 @@ fn sample(
     })
 }
 
-/// What ended the bench in this cell, and how to come there again.
-fn trouble(arguments: &BenchArgs, target: &dyn Target, cell: Cell, error: AppError) -> Trouble {
+/// What ended the bench in this cell, or before the first one, and how to come there again.
+fn trouble(
+    arguments: &BenchArgs,
+    target: &dyn Target,
+    cell: Option<Cell>,
+    error: AppError,
+) -> Trouble {
+    let chosen = cell.map_or(String::new(), |Cell { route, direction, size, depth }| {
+        let (route, direction) = (route.option(), direction.title());
+        format!(" --paths {route} --directions {direction} --sizes {size} --depths {depth}")
+    });
     let replay = format!(
-        "dmaproof bench {} --paths {} --directions {} --sizes {} --depths {} --threads {} --time {}",
+        "dmaproof bench {}{chosen} --threads {} --time {}",
         target.options(),
-        cell.route.option(),
-        cell.direction.title(),
-        cell.size,
-        cell.depth,
         arguments.threads,
         describe::quoted(&humantime::format_duration(arguments.time).to_string())
     );

@@ -514,6 +514,26 @@ fn a_sweep_needs_a_simulated_machine() {
 }
 
 #[test]
+fn a_bench_of_a_machine_that_stops_at_once_says_so_in_every_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    let target = MemoryTarget::new().that_never_stops();
+    let arguments = ["bench", "--json", "--html", page.to_str().unwrap()];
+    let (result, text) = app(&target, &arguments);
+    assert_eq!(exit(result), Exit::Failed);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (&value["verdict"], &value["cells_planned"]),
+        (&"device-never-stopped".into(), &0.into())
+    );
+    assert_eq!(value["trouble"]["path"], Value::Null);
+    let page = fs::read_to_string(&page).unwrap();
+    assert!(page.contains("NEVER STOPPED before the first line"), "{page}");
+    let (_, text) = app(&target, &arguments[..1]);
+    assert!(text.lines().last().unwrap().starts_with("NEVER STOPPED before"), "{text}");
+}
+
+#[test]
 #[cfg(unix)]
 fn a_page_that_cannot_be_written_at_the_end_hides_no_failure() {
     let folder = tempfile::tempdir().unwrap();
