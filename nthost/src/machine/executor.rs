@@ -5,6 +5,8 @@
 //! waiting thread runs the machine itself; [`super::deterministic`] runs one task at a time and
 //! asks the machine's policy for the next one.
 
+use std::sync::atomic::Ordering;
+
 use super::footprint::Footprint;
 use super::interrupts::Taken;
 use super::{DISPATCH, Kernel, context};
@@ -174,10 +176,24 @@ impl Kernel {
 
     /// Runs the next DPC of the calling thread's processor; `false` if there is none.
     pub(super) fn run_dpc(&self) -> bool {
-        let Some(dpc) = self.processor().take_dpc() else { return false };
+        let processor = self.processor();
+        let Some(dpc) = processor.take_dpc() else { return false };
         self.about(dpc.argument);
         self.at_irql(DISPATCH, || (dpc.run)(self, dpc.argument));
+        processor.dpc_ends();
+        if self.flushing.load(Ordering::SeqCst) != 0 {
+            self.poke();
+        }
         true
+    }
+
+    /// Waits until every DPC that is queued now has run.
+    pub(super) fn flush_dpcs(&self) {
+        self.flushing.fetch_add(1, Ordering::SeqCst);
+        for processor in &self.processors {
+            self.wait(None, || processor.is_through_with_dpcs());
+        }
+        self.flushing.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Lets the next timer expire; `false` if none is due.

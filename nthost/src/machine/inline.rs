@@ -2,11 +2,13 @@
 //!
 //! There is no idle thread: interrupts, DPCs and timers run nested on the thread that holds the
 //! processor, at the boundaries of kernel-mode code. What is for a processor that nobody holds is
-//! done by whoever comes by, in that one's place. A thread that waits runs whatever can run until its
+//! done by whoever comes by, in that one's place; also what is for a processor that an outer frame
+//! of the same thread holds, which acts for another one now. A thread that waits runs whatever can run until its
 //! condition holds, and if nothing can run and every other thread waits too, it moves the clock
 //! to the next timer. Under the straight scheduler that thread is the only one.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -99,14 +101,25 @@ impl Kernel {
         });
         let Some(other) = other else { return };
         let saved = context::save();
-        context::with(|c| c.processor.set(other));
-        body();
-        self.service_inline();
+        self.act_for(other, || {
+            body();
+            self.service_inline();
+        });
         // Waiting may have moved the body to another processor.
         let other = context::with(|c| c.processor.get());
         context::restore(saved);
         // SAFETY: acquired above by this thread, or by its last wait in place of that one.
         unsafe { self.processors[other].release() };
+    }
+
+    /// Runs `body` as another processor, which the calling thread holds besides its own.
+    fn act_for<R>(&self, other: usize, body: impl FnOnce() -> R) -> R {
+        let here = context::with(|c| c.processor.replace(other));
+        let outer = context::with(|c| c.outer.get());
+        context::with(|c| c.outer.set(outer & !bit(other) | bit(here)));
+        let result = body();
+        context::with(|c| c.outer.set(outer));
+        result
     }
 
     /// Parks this thread for ever.
@@ -119,7 +132,8 @@ impl Kernel {
     }
 
     pub(super) fn spin_inline(&self, condition: &dyn Fn() -> bool) -> bool {
-        /// Iterations after which a spinning thread lets others run.
+        /// Iterations after which a spinning thread lets others run: other threads, and what may
+        /// interrupt its processor, for which whoever holds the lock may wait.
         const SPINS: u32 = 64;
         if self.options.scheduling == Scheduling::Straight {
             return false;
@@ -129,6 +143,7 @@ impl Kernel {
             self.park_if_stopped();
             spins = spins.wrapping_add(1);
             if spins.is_multiple_of(SPINS) {
+                self.service_inline();
                 std::thread::yield_now();
             } else {
                 std::hint::spin_loop();
@@ -137,13 +152,19 @@ impl Kernel {
         true
     }
 
-    /// Takes a free processor, or waits for the preferred one, which this thread must not hold.
+    /// Takes a free processor, or waits for the preferred one, if no other comes free before it: one
+    /// that an outer frame of a waiting thread holds may wait for this thread.
     fn acquire_processor(&self, preferred: usize) -> usize {
-        self.try_processors(preferred).unwrap_or_else(|| {
-            let preferred = preferred % self.processors.len();
-            self.processors[preferred].acquire();
-            preferred
-        })
+        const PATIENCE: Duration = Duration::from_millis(1);
+        let preferred = preferred % self.processors.len();
+        loop {
+            if let Some(free) = self.try_processors(preferred) {
+                return free;
+            }
+            if self.processors[preferred].acquire_within(PATIENCE) {
+                return preferred;
+            }
+        }
     }
 
     /// Runs whatever may interrupt the calling thread at its level: interrupts above it, DPCs and
@@ -264,28 +285,34 @@ impl Kernel {
         serviced || item.is_some()
     }
 
-    /// Takes one interrupt or DPC of a processor that nobody holds, as that processor; `false` if
-    /// there is none. Only what could interrupt the calling thread as well, at its level `irql`: what
-    /// it holds may be needed.
+    /// Takes one interrupt or DPC of a processor that nobody holds, or that is the calling thread's
+    /// as well, as that processor; `false` if there is none. Only what could interrupt the calling
+    /// thread as well, at its level `irql`: what it holds may be needed.
     fn stand_in(&self, irql: u8) -> bool {
-        let here = context::with(|c| c.processor.get());
+        let (here, outer) = context::with(|c| (c.processor.get(), c.outer.get()));
         let pending = self.interrupts.any_pending();
-        let wanted = |index: usize| {
+        let wanted = |index: usize, irql: u8| {
             let urgent = || self.interrupts.most_urgent(index, 0);
             (pending && urgent().is_some_and(|(_, level)| level > irql))
                 || (irql < DISPATCH && self.processors[index].has_dpc())
         };
         for (index, processor) in self.processors.iter().enumerate() {
-            if index == here || !wanted(index) || !processor.try_acquire() {
+            let own = outer & bit(index) != 0;
+            let irql = if own { irql.max(processor.irql()) } else { irql };
+            if index == here || !wanted(index, irql) || !(own || processor.try_acquire()) {
                 continue;
             }
-            context::with(|c| c.processor.set(index));
-            let before = processor.set_irql(irql);
-            let ran = self.run_interrupt(irql) || (irql < DISPATCH && self.run_dpc());
-            processor.set_irql(before);
+            let ran = self.act_for(index, || {
+                let before = processor.set_irql(irql);
+                let ran = self.run_interrupt(irql) || (irql < DISPATCH && self.run_dpc());
+                processor.set_irql(before);
+                ran
+            });
             context::with(|c| c.processor.set(here));
-            // SAFETY: acquired above by this thread.
-            unsafe { processor.release() };
+            if !own {
+                // SAFETY: acquired above by this thread.
+                unsafe { processor.release() };
+            }
             if ran {
                 return true;
             }
@@ -346,6 +373,12 @@ impl Kernel {
         self.clock.cancel(token);
         jumped
     }
+}
+
+/// A processor in a set of them; none for one beyond the set.
+fn bit(processor: usize) -> u64 {
+    // CAST: a few.
+    1u64.checked_shl(processor as u32).unwrap_or(0)
 }
 
 /// A timer whose only purpose is that the clock stops there.

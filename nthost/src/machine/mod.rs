@@ -16,6 +16,8 @@ pub(crate) mod processor;
 mod profile;
 mod recording;
 mod strategies;
+#[cfg(test)]
+mod tests;
 mod threads;
 
 pub(crate) use executor::Wait;
@@ -86,6 +88,8 @@ pub(crate) struct Kernel {
     /// The deterministic scheduler, if it is this machine's.
     scheduler: Option<Box<deterministic::Scheduler>>,
     idle: inline::Idle,
+    /// Who waits for DPCs to end.
+    flushing: std::sync::atomic::AtomicUsize,
     work: Mutex<std::collections::VecDeque<Deferred>>,
     /// Worker threads so far.
     workers: std::sync::atomic::AtomicUsize,
@@ -186,6 +190,7 @@ impl Kernel {
             stopped: AtomicBool::new(false),
             scheduler: options.scheduler().map(Box::new),
             idle: inline::Idle::default(),
+            flushing: std::sync::atomic::AtomicUsize::new(0),
             work: Mutex::new(std::collections::VecDeque::with_capacity(32)),
             workers: std::sync::atomic::AtomicUsize::new(0),
             harness: (Mutex::new(()), Condvar::new()),
