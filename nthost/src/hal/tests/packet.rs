@@ -397,7 +397,8 @@ fn overtake(seed: u64, answer: IO_ALLOCATION_ACTION) -> Result<bool, RuleId> {
     let slot = machine.plug(Box::new(Still)).expect("there is room").0;
     let story = Arc::new(Overtaken { stage: AtomicUsize::new(0), answer });
     let kernel = &*machine.kernel;
-    let adapter = kernel.kernel_mode(|| Rig { kernel, slot }.adapter(narrow()).0).expose_provenance();
+    let adapter =
+        kernel.kernel_mode(|| Rig { kernel, slot }.adapter(narrow()).0).expose_provenance();
     let adapter = move || std::ptr::with_exposed_provenance_mut(adapter);
     let told = Arc::clone(&story);
     let running = machine.spawn(move |m| {
