@@ -21,6 +21,8 @@ use crate::{NtStatus, io};
 #[derive(Debug)]
 pub(crate) struct FileState {
     pub device: Handle,
+    /// The device's slot.
+    pub slot: Option<usize>,
     /// What the device was created with.
     pub settings: Arc<Settings>,
     access: Access,
@@ -159,6 +161,7 @@ impl Machine {
         let kernel = &*self.kernel;
         let state = Arc::new(FileState {
             device,
+            slot: kernel.pnp.slot_of_object(kernel, device),
             settings: kernel.wdf.settings(device),
             access,
             object: Mutex::new(None),

@@ -285,6 +285,10 @@ impl Interrupts {
         let masked = this.unclaimed.load(Ordering::Relaxed) >= STORM;
         if this.level && this.asserted.load(Ordering::Acquire) && !masked {
             self.set_pending(line);
+            // Another processor may have let it fall in between.
+            if !this.asserted.load(Ordering::Acquire) {
+                self.clear_pending(line);
+            }
         }
         !this.level || this.endless.fetch_add(1, Ordering::Relaxed) < ENDLESS
     }
