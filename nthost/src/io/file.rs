@@ -150,7 +150,9 @@ impl Machine {
         if granted == Access::NONE || !granted.contains(access) {
             return Err(NtStatus(k::STATUS_ACCESS_DENIED));
         }
-        kernel.pnp.handle_opened(device);
+        if !kernel.pnp.handle_opened(kernel, device) {
+            return Err(NtStatus(k::STATUS_OBJECT_NAME_NOT_FOUND));
+        }
         self.open_device(device, access).inspect_err(|_| {
             kernel.kernel_mode(|| kernel.pnp.last_handle_closed(kernel, device));
         })

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::footprint::Footprint;
 use super::interrupts::Taken;
+use super::processor::Processor;
 use super::{DISPATCH, Kernel, context};
 use crate::RuleId;
 use crate::machine::clock::Deferred;
@@ -180,10 +181,7 @@ impl Kernel {
         let Some(dpc) = processor.take_dpc() else { return false };
         self.about(dpc.argument);
         self.at_irql(DISPATCH, || (dpc.run)(self, dpc.argument));
-        processor.dpc_ends();
-        if self.flushing.load(Ordering::SeqCst) != 0 {
-            self.poke();
-        }
+        self.dpc_ended(processor);
         true
     }
 
@@ -196,12 +194,27 @@ impl Kernel {
         self.flushing.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Lets the next timer expire; `false` if none is due.
+    fn dpc_ended(&self, processor: &Processor) {
+        processor.set_in_dpc(false);
+        if self.flushing.load(Ordering::SeqCst) != 0 {
+            self.poke();
+        }
+    }
+
+    /// Lets the next timer expire, which is a DPC; `false` if none is due.
     pub(super) fn run_timer(&self) -> bool {
-        let Some(work) = self.clock.take_due() else { return false };
-        self.about(work.argument);
-        self.at_irql(DISPATCH, || (work.run)(self, work.argument));
-        true
+        if !self.clock.is_due() {
+            return false;
+        }
+        let processor = self.processor();
+        processor.set_in_dpc(true);
+        let due = self.clock.take_due();
+        if let Some(work) = due {
+            self.about(work.argument);
+            self.at_irql(DISPATCH, || (work.run)(self, work.argument));
+        }
+        self.dpc_ended(processor);
+        due.is_some()
     }
 
     /// Takes the next work item.

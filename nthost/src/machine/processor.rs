@@ -18,8 +18,8 @@ pub(crate) struct Processor {
     irql: AtomicU8,
     /// DPCs waiting, so that the common case is one load.
     waiting: AtomicU32,
-    /// One runs: set before it is no longer counted as waiting.
-    runs_dpc: AtomicBool,
+    /// One runs, or an expired timer: set before it is no longer waiting elsewhere.
+    in_dpc: AtomicBool,
     dpcs: Mutex<VecDeque<Deferred>>,
 }
 
@@ -35,7 +35,7 @@ impl Processor {
             lock: RawMutex::INIT,
             irql: AtomicU8::new(0),
             waiting: AtomicU32::new(0),
-            runs_dpc: AtomicBool::new(false),
+            in_dpc: AtomicBool::new(false),
             dpcs: Mutex::new(VecDeque::with_capacity(64)),
         }
     }
@@ -108,24 +108,24 @@ impl Processor {
         self.waiting.load(Ordering::Acquire) != 0
     }
 
-    /// Takes the next DPC; [`Processor::dpc_ends`] follows.
+    /// Takes the next DPC; the processor is in it from now on.
     pub(super) fn take_dpc(&self) -> Option<Deferred> {
         if !self.has_dpc() {
             return None;
         }
         let dpc = self.dpcs.lock().pop_front()?;
-        self.runs_dpc.store(true, Ordering::SeqCst);
+        self.set_in_dpc(true);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         Some(dpc)
     }
 
-    /// The DPC that was taken has returned.
-    pub(super) fn dpc_ends(&self) {
-        self.runs_dpc.store(false, Ordering::SeqCst);
+    /// A DPC, or what is like one, begins or has returned.
+    pub(super) fn set_in_dpc(&self, inside: bool) {
+        self.in_dpc.store(inside, Ordering::SeqCst);
     }
 
     /// Whether no DPC waits, and none runs.
     pub(super) fn is_through_with_dpcs(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst) == 0 && !self.runs_dpc.load(Ordering::SeqCst)
+        self.waiting.load(Ordering::SeqCst) == 0 && !self.in_dpc.load(Ordering::SeqCst)
     }
 }

@@ -237,6 +237,9 @@ fn nobody_waits_for_a_processor_whose_thread_waits_for_him() {
         m.kernel.poke();
     });
     let (over, ended) = std::sync::mpsc::channel();
-    std::thread::spawn(move || over.send(join([acts, idles, late])));
+    std::thread::spawn(move || {
+        join([acts, idles, late]);
+        over.send(())
+    });
     ended.recv_timeout(PATIENCE).expect("all of them go on");
 }
