@@ -3,7 +3,7 @@
 // UNSAFETY: kernel functions are called as drivers call them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -58,34 +58,55 @@ unsafe extern "C" fn routine(_: PRKDPC, _: PVOID, _: PVOID, _: PVOID) {
     ENDED.fetch_add(1, Ordering::SeqCst);
 }
 
-#[test]
-fn a_flush_of_the_dpcs_waits_for_those_that_run() {
-    let _turn = TURN.lock();
+fn expired(_: &Kernel, _: usize) {
+    let none: PVOID = std::ptr::null_mut();
+    // SAFETY: the routine looks at none of its arguments.
+    unsafe { routine(none.cast(), none, none, none) };
+}
+
+/// Flushes the DPCs while another processor begins one as `begin` says; how often it was under way.
+fn flush_while(begin: fn(&Kernel)) -> usize {
+    let seen = Arc::new(AtomicUsize::new(0));
     for seed in 0..300 {
+        // The last machine may have ended before its DPC.
+        UNDER_WAY.store(0, Ordering::SeqCst);
         ENDED.store(0, Ordering::SeqCst);
         let machine = deterministic(2, seed);
-        let queued = Arc::new(AtomicBool::new(false));
-        let tell = Arc::clone(&queued);
-        let queues = spawn(&machine, move |kernel| {
-            let object: PRKDPC = Box::leak(Box::new(KDPC::default()));
-            let none = std::ptr::null_mut();
-            // SAFETY: a DPC object that is never freed, and a routine of the right type.
-            unsafe { KeInitializeDpc(kernel, object, Some(routine), none) }.expect("it is one");
-            // SAFETY: as above.
-            unsafe { KeInsertQueueDpc(kernel, object, none, none) }.expect("it is one");
-            tell.store(true, Ordering::SeqCst);
+        let begins = spawn(&machine, move |kernel| {
+            begin(kernel);
             (0..4).for_each(|_| call());
         });
+        let count = Arc::clone(&seen);
         let flushes = spawn(&machine, move |kernel| {
-            call();
-            let before = queued.load(Ordering::SeqCst);
+            (0..3).for_each(|_| call());
+            let runs = UNDER_WAY.load(Ordering::SeqCst) != 0;
             // SAFETY: at PASSIVE_LEVEL.
             unsafe { KeFlushQueuedDpcs(kernel) }.expect("it is a proper call");
             let ended = ENDED.load(Ordering::SeqCst);
-            assert!(!before || ended == 1, "seed {seed}");
+            assert!(!runs || ended == 1, "seed {seed}");
+            count.fetch_add(usize::from(runs), Ordering::SeqCst);
         });
-        join([queues, flushes]);
+        join([begins, flushes]);
     }
+    seen.load(Ordering::SeqCst)
+}
+
+#[test]
+fn a_flush_of_the_dpcs_waits_for_those_that_run() {
+    let _turn = TURN.lock();
+    let dpcs = flush_while(|kernel| {
+        let object: PRKDPC = Box::leak(Box::new(KDPC::default()));
+        let none = std::ptr::null_mut();
+        // SAFETY: a DPC object that is never freed, and a routine of the right type.
+        unsafe { KeInitializeDpc(kernel, object, Some(routine), none) }.expect("it is one");
+        // SAFETY: as above.
+        unsafe { KeInsertQueueDpc(kernel, object, none, none) }.expect("it is one");
+    });
+    let timers = flush_while(|kernel| {
+        kernel.clock.start(kernel.clock.now(), Deferred { run: expired, argument: 0 });
+        kernel.poke();
+    });
+    assert!(dpcs > 0 && timers > 0, "{dpcs} and {timers} were under way");
 }
 
 #[test]
