@@ -196,6 +196,10 @@ impl Kernel {
 
     fn dpc_ended(&self, processor: &Processor) {
         processor.set_in_dpc(false);
+        self.tell_flushing();
+    }
+
+    fn tell_flushing(&self) {
         if self.flushing.load(Ordering::SeqCst) != 0 {
             self.poke();
         }
@@ -217,9 +221,28 @@ impl Kernel {
         due.is_some()
     }
 
-    /// Takes the next work item.
+    /// Takes the next work item; [`Kernel::run_work`] follows.
     pub(super) fn next_work(&self) -> Option<Deferred> {
-        self.work.lock().pop_front()
+        self.working.fetch_add(1, Ordering::SeqCst);
+        let item = self.work.lock().pop_front();
+        if item.is_none() {
+            self.working.fetch_sub(1, Ordering::SeqCst);
+        }
+        item
+    }
+
+    /// Runs a work item that was taken.
+    pub(super) fn run_work(&self, item: Deferred) {
+        (item.run)(self, item.argument);
+        self.working.fetch_sub(1, Ordering::SeqCst);
+        self.tell_flushing();
+    }
+
+    /// Waits until no work item waits, and none is under way.
+    pub(crate) fn finish_work(&self, deadline: Option<u64>) {
+        self.flushing.fetch_add(1, Ordering::SeqCst);
+        self.wait(deadline, || !self.work_waits() && self.working.load(Ordering::SeqCst) == 0);
+        self.flushing.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Whether a work item waits.

@@ -280,7 +280,7 @@ impl Kernel {
         let serviced = self.service_inline();
         let item = self.next_work();
         if let Some(item) = item {
-            (item.run)(self, item.argument);
+            self.run_work(item);
         }
         serviced || item.is_some()
     }

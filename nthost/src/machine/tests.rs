@@ -13,6 +13,7 @@ use super::clock::Deferred;
 use super::ddi::{KeFlushQueuedDpcs, KeInitializeDpc, KeInsertQueueDpc};
 use super::interrupts::{Handler, LineId, Targets};
 use super::{DISPATCH, Kernel, Wait};
+use crate::memory::ddi::{ExAllocatePool2, ExFreePoolWithTag};
 use crate::wdf::helpers::dpc::Once;
 use crate::{Builder, Machine, Policy, Profile, Running, Scheduling};
 
@@ -263,4 +264,31 @@ fn nobody_waits_for_a_processor_whose_thread_waits_for_him() {
         over.send(())
     });
     ended.recv_timeout(PATIENCE).expect("all of them go on");
+}
+
+/// A work item of the host's that has something for a while.
+fn holds_memory(kernel: &Kernel, _: usize) {
+    // SAFETY: the arguments are a driver's.
+    let block = unsafe { ExAllocatePool2(kernel, POOL_FLAG_NON_PAGED, 100, 0x7473_6554) };
+    let block = block.expect("it is a proper call");
+    UNDER_WAY.store(1, Ordering::SeqCst);
+    (0..20).for_each(|_| call());
+    // SAFETY: as above.
+    unsafe { ExFreePoolWithTag(kernel, block, 0x7473_6554) }.expect("it is a proper call");
+    UNDER_WAY.store(0, Ordering::SeqCst);
+}
+
+#[test]
+fn what_a_work_item_has_when_a_machine_is_shut_down_is_no_leak() {
+    let _turn = TURN.lock();
+    for seed in 0..100 {
+        UNDER_WAY.store(0, Ordering::SeqCst);
+        let machine = deterministic(2, seed);
+        let ends = machine.run(|m| {
+            m.kernel.queue_work(Deferred { run: holds_memory, argument: 0 });
+            m.shut_down();
+        });
+        ends.unwrap_or_else(|stopped| panic!("seed {seed}: {stopped}"));
+        assert_eq!(UNDER_WAY.load(Ordering::SeqCst), 0);
+    }
 }

@@ -57,6 +57,8 @@ pub(super) fn shut_down(kernel: &Kernel) {
 
 /// Stops the machine at the first leak, unless it is what a driver rightly abandoned.
 fn check(kernel: &Kernel) {
+    // What a worker is about to give back is no leak.
+    kernel.finish_work(super::patience(kernel));
     if let Err(violation) = kernel.hal.settle(kernel) {
         kernel.stop(violation);
     }
