@@ -16,7 +16,7 @@ pub(crate) mod processor;
 mod profile;
 mod recording;
 mod strategies;
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod tests;
 mod threads;
 
