@@ -5,7 +5,8 @@
 //! done by whoever comes by, in that one's place; also what is for a processor that an outer frame
 //! of the same thread holds, which acts for another one now. A thread that waits runs whatever can run until its
 //! condition holds, and if nothing can run and every other thread waits too, it moves the clock
-//! to the next timer. Under the straight scheduler that thread is the only one.
+//! to the next timer. Under the straight scheduler that thread is the only one; else a work item that
+//! comes while a thread waits in kernel mode has one of its own.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -257,12 +258,12 @@ impl Kernel {
     /// Runs one batch of work on a free processor; `false` if there was none.
     fn run_something(&self) -> bool {
         if context::current().is_some() {
-            return self.run_here();
+            return self.run_here(|item| self.hand_over(item));
         }
         if !self.has_work() {
             return false;
         }
-        let (inside, outside) = self.enter(|| self.run_here());
+        let (inside, outside) = self.enter(|| self.run_here(|item| self.run_work(item)));
         let ran = inside || outside;
         // Only then: a thread that could run nothing must not wake itself.
         if ran && self.has_work() {
@@ -271,18 +272,41 @@ impl Kernel {
         ran
     }
 
-    /// Whether something ran. Work that waits on a processor somebody holds, an outer frame of
-    /// this thread perhaps, is not for this thread to run.
-    fn run_here(&self) -> bool {
+    /// Whether something ran, or `work` was given a work item. Work that waits on a processor
+    /// somebody holds, an outer frame of this thread perhaps, is not for this thread to run.
+    fn run_here(&self, work: impl FnOnce(Deferred)) -> bool {
         if self.irql() >= DISPATCH {
             return false;
         }
         let serviced = self.service_inline();
         let item = self.next_work();
         if let Some(item) = item {
-            self.run_work(item);
+            work(item);
         }
         serviced || item.is_some()
+    }
+
+    /// Has a worker thread run a work item, and what comes after it: the calling thread is in the
+    /// middle of something, for whose end the item may wait. The straight scheduler has no other.
+    fn hand_over(&self, item: Deferred) {
+        let machine = self.this.upgrade();
+        let threads = self.options.scheduling != Scheduling::Straight;
+        let Some(machine) = machine.filter(|_| threads) else { return self.run_work(item) };
+        let number = self.thread_joins();
+        let worker = move || {
+            context::with(|c| c.thread.set(number));
+            let mut next = Some(item);
+            while let Some(item) = next {
+                machine.enter_inline(|| machine.run_work(item));
+                next = machine.next_work();
+            }
+            machine.thread_leaves();
+        };
+        std::thread::Builder::new()
+            .name(format!("worker {number}"))
+            .stack_size(4 << 20)
+            .spawn(worker)
+            .expect("the system has no thread to give");
     }
 
     /// Takes one interrupt or DPC of a processor that nobody holds, or that is the calling thread's

@@ -2,8 +2,8 @@
 
 // UNSAFETY: kernel functions are called as drivers call them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -15,6 +15,7 @@ use super::interrupts::{Handler, LineId, Targets};
 use super::{DISPATCH, Kernel, Wait};
 use crate::memory::ddi::{ExAllocatePool2, ExFreePoolWithTag};
 use crate::wdf::helpers::dpc::Once;
+use crate::wdf::helpers::lock::CallbackLock;
 use crate::{Builder, Machine, Policy, Profile, Running, Scheduling};
 
 /// What the tests' routines share is the process's: one test at a time.
@@ -290,5 +291,36 @@ fn what_a_work_item_has_when_a_machine_is_shut_down_is_no_leak() {
         });
         ends.unwrap_or_else(|stopped| panic!("seed {seed}: {stopped}"));
         assert_eq!(UNDER_WAY.load(Ordering::SeqCst), 0);
+    }
+}
+
+/// The callback lock of a device with execution level Passive.
+static LOCK: LazyLock<CallbackLock> = LazyLock::new(|| {
+    let lock = CallbackLock::default();
+    lock.set_passive(true);
+    lock
+});
+
+fn serialised(kernel: &Kernel, _: usize) {
+    LOCK.with(kernel, || {
+        ENDED.fetch_add(1, Ordering::SeqCst);
+    });
+}
+
+#[test]
+fn a_work_item_waits_for_a_callback_that_waits() {
+    let _turn = TURN.lock();
+    for machine in [threads(2), deterministic(2, 0)] {
+        ENDED.store(0, Ordering::SeqCst);
+        join([spawn(&machine, |kernel| {
+            LOCK.with(kernel, || {
+                kernel.queue_work(Deferred { run: serialised, argument: 0 });
+                let due = kernel.clock.now() + 1_000_000;
+                assert_eq!(kernel.wait(Some(due), || false), Wait::TimedOut);
+                assert_eq!(ENDED.load(Ordering::SeqCst), 0, "the lock is held");
+            });
+            let ended = || ENDED.load(Ordering::SeqCst) == 1;
+            assert_eq!(kernel.wait(None, ended), Wait::Satisfied);
+        })]);
     }
 }
