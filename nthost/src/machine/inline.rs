@@ -2,11 +2,11 @@
 //!
 //! There is no idle thread: interrupts, DPCs and timers run nested on the thread that holds the
 //! processor, at the boundaries of kernel-mode code. What is for a processor that nobody holds is
-//! done by whoever comes by, in that one's place; also what is for a processor that an outer frame
-//! of the same thread holds, which acts for another one now. A thread that waits runs whatever can run until its
-//! condition holds, and if nothing can run and every other thread waits too, it moves the clock
-//! to the next timer. Under the straight scheduler that thread is the only one; else a work item that
-//! comes while a thread waits in kernel mode has one of its own.
+//! done by whoever comes by, in that one's place; so is what is for a processor of the same thread's
+//! that acts for another one now. A thread that waits runs whatever can run until its condition
+//! holds, and if nothing can run and every other thread waits too, it moves the clock to the next
+//! timer. Under the straight scheduler that thread is the only one; else a work item that comes
+//! while a thread waits in kernel mode has a thread of its own.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
