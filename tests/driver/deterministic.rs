@@ -30,6 +30,35 @@ fn every_path_moves_data_in_any_order() {
     }
 }
 
+#[test]
+fn what_the_system_brings_late_goes_back_before_the_device_is_released() {
+    for seed in 0..500 {
+        let scheduling = Scheduling::Deterministic { processors: 4, policy: Policy::Random };
+        let machine = x64().map_registers(Some(1)).seed(seed).scheduling(scheduling).build();
+        let ended = machine.run(|m| {
+            m.load("dmaproof", dmaproof_driver::driver_entry).expect("the driver loads");
+            let slot = m.plug(Box::new(Edu::new(EduConfig::default()))).expect("it starts");
+            let file = Arc::new(open(m));
+            let threads: Vec<_> = [Path::Packet, Path::ScatterGather, Path::ScatterGather]
+                .into_iter()
+                .enumerate()
+                .map(|(number, path)| {
+                    let file = Arc::clone(&file);
+                    m.spawn(move |_| one_thread(&file, number, path))
+                })
+                .collect();
+            for _ in 0..3 {
+                m.stop_device(slot).expect("nobody refuses");
+                m.restart(slot).expect("it starts again");
+            }
+            threads.into_iter().for_each(|thread| drop(thread.join().expect("no rule is broken")));
+            drop(file);
+            m.shut_down();
+        });
+        ended.unwrap_or_else(|stopped: Stopped| panic!("seed {seed}: {stopped}"));
+    }
+}
+
 /// What can be seen of a run.
 #[derive(Debug, PartialEq)]
 struct Seen {

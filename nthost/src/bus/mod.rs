@@ -34,6 +34,8 @@ pub(crate) struct Function {
     model: Mutex<Box<dyn Device>>,
     /// False after a surprise removal: registers read all ones, the model does not run.
     present: AtomicBool,
+    /// Bytes read from its registers outside of interrupt handlers.
+    bytes_read: AtomicU64,
     /// The last register write: what the device does after it belongs to another transfer.
     last_write: AtomicU64,
     silence: Silence,
@@ -162,8 +164,6 @@ pub(crate) struct Bus {
     mappings: registers::Mappings,
     /// Numbers register writes, and flushes of common buffers between them.
     sequence: AtomicU64,
-    /// Bytes read from registers outside of interrupt handlers.
-    bytes_read: AtomicU64,
 }
 
 impl Bus {
@@ -174,7 +174,6 @@ impl Bus {
             next_window: AtomicU64::new(WINDOWS),
             mappings: registers::Mappings::default(),
             sequence: AtomicU64::new(0),
-            bytes_read: AtomicU64::new(0),
         }
     }
 
@@ -202,6 +201,7 @@ impl Bus {
             system: model.system(),
             model: Mutex::new(model),
             present: AtomicBool::new(true),
+            bytes_read: AtomicU64::new(0),
             last_write: AtomicU64::new(0),
             silence: Silence::new(),
         }));
@@ -303,6 +303,12 @@ impl Bus {
             deadline.store(u64::MAX, Ordering::SeqCst);
         }
         due
+    }
+
+    /// Bytes read so far from the registers of the device in a slot, outside of interrupt handlers.
+    fn bytes_read(&self, slot: usize) -> u64 {
+        let slots = self.slots.read();
+        slots.functions.get(slot).map_or(0, |function| function.bytes_read.load(Ordering::Relaxed))
     }
 
     /// The number of the last register write to the device in a slot.

@@ -110,7 +110,7 @@ impl Kernel {
         let (mapping, offset) = self.register(address, size)?;
         self.clock.pass(ACCESS_NS);
         if self.irql() <= DISPATCH {
-            self.bus.bytes_read.fetch_add(u64::from(size), Ordering::Relaxed);
+            mapping.function.bytes_read.fetch_add(u64::from(size), Ordering::Relaxed);
         }
         let value = mapping.function.read(self, mapping.bar, offset, size) & all_ones(size);
         let (answered, present) = (value != all_ones(size), mapping.function.is_present());
@@ -118,10 +118,11 @@ impl Kernel {
         Ok(value)
     }
 
-    /// What the devices have done so far, for telling programmed reads from DMA (DMA-86).
-    pub(crate) fn device_activity(&self) -> Activity {
+    /// What was done so far with the device in a slot, and what all devices did, for telling
+    /// programmed reads from DMA (DMA-86).
+    pub(crate) fn device_activity(&self, slot: Option<usize>) -> Activity {
         Activity {
-            read: self.bus.bytes_read.load(Ordering::Relaxed),
+            read: slot.map_or(0, |slot| self.bus.bytes_read(slot)),
             mastered: self.hal.mastered(),
         }
     }

@@ -74,6 +74,10 @@ impl Bus for View<'_> {
         self.kernel.touch(Thing::Line(self.function.line.number()));
         if asserted {
             self.kernel.interrupts.raise(self.function.line);
+            // It may have vanished while its model was at work, and let the line fall before.
+            if !self.function.is_present() {
+                self.kernel.interrupts.lower(self.function.line);
+            }
             self.kernel.poke();
         } else {
             self.kernel.interrupts.lower(self.function.line);

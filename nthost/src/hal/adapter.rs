@@ -84,13 +84,23 @@ pub(super) enum Channel {
     Running {
         grant: usize,
         device: usize,
-        /// What it was started for is over already, and its registers are freed.
-        freed: bool,
+        /// What it was started for is over already, and freed.
+        freed: Freed,
     },
     /// Until FreeAdapterChannel or FreeAdapterObject.
     Held {
         grant: usize,
     },
+}
+
+/// What another processor freed while AdapterControl runs, which has to answer accordingly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Freed {
+    Nothing,
+    /// Map registers that the routine keeps: DeallocateObjectKeepRegisters.
+    Registers,
+    /// The channel that it keeps: KeepObject.
+    Channel,
 }
 
 /// Map registers granted to the driver.

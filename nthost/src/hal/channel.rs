@@ -9,7 +9,7 @@
 
 use wdk_lite::*;
 
-use super::adapter::{Adapter, Channel, State, base_of};
+use super::adapter::{Adapter, Channel, Freed, State, base_of};
 use super::system::{Slave, holder};
 use super::waiting::{Device, Opaque, Waiting};
 use crate::RuleId;
@@ -85,14 +85,15 @@ pub(crate) unsafe fn FreeMapRegisters(
             let violation = broken(RuleId::Dma42, message).from(origin);
             return Err(violation.code(0xE6, [0x05, excess.into(), 0, 0]));
         }
-        let inside = context::with(|c| c.callback.get()) == "DRIVER_CONTROL";
         let held = match &mut state.channel {
             Channel::Held { grant: held } => *held == grant,
-            Channel::Running { grant: held, .. } if inside => *held == grant,
+            Channel::Running { grant: held, .. } if is_inside() => *held == grant,
             // The transfer that the routine started may be over on another processor before it
             // has returned; what it answers then decides whether this was right.
             Channel::Running { grant: held, freed, .. } => {
-                *freed |= *held == grant;
+                if *held == grant && *freed == Freed::Nothing {
+                    *freed = Freed::Registers;
+                }
                 false
             }
             Channel::Free => false,
@@ -111,7 +112,13 @@ pub(crate) unsafe fn FreeMapRegisters(
     Ok(())
 }
 
-/// Releases the held channel, with its registers if `registers`.
+/// Whether the caller is in an AdapterControl routine.
+fn is_inside() -> bool {
+    context::with(|c| c.callback.get()) == "DRIVER_CONTROL"
+}
+
+/// Releases the held channel, with its registers if `registers`. It is held, too, while the routine
+/// that keeps it has not returned on another processor, as for [`FreeMapRegisters`].
 pub(super) fn free_channel(
     kernel: &Kernel,
     adapter: &Adapter,
@@ -124,9 +131,13 @@ pub(super) fn free_channel(
         let _ = kernel.hal.controller.drain(kernel, slave.channel, true);
     }
     let mut state = adapter.state.lock();
-    let Channel::Held { grant } = state.channel else {
-        let message = format!("{call} was called, but the driver holds no channel");
-        return Err(broken(rule, message).code(0xE6, [0x04, 1, 0, 0]));
+    let (grant, runs) = match state.channel {
+        Channel::Held { grant } => (grant, false),
+        Channel::Running { grant, freed: Freed::Nothing, .. } if !is_inside() => (grant, true),
+        Channel::Free | Channel::Running { .. } => {
+            let message = format!("{call} was called, but the driver holds no channel");
+            return Err(broken(rule, message).code(0xE6, [0x04, 1, 0, 0]));
+        }
     };
     if registers {
         if let Err(found) = state.check_nothing_mapped(grant, rule, call) {
@@ -134,7 +145,10 @@ pub(super) fn free_channel(
         }
         state.revoke(grant);
     }
-    state.release_channel(kernel, adapter);
+    match &mut state.channel {
+        Channel::Running { freed, .. } if runs => *freed = Freed::Channel,
+        _ => state.release_channel(kernel, adapter),
+    }
     Ok(())
 }
 
@@ -223,15 +237,28 @@ fn finish(
     action: IO_ALLOCATION_ACTION,
 ) -> Result<(), Violation> {
     let mut state = adapter.state.lock();
-    let freed = matches!(state.channel, Channel::Running { freed: true, .. });
-    if freed && action != _IO_ALLOCATION_ACTION::DeallocateObjectKeepRegisters {
+    let freed = match state.channel {
+        Channel::Running { freed, .. } => freed,
+        Channel::Free | Channel::Held { .. } => Freed::Nothing,
+    };
+    let (due, what, answer) = match freed {
+        Freed::Nothing => (action, "", ""),
+        Freed::Registers => (
+            _IO_ALLOCATION_ACTION::DeallocateObjectKeepRegisters,
+            "map registers were",
+            "DeallocateObjectKeepRegisters",
+        ),
+        Freed::Channel => (_IO_ALLOCATION_ACTION::KeepObject, "channel was", "KeepObject"),
+    };
+    if action != due {
         let message = format!(
-            "AdapterControl returned {action}, but its map registers were freed as if it had kept \
-             them with DeallocateObjectKeepRegisters"
+            "AdapterControl returned {action}, but its {what} freed already, as if it had returned \
+             {answer}"
         );
         return Err(broken(RuleId::Dma41, message));
     }
     match action {
+        _IO_ALLOCATION_ACTION::KeepObject if freed == Freed::Channel => {}
         _IO_ALLOCATION_ACTION::KeepObject => {
             state.channel = Channel::Held { grant };
             return Ok(());
@@ -319,7 +346,7 @@ impl State {
         self.grants[grant].device = waiting.device;
         if waiting.build.is_none() {
             let device = waiting.device.0.addr();
-            self.channel = Channel::Running { grant, device, freed: false };
+            self.channel = Channel::Running { grant, device, freed: Freed::Nothing };
         }
         grant
     }

@@ -283,11 +283,13 @@ impl Hal {
     }
 
     /// What a driver left behind at removal or unload: an adapter that was not put (DMA-20), with
-    /// what is outstanding on it.
-    pub(crate) fn check_released(&self, _kernel: &Kernel) -> Vec<Violation> {
+    /// what is outstanding on it; of the device in `slot`, or of any.
+    pub(crate) fn check_released(&self, slot: Option<usize>) -> Vec<Violation> {
         let count = self.adapters.read().len();
         let mut found = Vec::new();
-        for adapter in (0..count).filter_map(|number| self.adapter_at(number)) {
+        let of_slot = |adapter: &&Adapter| slot.is_none_or(|slot| adapter.slot == slot);
+        let adapters = (0..count).filter_map(|number| self.adapter_at(number));
+        for adapter in adapters.filter(of_slot) {
             let outstanding = {
                 let state = adapter.state.lock();
                 if state.released.is_some() {

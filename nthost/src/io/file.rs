@@ -21,6 +21,8 @@ use crate::{NtStatus, io};
 #[derive(Debug)]
 pub(crate) struct FileState {
     pub device: Handle,
+    /// The device's slot.
+    pub slot: Option<usize>,
     /// What the device was created with.
     pub settings: Arc<Settings>,
     access: Access,
@@ -148,7 +150,9 @@ impl Machine {
         if granted == Access::NONE || !granted.contains(access) {
             return Err(NtStatus(k::STATUS_ACCESS_DENIED));
         }
-        kernel.pnp.handle_opened(device);
+        if !kernel.pnp.handle_opened(kernel, device) {
+            return Err(NtStatus(k::STATUS_OBJECT_NAME_NOT_FOUND));
+        }
         self.open_device(device, access).inspect_err(|_| {
             kernel.kernel_mode(|| kernel.pnp.last_handle_closed(kernel, device));
         })
@@ -159,6 +163,7 @@ impl Machine {
         let kernel = &*self.kernel;
         let state = Arc::new(FileState {
             device,
+            slot: kernel.pnp.slot_of_object(kernel, device),
             settings: kernel.wdf.settings(device),
             access,
             object: Mutex::new(None),

@@ -147,15 +147,17 @@ fn lock_buffer(kernel: &Kernel, irp: IrpRef) {
         Major::DeviceControl => body.method == Method::OutDirect,
     };
     let (user, length) = (body.user.0, body.length);
+    let slot = body.file.as_ref().and_then(|file| file.slot);
     let owned = body.take_owned();
     let Some(mut request) = owned else {
-        body.mdl.0 = kernel.memory.lock_user_buffer(kernel, user, length, write);
+        body.mdl.0 = kernel.memory.lock_request_buffer(kernel, (user, length), write, slot);
         return;
     };
     let mut last = std::ptr::null_mut();
     for segment in request.segments.iter_mut().filter(|segment| !segment.is_empty()) {
         let length = segment.len();
-        let mdl = kernel.memory.lock_user_buffer(kernel, segment.address(), length, write);
+        let bytes = (segment.address(), length);
+        let mdl = kernel.memory.lock_request_buffer(kernel, bytes, write, slot);
         if body.mdl.0.is_null() {
             body.mdl.0 = mdl;
         } else {

@@ -20,6 +20,9 @@ pub(crate) struct Context {
     simulation: Cell<*const Kernel>,
     /// The virtual processor held.
     pub processor: Cell<usize>,
+    /// Processors that outer frames of this thread hold, a bit for each, while it acts for another
+    /// one; never on a task.
+    pub outer: Cell<u64>,
     /// Number of this application thread in its machine.
     pub thread: Cell<usize>,
     /// Stack address at the host's last call into the driver; zero outside driver code.
@@ -44,6 +47,7 @@ thread_local! {
             kernel: Cell::new(ptr::null()),
             simulation: Cell::new(ptr::null()),
             processor: Cell::new(0),
+            outer: Cell::new(0),
             thread: Cell::new(0),
             driver_frame: Cell::new(0),
             ddi_frame: Cell::new(0),

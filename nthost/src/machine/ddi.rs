@@ -388,10 +388,9 @@ pub(crate) unsafe fn KeInsertQueueDpc(
     Ok(1)
 }
 
-/// Waits until every DPC that is queued has run (wdm, KeFlushQueuedDpcs).
+/// Waits until every DPC that is queued has run, on whichever processor (wdm, KeFlushQueuedDpcs).
 pub(crate) unsafe fn KeFlushQueuedDpcs(kernel: &Kernel) -> Result<(), Violation> {
-    let empty = || kernel.processors.iter().all(|processor| !processor.has_dpc());
-    kernel.wait(None, empty);
+    kernel.flush_dpcs();
     Ok(())
 }
 

@@ -5,8 +5,11 @@
 //! waiting thread runs the machine itself; [`super::deterministic`] runs one task at a time and
 //! asks the machine's policy for the next one.
 
+use std::sync::atomic::Ordering;
+
 use super::footprint::Footprint;
 use super::interrupts::Taken;
+use super::processor::Processor;
 use super::{DISPATCH, Kernel, context};
 use crate::RuleId;
 use crate::machine::clock::Deferred;
@@ -174,23 +177,72 @@ impl Kernel {
 
     /// Runs the next DPC of the calling thread's processor; `false` if there is none.
     pub(super) fn run_dpc(&self) -> bool {
-        let Some(dpc) = self.processor().take_dpc() else { return false };
+        let processor = self.processor();
+        let Some(dpc) = processor.take_dpc() else { return false };
         self.about(dpc.argument);
         self.at_irql(DISPATCH, || (dpc.run)(self, dpc.argument));
+        self.dpc_ended(processor);
         true
     }
 
-    /// Lets the next timer expire; `false` if none is due.
+    /// Waits until every DPC that is queued now has run.
+    pub(super) fn flush_dpcs(&self) {
+        self.flushing.fetch_add(1, Ordering::SeqCst);
+        for processor in &self.processors {
+            self.wait(None, || processor.is_through_with_dpcs());
+        }
+        self.flushing.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn dpc_ended(&self, processor: &Processor) {
+        processor.set_in_dpc(false);
+        self.tell_flushing();
+    }
+
+    fn tell_flushing(&self) {
+        if self.flushing.load(Ordering::SeqCst) != 0 {
+            self.poke();
+        }
+    }
+
+    /// Lets the next timer expire, which is a DPC; `false` if none is due.
     pub(super) fn run_timer(&self) -> bool {
-        let Some(work) = self.clock.take_due() else { return false };
-        self.about(work.argument);
-        self.at_irql(DISPATCH, || (work.run)(self, work.argument));
-        true
+        if !self.clock.is_due() {
+            return false;
+        }
+        let processor = self.processor();
+        processor.set_in_dpc(true);
+        let due = self.clock.take_due();
+        if let Some(work) = due {
+            self.about(work.argument);
+            self.at_irql(DISPATCH, || (work.run)(self, work.argument));
+        }
+        self.dpc_ended(processor);
+        due.is_some()
     }
 
-    /// Takes the next work item.
+    /// Takes the next work item; [`Kernel::run_work`] follows.
     pub(super) fn next_work(&self) -> Option<Deferred> {
-        self.work.lock().pop_front()
+        self.working.fetch_add(1, Ordering::SeqCst);
+        let item = self.work.lock().pop_front();
+        if item.is_none() {
+            self.working.fetch_sub(1, Ordering::SeqCst);
+        }
+        item
+    }
+
+    /// Runs a work item that was taken.
+    pub(super) fn run_work(&self, item: Deferred) {
+        (item.run)(self, item.argument);
+        self.working.fetch_sub(1, Ordering::SeqCst);
+        self.tell_flushing();
+    }
+
+    /// Waits until no work item waits, and none is under way.
+    pub(crate) fn finish_work(&self, deadline: Option<u64>) {
+        self.flushing.fetch_add(1, Ordering::SeqCst);
+        self.wait(deadline, || !self.work_waits() && self.working.load(Ordering::SeqCst) == 0);
+        self.flushing.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Whether a work item waits.

@@ -2,11 +2,14 @@
 //!
 //! There is no idle thread: interrupts, DPCs and timers run nested on the thread that holds the
 //! processor, at the boundaries of kernel-mode code. What is for a processor that nobody holds is
-//! done by whoever comes by, in that one's place. A thread that waits runs whatever can run until its
-//! condition holds, and if nothing can run and every other thread waits too, it moves the clock
-//! to the next timer. Under the straight scheduler that thread is the only one.
+//! done by whoever comes by, in that one's place; so is what is for a processor of the same thread's
+//! that acts for another one now. A thread that waits runs whatever can run until its condition
+//! holds, and if nothing can run and every other thread waits too, it moves the clock to the next
+//! timer. Under the straight scheduler that thread is the only one; else a work item that comes
+//! while a thread waits in kernel mode has a thread of its own.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -99,14 +102,25 @@ impl Kernel {
         });
         let Some(other) = other else { return };
         let saved = context::save();
-        context::with(|c| c.processor.set(other));
-        body();
-        self.service_inline();
+        self.act_for(other, || {
+            body();
+            self.service_inline();
+        });
         // Waiting may have moved the body to another processor.
         let other = context::with(|c| c.processor.get());
         context::restore(saved);
         // SAFETY: acquired above by this thread, or by its last wait in place of that one.
         unsafe { self.processors[other].release() };
+    }
+
+    /// Runs `body` as another processor, which the calling thread holds besides its own.
+    fn act_for<R>(&self, other: usize, body: impl FnOnce() -> R) -> R {
+        let here = context::with(|c| c.processor.replace(other));
+        let outer = context::with(|c| c.outer.get());
+        context::with(|c| c.outer.set(outer & !bit(other) | bit(here)));
+        let result = body();
+        context::with(|c| c.outer.set(outer));
+        result
     }
 
     /// Parks this thread for ever.
@@ -119,7 +133,8 @@ impl Kernel {
     }
 
     pub(super) fn spin_inline(&self, condition: &dyn Fn() -> bool) -> bool {
-        /// Iterations after which a spinning thread lets others run.
+        /// Iterations after which a spinning thread lets others run: other threads, and what may
+        /// interrupt its processor, for which whoever holds the lock may wait.
         const SPINS: u32 = 64;
         if self.options.scheduling == Scheduling::Straight {
             return false;
@@ -129,6 +144,7 @@ impl Kernel {
             self.park_if_stopped();
             spins = spins.wrapping_add(1);
             if spins.is_multiple_of(SPINS) {
+                self.service_inline();
                 std::thread::yield_now();
             } else {
                 std::hint::spin_loop();
@@ -137,13 +153,19 @@ impl Kernel {
         true
     }
 
-    /// Takes a free processor, or waits for the preferred one, which this thread must not hold.
+    /// Takes a free processor, or waits for the preferred one, if no other comes free before it: one
+    /// that an outer frame of a waiting thread holds may wait for this thread.
     fn acquire_processor(&self, preferred: usize) -> usize {
-        self.try_processors(preferred).unwrap_or_else(|| {
-            let preferred = preferred % self.processors.len();
-            self.processors[preferred].acquire();
-            preferred
-        })
+        const PATIENCE: Duration = Duration::from_millis(1);
+        let preferred = preferred % self.processors.len();
+        loop {
+            if let Some(free) = self.try_processors(preferred) {
+                return free;
+            }
+            if self.processors[preferred].acquire_within(PATIENCE) {
+                return preferred;
+            }
+        }
     }
 
     /// Runs whatever may interrupt the calling thread at its level: interrupts above it, DPCs and
@@ -236,12 +258,12 @@ impl Kernel {
     /// Runs one batch of work on a free processor; `false` if there was none.
     fn run_something(&self) -> bool {
         if context::current().is_some() {
-            return self.run_here();
+            return self.run_here(|item| self.hand_over(item));
         }
         if !self.has_work() {
             return false;
         }
-        let (inside, outside) = self.enter(|| self.run_here());
+        let (inside, outside) = self.enter(|| self.run_here(|item| self.run_work(item)));
         let ran = inside || outside;
         // Only then: a thread that could run nothing must not wake itself.
         if ran && self.has_work() {
@@ -250,42 +272,71 @@ impl Kernel {
         ran
     }
 
-    /// Whether something ran. Work that waits on a processor somebody holds, an outer frame of
-    /// this thread perhaps, is not for this thread to run.
-    fn run_here(&self) -> bool {
+    /// Whether something ran, or `work` was given a work item. Work that waits on a processor
+    /// somebody holds, an outer frame of this thread perhaps, is not for this thread to run.
+    fn run_here(&self, work: impl FnOnce(Deferred)) -> bool {
         if self.irql() >= DISPATCH {
             return false;
         }
         let serviced = self.service_inline();
         let item = self.next_work();
         if let Some(item) = item {
-            (item.run)(self, item.argument);
+            work(item);
         }
         serviced || item.is_some()
     }
 
-    /// Takes one interrupt or DPC of a processor that nobody holds, as that processor; `false` if
-    /// there is none. Only what could interrupt the calling thread as well, at its level `irql`: what
-    /// it holds may be needed.
+    /// Has a worker thread run a work item, and what comes after it: the calling thread is in the
+    /// middle of something, for whose end the item may wait. The straight scheduler has no other.
+    fn hand_over(&self, item: Deferred) {
+        let machine = self.this.upgrade();
+        let threads = self.options.scheduling != Scheduling::Straight;
+        let Some(machine) = machine.filter(|_| threads) else { return self.run_work(item) };
+        let number = self.thread_joins();
+        let worker = move || {
+            context::with(|c| c.thread.set(number));
+            let mut next = Some(item);
+            while let Some(item) = next {
+                machine.enter_inline(|| machine.run_work(item));
+                next = machine.next_work();
+            }
+            machine.thread_leaves();
+        };
+        std::thread::Builder::new()
+            .name(format!("worker {number}"))
+            .stack_size(4 << 20)
+            .spawn(worker)
+            .expect("the system has no thread to give");
+    }
+
+    /// Takes one interrupt or DPC of a processor that nobody holds, or that is the calling thread's
+    /// as well, as that processor; `false` if there is none. Only what could interrupt the calling
+    /// thread as well, at its level `irql`: what it holds may be needed.
     fn stand_in(&self, irql: u8) -> bool {
-        let here = context::with(|c| c.processor.get());
+        let (here, outer) = context::with(|c| (c.processor.get(), c.outer.get()));
         let pending = self.interrupts.any_pending();
-        let wanted = |index: usize| {
+        let wanted = |index: usize, irql: u8| {
             let urgent = || self.interrupts.most_urgent(index, 0);
             (pending && urgent().is_some_and(|(_, level)| level > irql))
                 || (irql < DISPATCH && self.processors[index].has_dpc())
         };
         for (index, processor) in self.processors.iter().enumerate() {
-            if index == here || !wanted(index) || !processor.try_acquire() {
+            let own = outer & bit(index) != 0;
+            let irql = if own { irql.max(processor.irql()) } else { irql };
+            if index == here || !wanted(index, irql) || !(own || processor.try_acquire()) {
                 continue;
             }
-            context::with(|c| c.processor.set(index));
-            let before = processor.set_irql(irql);
-            let ran = self.run_interrupt(irql) || (irql < DISPATCH && self.run_dpc());
-            processor.set_irql(before);
+            let ran = self.act_for(index, || {
+                let before = processor.set_irql(irql);
+                let ran = self.run_interrupt(irql) || (irql < DISPATCH && self.run_dpc());
+                processor.set_irql(before);
+                ran
+            });
             context::with(|c| c.processor.set(here));
-            // SAFETY: acquired above by this thread.
-            unsafe { processor.release() };
+            if !own {
+                // SAFETY: acquired above by this thread.
+                unsafe { processor.release() };
+            }
             if ran {
                 return true;
             }
@@ -346,6 +397,12 @@ impl Kernel {
         self.clock.cancel(token);
         jumped
     }
+}
+
+/// A processor in a set of them; none for one beyond the set.
+fn bit(processor: usize) -> u64 {
+    // CAST: a few.
+    1u64.checked_shl(processor as u32).unwrap_or(0)
 }
 
 /// A timer whose only purpose is that the clock stops there.

@@ -251,8 +251,13 @@ impl Interrupts {
 
     /// The highest pending line above `irql` that a processor may take, taken.
     pub(super) fn take_above(&self, irql: u8, processor: usize) -> Option<Taken> {
-        let (best, _) = self.most_urgent(processor, 0).filter(|&(_, level)| level > irql)?;
-        self.take(best)
+        // Another processor may be quicker; the next one then.
+        loop {
+            let (best, _) = self.most_urgent(processor, 0).filter(|&(_, level)| level > irql)?;
+            if let Some(taken) = self.take(best) {
+                return Some(taken);
+            }
+        }
     }
 
     /// Takes a line that is pending. An edge is consumed.
@@ -280,6 +285,10 @@ impl Interrupts {
         let masked = this.unclaimed.load(Ordering::Relaxed) >= STORM;
         if this.level && this.asserted.load(Ordering::Acquire) && !masked {
             self.set_pending(line);
+            // Another processor may have let it fall in between.
+            if !this.asserted.load(Ordering::Acquire) {
+                self.clear_pending(line);
+            }
         }
         !this.level || this.endless.fetch_add(1, Ordering::Relaxed) < ENDLESS
     }

@@ -16,6 +16,8 @@ pub(crate) mod processor;
 mod profile;
 mod recording;
 mod strategies;
+#[cfg(all(test, not(miri)))]
+mod tests;
 mod threads;
 
 pub(crate) use executor::Wait;
@@ -86,7 +88,11 @@ pub(crate) struct Kernel {
     /// The deterministic scheduler, if it is this machine's.
     scheduler: Option<Box<deterministic::Scheduler>>,
     idle: inline::Idle,
+    /// Who waits for DPCs or work items to end.
+    flushing: std::sync::atomic::AtomicUsize,
     work: Mutex<std::collections::VecDeque<Deferred>>,
+    /// Work items under way.
+    working: std::sync::atomic::AtomicUsize,
     /// Worker threads so far.
     workers: std::sync::atomic::AtomicUsize,
     /// Woken when the machine stops or an application thread ends.
@@ -186,7 +192,9 @@ impl Kernel {
             stopped: AtomicBool::new(false),
             scheduler: options.scheduler().map(Box::new),
             idle: inline::Idle::default(),
+            flushing: std::sync::atomic::AtomicUsize::new(0),
             work: Mutex::new(std::collections::VecDeque::with_capacity(32)),
+            working: std::sync::atomic::AtomicUsize::new(0),
             workers: std::sync::atomic::AtomicUsize::new(0),
             harness: (Mutex::new(()), Condvar::new()),
             options,

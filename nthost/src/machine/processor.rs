@@ -3,11 +3,12 @@
 // UNSAFETY: a processor is acquired on one call and released on another, so its lock is used raw.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use parking_lot::RawMutex;
-use parking_lot::lock_api::RawMutex as _;
+use parking_lot::lock_api::{RawMutex as _, RawMutexTimed as _};
 
 use super::clock::Deferred;
 
@@ -17,6 +18,8 @@ pub(crate) struct Processor {
     irql: AtomicU8,
     /// DPCs waiting, so that the common case is one load.
     waiting: AtomicU32,
+    /// One runs, or an expired timer: set before it is no longer waiting elsewhere.
+    in_dpc: AtomicBool,
     dpcs: Mutex<VecDeque<Deferred>>,
 }
 
@@ -32,6 +35,7 @@ impl Processor {
             lock: RawMutex::INIT,
             irql: AtomicU8::new(0),
             waiting: AtomicU32::new(0),
+            in_dpc: AtomicBool::new(false),
             dpcs: Mutex::new(VecDeque::with_capacity(64)),
         }
     }
@@ -48,9 +52,9 @@ impl Processor {
         self.lock.is_locked()
     }
 
-    /// Takes the processor, waiting until it is free.
-    pub(super) fn acquire(&self) {
-        self.lock.lock();
+    /// Takes the processor if it is free soon enough.
+    pub(super) fn acquire_within(&self, patience: Duration) -> bool {
+        self.lock.try_lock_for(patience)
     }
 
     /// Gives the processor back.
@@ -104,13 +108,24 @@ impl Processor {
         self.waiting.load(Ordering::Acquire) != 0
     }
 
-    /// Takes the next DPC.
+    /// Takes the next DPC; the processor is in it from now on.
     pub(super) fn take_dpc(&self) -> Option<Deferred> {
         if !self.has_dpc() {
             return None;
         }
         let dpc = self.dpcs.lock().pop_front()?;
-        self.waiting.fetch_sub(1, Ordering::Release);
+        self.set_in_dpc(true);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
         Some(dpc)
+    }
+
+    /// A DPC, or what is like one, begins or has returned.
+    pub(super) fn set_in_dpc(&self, inside: bool) {
+        self.in_dpc.store(inside, Ordering::SeqCst);
+    }
+
+    /// Whether no DPC waits, and none runs.
+    pub(super) fn is_through_with_dpcs(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) == 0 && !self.in_dpc.load(Ordering::SeqCst)
     }
 }

@@ -184,7 +184,7 @@ pub(crate) unsafe fn MmMapLockedPagesSpecifyCache(
         return Err(broken(RuleId::Sec12, message).code(0xC4, [0x2002, 0, 0, 0]));
     }
     mdl.set_mapped(true);
-    mdl.open(kernel.device_activity());
+    mdl.open(kernel.device_activity(mdl.slot()));
     Ok(std::ptr::with_exposed_provenance_mut(mdl.start()))
 }
 

@@ -110,8 +110,10 @@ struct State {
     freed: bool,
     /// The driver has, or had, a system address of it.
     reached: bool,
-    /// Bytes read from registers when the processor was given its system address, if neither DMA
-    /// nor a PIO flush came since.
+    /// The slot of the device whose request it belongs to.
+    slot: Option<usize>,
+    /// Bytes read from that device's registers when the processor was given its system address, if
+    /// neither DMA nor a PIO flush came since.
     opened: Option<u64>,
     /// Bus-master writes when it was locked.
     mastered: u64,

@@ -75,7 +75,18 @@ impl Memory {
         length: usize,
         write: bool,
     ) -> PMDL {
-        self.describe(kernel, address, length, Content::Locked { write })
+        self.describe(kernel, address, length, Content::Locked { write }, None)
+    }
+
+    /// The same for a request to the device in `slot`.
+    pub(crate) fn lock_request_buffer(
+        &self,
+        kernel: &Kernel,
+        (address, length): (*mut u8, usize),
+        write: bool,
+        slot: Option<usize>,
+    ) -> PMDL {
+        self.describe(kernel, address, length, Content::Locked { write }, slot)
     }
 
     /// Describes nonpaged memory of the I/O manager's, as IoAllocateMdl and
@@ -86,16 +97,24 @@ impl Memory {
         address: *mut u8,
         length: usize,
     ) -> PMDL {
-        self.describe(kernel, address, length, Content::Nonpaged)
+        self.describe(kernel, address, length, Content::Nonpaged, None)
     }
 
-    fn describe(&self, kernel: &Kernel, address: *mut u8, length: usize, content: Content) -> PMDL {
+    fn describe(
+        &self,
+        kernel: &Kernel,
+        address: *mut u8,
+        length: usize,
+        content: Content,
+        slot: Option<usize>,
+    ) -> PMDL {
         if length == 0 {
             return std::ptr::null_mut();
         }
         let exposed = address.expose_provenance();
         let mdl = self.mdls.take(span(exposed, length));
         mdl.initialise(exposed, length, Kind::Request, context::stack());
+        mdl.is_for(slot);
         self.fill(kernel, mdl, content);
         mdl.pointer()
     }
@@ -105,7 +124,7 @@ impl Memory {
         let (first, count) = mdl.page_range();
         self.pages.lock(first, count, |page, frame| mdl.set_frame(page, frame));
         mdl.become_filled(content);
-        mdl.begin(kernel.device_activity());
+        mdl.begin(kernel.device_activity(mdl.slot()));
         if let Some(mut cache) = kernel.caches() {
             cache.lock(&kernel.choices, mdl.start(), mdl.byte_count(), |page| mdl.frame(page));
         }
@@ -249,7 +268,7 @@ impl Memory {
     /// Maps a request's MDL into system space, unless it is mapped.
     pub(crate) fn map_once(&self, kernel: &Kernel, mdl: PMDL) {
         if let Some(found) = self.mdls.find(mdl) {
-            found.map_once(kernel.device_activity());
+            found.map_once(kernel.device_activity(found.slot()));
         }
     }
 
@@ -261,7 +280,7 @@ impl Memory {
         length: u64,
     ) -> Result<(), Violation> {
         let Some(found) = self.mdls.find(mdl).filter(|mdl| !mdl.is_free()) else { return Ok(()) };
-        if !found.lacks_pio_flush(kernel.device_activity(), length) {
+        if !found.lacks_pio_flush(kernel.device_activity(found.slot()), length) {
             return Ok(());
         }
         kernel.lapse(

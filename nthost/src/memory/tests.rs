@@ -2,10 +2,13 @@
 
 // UNSAFETY: the functions take raw pointers.
 
+use testdev::bus::{BarInfo, Bus, Device, Identity};
 use wdk_lite::*;
 
 use super::PAGE;
 use super::ddi::*;
+use crate::bus::ddi::MmMapIoSpaceEx;
+use crate::bus::registers::READ_REGISTER_ULONG;
 use crate::machine::Kernel;
 use crate::verifier::Violation;
 use crate::{Machine, Profile, RuleId};
@@ -209,4 +212,74 @@ fn changed_flags_are_noticed() {
     let found = kernel.memory.usable(mdl, "MapTransfer").expect_err("its flags are gone");
 
     assert_eq!(found.rule, RuleId::Dma99);
+}
+
+/// A device with a window of registers that read as 7.
+struct Sevens;
+
+impl Device for Sevens {
+    fn identity(&self) -> Identity {
+        let bar = BarInfo { size: 4096, bits64: false, prefetchable: false };
+        Identity {
+            vendor: 1,
+            device: 4,
+            subsystem_vendor: 0,
+            subsystem: 0,
+            revision: 0,
+            class: 0,
+            interrupt_pin: 1,
+            bars: [Some(bar), None, None, None, None, None],
+            msi_messages: 0,
+            msi64: false,
+            msix_messages: 0,
+        }
+    }
+
+    fn read(&mut self, _: &mut dyn Bus, _: u8, _: u64, _: u8) -> u64 {
+        7
+    }
+
+    fn write(&mut self, _: &mut dyn Bus, _: u8, _: u64, _: u8, _: u64) {}
+
+    fn on_timer(&mut self, _: &mut dyn Bus) {}
+
+    fn as_any(&mut self) -> &mut dyn std::any::Any {
+        self
+    }
+}
+
+#[test]
+fn only_registers_of_its_own_device_fill_a_requests_buffer() {
+    let machine = Machine::builder(Profile::X64).strict(true).build();
+    let kernel = &*machine.kernel;
+    let windows = [0, 1].map(|_| {
+        let slot = machine.plug(Box::new(Sevens)).expect("there is room").0;
+        let function = kernel.bus.function(slot).expect("it was plugged");
+        function.config.start(false);
+        let base = function.config.windows[0].expect("it has one").base;
+        let start = PHYSICAL_ADDRESS { QuadPart: i64::try_from(base).expect("below 4 GiB") };
+        let protection = PAGE_READWRITE | PAGE_NOCACHE;
+        // SAFETY: the device's window.
+        let window = unsafe { MmMapIoSpaceEx(kernel, start, 4096, protection) };
+        (slot, window.expect("it is a device's").addr() as u64)
+    });
+    for read in 0..2 {
+        for owner in 0..2 {
+            let mut bytes = [0u8; 64];
+            let whole = (bytes.as_mut_ptr(), bytes.len());
+            let slot = Some(windows[owner].0);
+            let mdl = kernel.memory.lock_request_buffer(kernel, whole, true, slot);
+            kernel.memory.map_once(kernel, mdl);
+            for _ in 0..16 {
+                let value = READ_REGISTER_ULONG(kernel, windows[read].1);
+                assert_eq!(value.expect("it is mapped"), 7);
+            }
+
+            let checked = kernel.memory.check_pio_flush(kernel, mdl, 64);
+
+            let broken = checked.err().map(|found| found.rule);
+            assert_eq!(broken, (read == owner).then_some(RuleId::Dma86));
+            kernel.memory.release_mdl(kernel, mdl).expect("nothing names it");
+        }
+    }
 }

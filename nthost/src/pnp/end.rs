@@ -36,7 +36,7 @@ fn take_down(kernel: &Kernel, node: &Node) -> bool {
     let is_closed = || node.handles.load(Ordering::Acquire) == 0;
     kernel.wait(super::patience(kernel), is_closed);
     node.begin(kernel);
-    let closed = is_closed();
+    let closed = node.refuse_handles();
     // With open handles PnP would wait for ever.
     if closed {
         node.remove_device(kernel);
@@ -57,6 +57,8 @@ pub(super) fn shut_down(kernel: &Kernel) {
 
 /// Stops the machine at the first leak, unless it is what a driver rightly abandoned.
 fn check(kernel: &Kernel) {
+    // What a worker is about to give back is no leak.
+    kernel.finish_work(super::patience(kernel));
     if let Err(violation) = kernel.hal.settle(kernel) {
         kernel.stop(violation);
     }
@@ -98,15 +100,17 @@ fn first_leak(kernel: &Kernel) -> Option<Violation> {
 }
 
 fn adapter_leak(kernel: &Kernel) -> Option<Violation> {
-    kernel.hal.check_released(kernel).into_iter().next()
+    kernel.hal.check_released(None).into_iter().next()
 }
 
 /// Whether the driver gave this device up and the device still runs: what the driver keeps, it
 /// rightly keeps.
 pub(super) fn never_stopped(kernel: &Kernel, node: &Node) -> bool {
     let given_up = node.given_up.load(Ordering::Acquire);
-    // A running engine has a deadline, or at least what its driver keeps for it at the HAL.
-    let runs = || kernel.bus.next_deadline() != u64::MAX || adapter_leak(kernel).is_some();
+    // A running engine has a deadline, or at least what its driver keeps for it at the HAL. What
+    // other devices do does not count.
+    let keeps = || !kernel.hal.check_released(Some(node.function.index)).is_empty();
+    let runs = || node.function.is_active(&kernel.bus) || keeps();
     given_up && node.function.is_present() && runs()
 }
 

@@ -145,19 +145,22 @@ impl Pnp {
         Some(offset >> 12).filter(|slot| offset.is_multiple_of(4096) && exists(slot))
     }
 
-    /// A handle to a device was opened.
-    pub(crate) fn handle_opened(&self, device: Handle) {
-        if let Some(node) = self.node_of(device) {
-            node.handles.fetch_add(1, Ordering::AcqRel);
+    /// A handle to a device is opened; `false` if it goes meanwhile, and none may be.
+    pub(crate) fn handle_opened(&self, kernel: &Kernel, device: Handle) -> bool {
+        let Some(node) = self.node_of(device) else { return false };
+        node.handles.fetch_add(1, Ordering::SeqCst);
+        // Whoever removes it says so first and counts the handles then: one of the two sees the other.
+        let opened = !node.removing.load(Ordering::SeqCst);
+        if !opened {
+            node.handle_closed(kernel);
         }
+        opened
     }
 
     /// A handle was closed and its file is gone. The last one lets a removal go on.
     pub(crate) fn last_handle_closed(&self, kernel: &Kernel, device: Handle) {
-        let Some(node) = self.node_of(device) else { return };
-        if node.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
-            kernel.poke();
-            node.post(kernel, Event::Remove);
+        if let Some(node) = self.node_of(device) {
+            node.handle_closed(kernel);
         }
     }
 
@@ -254,6 +257,23 @@ impl Node {
             given_up: AtomicBool::new(false),
             restarts: AtomicU32::new(0),
         }
+    }
+
+    fn handle_closed(&self, kernel: &Kernel) {
+        if self.handles.fetch_sub(1, Ordering::SeqCst) == 1 {
+            kernel.poke();
+            self.post(kernel, Event::Remove);
+        }
+    }
+
+    /// From here on no handle can be opened; `false`, and they can be, if some are open.
+    fn refuse_handles(&self) -> bool {
+        let before = self.removing.swap(true, Ordering::SeqCst);
+        let none = self.handles.load(Ordering::SeqCst) == 0;
+        if !none {
+            self.removing.store(before, Ordering::SeqCst);
+        }
+        none
     }
 
     fn try_begin(&self) -> bool {

@@ -67,12 +67,11 @@ impl Node {
         if target.device.pnp() == PnpState::Started {
             target.query(false)?;
         }
-        if self.handles.load(Ordering::Acquire) != 0 {
+        if !self.refuse_handles() {
             // The drivers agreed; the PnP manager itself then finds the open handles, sends
             // CANCEL_REMOVE and reports the veto PNP_VetoOutstandingOpen.
             return Err(STATUS_DEVICE_BUSY);
         }
-        self.removing.store(true, Ordering::Release);
         Ok(())
     }
 

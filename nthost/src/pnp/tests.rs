@@ -407,3 +407,42 @@ fn the_interrupt_lock_of_a_disconnected_interrupt_breaks_kmdf_18() {
     });
     assert_eq!(log, Err(RuleId::Kmdf18));
 }
+
+/// A device that wants to run in an hour once a register of it was read.
+#[derive(Debug)]
+struct Ticking;
+
+impl Device for Ticking {
+    fn identity(&self) -> Identity {
+        Quiet::default().identity()
+    }
+
+    fn read(&mut self, bus: &mut dyn Bus, _: u8, _: u64, _: u8) -> u64 {
+        bus.set_timer(Some(3_600_000_000_000));
+        0
+    }
+
+    fn write(&mut self, _: &mut dyn Bus, _: u8, _: u64, _: u8, _: u64) {}
+
+    fn on_timer(&mut self, _: &mut dyn Bus) {}
+
+    fn as_any(&mut self) -> &mut dyn std::any::Any {
+        self
+    }
+}
+
+#[test]
+fn whether_a_device_that_was_given_up_runs_is_not_seen_from_another_one() {
+    for runs in 0..2 {
+        let machine = Machine::builder(Profile::X64).build();
+        let kernel = &*machine.kernel;
+        let slots = [0, 1].map(|_| machine.plug(Box::new(Ticking)).expect("there is room").0);
+        let node = kernel.pnp.node(slots[0]).expect("it was plugged");
+        node.given_up.store(true, std::sync::atomic::Ordering::Release);
+        let function = kernel.bus.function(slots[runs]).expect("it was plugged");
+        function.config.start(false);
+        assert_eq!(function.read(kernel, 0, 0, 4), 0);
+
+        assert_eq!(super::end::never_stopped(kernel, &node), runs == 0);
+    }
+}

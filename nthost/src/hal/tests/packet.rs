@@ -1,6 +1,11 @@
 //! Adapters, common buffers and the packet loop.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
 use super::*;
+use crate::Scheduling;
 
 /// Moves a buffer through the packet loop and the device; what the device read or will write.
 fn transfer(rig: &Rig<'_>, adapter: PDMA_ADAPTER, count: u32, buffer: &Buffer, to_device: bool) {
@@ -57,7 +62,7 @@ fn data_arrives_both_ways_and_a_clean_driver_gets_no_note() {
         assert_eq!(rig.notes(), []);
         assert_eq!(rig.fault(), None);
         assert!(rig.kernel.caches().is_none_or(|cache| cache.losses().is_empty()));
-        assert!(rig.kernel.hal.check_released(rig.kernel).is_empty());
+        assert!(rig.kernel.hal.check_released(None).is_empty());
     });
 }
 
@@ -347,4 +352,97 @@ fn the_device_object_must_be_the_physical_one() {
             assert_eq!(rule(found).0, RuleId::Dma02);
         }
     });
+}
+
+/// An AdapterControl during which another processor ends what it was started for.
+struct Overtaken {
+    stage: AtomicUsize,
+    answer: IO_ALLOCATION_ACTION,
+}
+
+impl Overtaken {
+    /// The routine runs, and what it was started for is over.
+    const RUNS: usize = 1;
+    const OVER: usize = 2;
+
+    fn wait(&self, stage: usize) {
+        let start = Instant::now();
+        while self.stage.load(Ordering::SeqCst) < stage && start.elapsed() < PATIENCE {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Long enough for two threads to meet on any computer; only a failure takes so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+unsafe extern "C" fn overtaken(
+    _: *mut _DEVICE_OBJECT,
+    _: *mut _IRP,
+    _: PVOID,
+    context: PVOID,
+) -> IO_ALLOCATION_ACTION {
+    // SAFETY: what `overtake` passes, which lives on.
+    let story = unsafe { &*context.cast::<Overtaken>() };
+    story.stage.store(Overtaken::RUNS, Ordering::SeqCst);
+    story.wait(Overtaken::OVER);
+    story.answer
+}
+
+/// One processor is in AdapterControl while another one frees the channel. The first rule that is
+/// broken, and whether the channel is there again afterwards.
+fn overtake(seed: u64, answer: IO_ALLOCATION_ACTION) -> Result<bool, RuleId> {
+    let builder = Machine::builder(Profile::X64).scheduling(Scheduling::Threads { processors: 2 });
+    let machine = builder.seed(seed).build();
+    let slot = machine.plug(Box::new(Still)).expect("there is room").0;
+    let story = Arc::new(Overtaken { stage: AtomicUsize::new(0), answer });
+    let kernel = &*machine.kernel;
+    let adapter =
+        kernel.kernel_mode(|| Rig { kernel, slot }.adapter(narrow()).0).expose_provenance();
+    let adapter = move || std::ptr::with_exposed_provenance_mut(adapter);
+    let told = Arc::clone(&story);
+    let running = machine.spawn(move |m| {
+        let kernel = &*m.kernel;
+        let rig = Rig { kernel, slot };
+        let context = Arc::as_ptr(&told).cast_mut().cast();
+        kernel.kernel_mode(|| {
+            kernel.at_irql(2, || {
+                // SAFETY: the arguments are a driver's, and the context lives on.
+                let status = unsafe {
+                    let routine: PDRIVER_CONTROL = Some(overtaken);
+                    op::AllocateAdapterChannel(kernel, adapter(), rig.pdo(), 2, routine, context)
+                };
+                crate::io::must(kernel, status);
+                rig.settle();
+            });
+        });
+    });
+    let overtaking = machine.spawn(move |m| {
+        story.wait(Overtaken::RUNS);
+        let kernel = &*m.kernel;
+        kernel.kernel_mode(|| {
+            // SAFETY: the arguments are a driver's.
+            let free = || unsafe { op::FreeAdapterChannel(kernel, adapter()) };
+            crate::io::must(kernel, kernel.at_irql(2, free));
+        });
+        story.stage.store(Overtaken::OVER, Ordering::SeqCst);
+    });
+    for thread in [running, overtaking] {
+        thread.join().map_err(|stopped| stopped.report.rule)?;
+    }
+    let rig = Rig { kernel, slot };
+    Ok(kernel.kernel_mode(|| kernel.at_irql(2, || !rig.channel(adapter(), 16).is_null())))
+}
+
+#[test]
+fn a_channel_may_be_freed_on_another_processor_before_its_routine_has_returned() {
+    use _IO_ALLOCATION_ACTION::{DeallocateObject, DeallocateObjectKeepRegisters, KeepObject};
+
+    let seeds = if cfg!(miri) { 1 } else { 4 };
+    for seed in 0..seeds {
+        assert_eq!(overtake(seed, KeepObject), Ok(true));
+        // What the routine answers has to be what was done.
+        assert_eq!(overtake(seed, DeallocateObject), Err(RuleId::Dma41));
+        assert_eq!(overtake(seed, DeallocateObjectKeepRegisters), Err(RuleId::Dma41));
+    }
 }

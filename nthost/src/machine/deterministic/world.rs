@@ -189,7 +189,7 @@ impl Kernel {
             // SAFETY: as above.
             let kernel = unsafe { &*this };
             let about = kernel.footprint_of(item.argument);
-            kernel.kernel_mode_about(about, || (item.run)(kernel, item.argument));
+            kernel.kernel_mode_about(about, || kernel.run_work(item));
         }))
     }
 }

@@ -18,7 +18,8 @@ use crate::wdf::object::{Handle, Kind, Payload};
 pub(crate) struct Once {
     queued: AtomicBool,
     running: AtomicU32,
-    /// Processor plus one of the last run that began, while any runs.
+    /// Thread plus one of the last run that began, while any runs. A callback that waits may go on
+    /// with another processor, and others have its own meanwhile.
     runner: AtomicUsize,
 }
 
@@ -37,13 +38,16 @@ impl Once {
     pub(crate) fn run(&self, kernel: &Kernel, body: impl FnOnce()) {
         self.running.fetch_add(1, Ordering::AcqRel);
         self.queued.store(false, Ordering::Release);
-        self.runner.store(here(), Ordering::Relaxed);
+        let outer = self.runner.swap(here(), Ordering::AcqRel);
         body();
+        // Another run may have begun before this one, and go on.
+        let order = (Ordering::AcqRel, Ordering::Relaxed);
+        let _ = self.runner.compare_exchange(here(), outer, order.0, order.1);
         self.running.fetch_sub(1, Ordering::AcqRel);
         kernel.poke();
     }
 
-    /// Whether the calling processor is inside it.
+    /// Whether the calling thread is inside it.
     pub(crate) fn is_inside(&self) -> bool {
         self.running.load(Ordering::Acquire) != 0 && self.runner.load(Ordering::Relaxed) == here()
     }
@@ -63,7 +67,7 @@ impl Once {
 }
 
 fn here() -> usize {
-    context::with(|c| c.processor.get()) + 1
+    context::with(|c| c.thread.get()) + 1
 }
 
 /// Waits at PASSIVE_LEVEL until `condition` holds.

@@ -35,8 +35,8 @@ struct State {
     due: u64,
     /// Expirations under way that a start or stop came too late for.
     late: u32,
-    /// Somebody is in WdfTimerStop and waits.
-    stopping: bool,
+    /// How many are in WdfTimerStop and wait.
+    stopping: u32,
 }
 
 impl Payload for Timer {
@@ -61,7 +61,7 @@ impl Timer {
     /// Starts or restarts it at `due` nanoseconds of machine time; whether it was in the queue.
     pub(crate) fn start(&self, kernel: &Kernel, handle: Handle, due: u64) -> bool {
         let mut state = self.state.lock();
-        if state.stopping {
+        if state.stopping != 0 {
             return false;
         }
         let queued = Self::cancel_locked(&mut state, kernel);
@@ -84,19 +84,19 @@ impl Timer {
         Self::cancel_locked(&mut self.state.lock(), kernel)
     }
 
-    /// Whether the calling processor is in its callback.
+    /// Whether the calling thread is in its callback.
     pub(crate) fn is_inside(&self) -> bool {
         self.once.is_inside()
     }
 
     /// Stops it and waits for its callback.
     pub(crate) fn stop_and_wait(&self, kernel: &Kernel) -> Result<bool, Violation> {
-        self.state.lock().stopping = true;
+        self.state.lock().stopping += 1;
         let queued = self.cancel(kernel);
         let waited = self.quiesce(kernel, "WdfTimerStop");
         // A periodic timer may have armed itself once more meanwhile.
         self.cancel(kernel);
-        self.state.lock().stopping = false;
+        self.state.lock().stopping -= 1;
         waited.map(|()| queued)
     }
 
@@ -116,7 +116,7 @@ fn expire(kernel: &Kernel, argument: usize) {
         state.late -= 1;
     } else {
         state.token = None;
-        if config.period != 0 && !state.stopping {
+        if config.period != 0 && state.stopping == 0 {
             state.due += config.period;
             state.token = Some(kernel.clock.start(state.due, deferred(handle, expire)));
         }

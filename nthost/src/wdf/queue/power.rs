@@ -144,13 +144,14 @@ fn stop_one(
         }
         irp.step("delivered to EvtIoStop");
         own.stop = Stop::Calling;
+        // While it is known to be live: another processor may complete it.
+        kernel.wdf.reference(of);
         state.notified += 1;
         own.mark == Mark::Marked
     };
     let flag = if cancelable { Flags::WdfRequestStopRequestCancelable } else { 0 };
     // CAST: a set of flags.
     let flags = (action | flag) as u32;
-    kernel.wdf.reference(of);
     queue.present(kernel, config.scope, || {
         let (queue, request) = (handle.raw(), of.raw());
         // SAFETY: the queue's EvtIoStop, with a request of it that the driver owns.
@@ -191,16 +192,21 @@ fn resume_owned(kernel: &Kernel, handle: Handle, queue: &Queue) {
     let owned: Vec<Handle> = queue.lock().owned.iter().collect();
     for of in owned {
         let Some(found) = request(kernel, of) else { continue };
-        let kept = {
+        let resumes = {
             let mut own = found.lock();
             let kept = own.stop == Stop::Kept && matches!(own.place, Place::Owned(_));
             own.stop = if kept { Stop::None } else { own.stop };
-            kept && !matches!(own.mark, Mark::Claimed | Mark::Called)
+            let resumes = kept
+                && config.resume.is_some()
+                && !matches!(own.mark, Mark::Claimed | Mark::Called);
+            if resumes {
+                kernel.wdf.reference(of);
+            }
+            resumes
         };
-        if !kept || !config.resume.is_some() {
+        if !resumes {
             continue;
         }
-        kernel.wdf.reference(of);
         queue.present(kernel, config.scope, || {
             let (queue, request) = (handle.raw(), of.raw());
             // SAFETY: the queue's EvtIoResume, with a request of it that the driver kept.

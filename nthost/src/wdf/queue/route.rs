@@ -148,7 +148,8 @@ pub(in crate::wdf) fn forward(
     }
     if let Place::Owned(token) = live.place {
         let mut state = from.lock();
-        let stop = std::mem::take(&mut live.request.lock().stop);
+        // From here on nobody takes it for the driver's: EvtIoStop may be about to be called.
+        let stop = live.move_away()?;
         state.leave_owned(stop, token);
     }
     live.irp.step("forwarded");

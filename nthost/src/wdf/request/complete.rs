@@ -68,6 +68,28 @@ pub(super) fn complete(
     finish(kernel, &live, stop, map_status(status))
 }
 
+#[cold]
+fn raced() -> Violation {
+    let message = "two threads completed, forwarded or requeued a request at once";
+    broken(RuleId::Kmdf21, message)
+}
+
+impl Live<'_> {
+    /// The request leaves the driver for a queue; returns its part in leaving D0.
+    ///
+    /// # Errors
+    /// KMDF-21 if another thread has taken it somewhere meanwhile.
+    pub(in crate::wdf) fn move_away(&self) -> Result<Stop, Violation> {
+        let mut own = self.request.lock();
+        if own.place != self.place {
+            drop(own);
+            return Err(raced());
+        }
+        own.place = Place::Moving;
+        Ok(std::mem::take(&mut own.stop))
+    }
+}
+
 /// The request is no longer the driver's; returns its part in leaving D0.
 ///
 /// # Errors
@@ -78,8 +100,7 @@ fn end_ownership(live: &Live<'_>) -> Result<Stop, Violation> {
     let message = match own.mark {
         _ if own.place != live.place => {
             drop(own);
-            let message = "two threads completed, forwarded or requeued a request at once";
-            return Err(broken(RuleId::Kmdf21, message));
+            return Err(raced());
         }
         Mark::None | Mark::Called => {
             own.place = Place::Done;
