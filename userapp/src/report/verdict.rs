@@ -90,25 +90,9 @@ impl Verdict {
     #[must_use]
     pub fn sentence(self, report: &Report) -> String {
         let outcome = &report.outcome;
-        let (intact, missing) = outcome
-            .ledger
-            .as_ref()
-            .map_or((0, 0), |ledger| (ledger.intact(), ledger.cells_in(State::NotRun)));
+        let intact = outcome.ledger.as_ref().map_or(0, |ledger| ledger.intact());
         match self {
-            Self::Intact => {
-                let rest = match missing {
-                    0 => String::new(),
-                    1 => "; 1 cell of the ledger did not run".to_owned(),
-                    _ => format!("; {missing} cells of the ledger did not run"),
-                };
-                let data = data_intact(intact);
-                match reservations(report) {
-                    Some(text) => {
-                        format!("INTACT, with {text} (--strict makes them fail); {data}{rest}")
-                    }
-                    None => format!("INTACT: {data}{rest}"),
-                }
-            }
+            Self::Intact => all_intact(report, intact),
             Self::RuleBroken => rule_broken(report),
             Self::Corrupted if outcome.end == End::NotPrepared => {
                 "FAILED: the device's memory could not be filled by any path".to_owned()
@@ -160,6 +144,20 @@ impl Verdict {
                 report.target_options
             ),
         }
+    }
+}
+
+fn all_intact(report: &Report, intact: u64) -> String {
+    let ledger = report.outcome.ledger.as_ref();
+    let rest = match ledger.map_or(0, |ledger| ledger.cells_in(State::NotRun)) {
+        0 => String::new(),
+        1 => "; 1 cell of the ledger did not run".to_owned(),
+        missing => format!("; {missing} cells of the ledger did not run"),
+    };
+    let data = data_intact(intact);
+    match reservations(report) {
+        Some(text) => format!("INTACT, with {text} (--strict makes them fail); {data}{rest}"),
+        None => format!("INTACT: {data}{rest}"),
     }
 }
 
