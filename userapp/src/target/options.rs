@@ -21,9 +21,9 @@ pub struct TargetOptions {
     /// device=slave needs; nt has one), leave-out=CALL (the driver's calls of this name do
     /// nothing), go-on=on (go on after a broken rule that loses nothing but data), fail=N+N+...
     /// (the driver's calls at these crossings fail for lack of resources) or random:N (one in N
-    /// does), inject=KIND[:ARGUMENT[:SKIP[:COUNT]]]+... (what the exerciser does wrong, to COUNT
-    /// commands, or all, after SKIP others: KIND is short-transfer, stall or another fault of its
-    /// manual; one that is none is answered with all).
+    /// does), inject=KIND:ARGUMENT:SKIP:COUNT+... (what the exerciser does wrong, to COUNT
+    /// commands, or all, after SKIP others; only KIND is needed: short-transfer, stall or another
+    /// fault of its manual; one that is none is answered with all).
     #[arg(long, value_name = "PROFILE[,OPTION=VALUE]...")]
     pub sim: Option<Simulation>,
 
