@@ -117,6 +117,18 @@ fn what_the_driver_cannot_know_is_seen_in_the_data_and_explained() {
 }
 
 #[test]
+fn each_fault_is_told_once() {
+    let faults = "corrupt-byte:0:0:all+late-interrupt:1:0:all";
+    let report = with_fault(faults, 1);
+    for failure in report["failures"].as_array().unwrap() {
+        let text = failure["text"].as_str().unwrap();
+        for fault in faults.split('+') {
+            assert_eq!(text.matches(fault).count(), 1, "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_device_that_is_told_never_to_stop_is_an_end_of_its_own() {
     let report = with_fault("stall:0:0:all+ignored-abort:0:0:all+ignored-reset:0:0:all", 1);
     assert_eq!(report["verdict"], "device-never-stopped");
@@ -211,6 +223,8 @@ fn a_crossing_that_is_named_fails_in_one_run_that_is_judged_like_the_others() {
     let random =
         ["test", "--faults", "--seeds", "2", "--sim", "x64,device=edu,fail=random:20", "--json"];
     assert_eq!(json(&random, 0)["runs"], 2);
+    let both = ends(&["test", "--faults", "--sim", "x64,inject=stall"], 2);
+    assert!(both.contains("leave one of them out"), "{both}");
     let text = ends(&["test", "--faults", "--image", "x.sys"], 2);
     assert!(text.contains("--faults needs a simulated machine"), "{text}");
 }

@@ -71,6 +71,11 @@ enum Came {
 
 pub(super) fn run(arguments: &TestArgs, out: &mut dyn Write) -> Result<Exit, AppError> {
     let simulation = seeds::simulation(arguments)?;
+    if !simulation.injection.is_none() {
+        let text = "--faults lets the driver's calls fail, and inject= the device: of a request that \
+                    fails nobody could say why; leave one of them out";
+        return Err(TargetError::Usage(text.to_owned()).into());
+    }
     let (tested, options) = (simulation.to_string(), format!("--sim {}", simulation.option()));
     let mut tally = Tally { tested, options, ..Tally::default() };
     if !arguments.json {

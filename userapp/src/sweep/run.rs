@@ -292,8 +292,7 @@ impl<'a> Runner<'a> {
         let range = case.device_offset..case.device_offset + case.length as u64;
         let tag = self.choose_tag(case.family, &range);
         let before = self.injected.drain(..);
-        self.injected_before.extend(before);
-        self.injected_before.dedup();
+        add_new(&mut self.injected_before, before);
         let failure = match case.direction {
             Direction::ToDevice => self.test_sending(case, tag, &range),
             Direction::FromDevice => self.test_receiving(case, tag, &range),
@@ -349,8 +348,7 @@ impl<'a> Runner<'a> {
         let (mut observed, buffer) = (self.session.observe(), start..start + asked);
         if self.settings.load.is_none() {
             // Otherwise it may have been done to another transfer.
-            self.injected.append(&mut observed.injected);
-            self.injected.dedup();
+            add_new(&mut self.injected, observed.injected.drain(..));
         }
         let seen = if self.settings.load.is_none() {
             Seen::of(observed, direction, &buffer)
@@ -502,6 +500,15 @@ impl Problem {
             wrong_bytes: 0,
             segments: Vec::new(),
             diff: Vec::new(),
+        }
+    }
+}
+
+/// Adds those that are not in the list.
+fn add_new(list: &mut Vec<String>, more: impl IntoIterator<Item = String>) {
+    for one in more {
+        if !list.contains(&one) {
+            list.push(one);
         }
     }
 }

@@ -124,7 +124,23 @@ fn fault(text: &str) -> Result<Fault, String> {
              or {ALL}"
         ));
     }
+    if argument == 0 && needs_argument(known) {
+        return Err(format!(
+            "{kind} by 0 is no fault; give an ARGUMENT of at least 1, such as {kind}:64"
+        ));
+    }
     Ok(Fault::new(known, argument).after(skip).times(count))
+}
+
+/// Whether a command with this fault and the argument 0 is a healthy one.
+const fn needs_argument(kind: FaultKind) -> bool {
+    matches!(
+        kind,
+        FaultKind::ShortTransfer
+            | FaultKind::WrongOffset
+            | FaultKind::LateInterrupt
+            | FaultKind::BadAddress
+    )
 }
 
 #[cfg(test)]
@@ -152,7 +168,10 @@ mod tests {
         for kind in FaultKind::ALL {
             let row = format!("| {} | {} |", kind.code(), name(kind).replace('-', " "));
             assert!(manual.contains(&row), "{row}");
-            assert_eq!(name(kind).parse(), Ok(Injection(vec![Fault::new(kind, 0)])));
+            let alone = name(kind).parse::<Injection>();
+            let with_argument = format!("{}:1", name(kind)).parse();
+            assert_eq!(with_argument, Ok(Injection(vec![Fault::new(kind, 1)])));
+            assert_eq!(alone.is_err(), needs_argument(kind), "{alone:?}");
         }
     }
 
